@@ -1,0 +1,107 @@
+"""What a run is (RunConfig) and where it runs (Placement): two values, kept apart.
+
+Fields have no defaults, so that a changed default can never change what a recorded run means. A field that
+a later recipe adds gets a default that means "as before", and is left out of the key at that value.
+"""
+
+import hashlib
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from .errors import UserError
+from .networks import CudaConvnetConfig, Frozen
+
+RECIPE = 1
+"""Version of everything that turns a RunConfig into numbers; a change of recipe bumps it."""
+
+CIFAR10_TRAIN_IMAGES = 50_000
+SAMPLE_TRAIN_IMAGES = 2_000
+
+
+class DataConfig(Frozen):
+    """The images: ``dataset`` ("sample" is the bundled part of CIFAR-10) and the first ``train_images`` of it.
+
+    Inputs are (pixel - per-pixel mean of these training images) / ``divisor``; pixels run from 0 to 255.
+    """
+
+    dataset: Literal["cifar10", "sample"]
+    train_images: Annotated[int, Field(ge=1, le=CIFAR10_TRAIN_IMAGES)]
+    divisor: Annotated[float, Field(gt=0)]
+
+
+class OptimizerConfig(Frozen):
+    """Section 5's update: weight learning rate, the biases' multiple of it, momentum, weight decay, batch."""
+
+    learning_rate: Annotated[float, Field(gt=0)]
+    bias_rate_factor: Annotated[float, Field(ge=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    batch_size: Annotated[int, Field(ge=1)]
+
+
+class BudgetConfig(Frozen):
+    """How long: at most ``epochs``; training error and loss are recorded ``measurements`` times per epoch.
+
+    With ``stop_at_train_error``, a run ends at the first measurement at which the training error over the
+    latest epoch's worth of images is at or below it.
+    """
+
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    measurements: Annotated[int, Field(ge=1, le=1_000)]
+    stop_at_train_error: Annotated[float, Field(ge=0, le=1)] | None
+
+
+class RunConfig(Frozen):
+    """Everything that changes a run's numbers."""
+
+    model: CudaConvnetConfig
+    data: DataConfig
+    optimizer: OptimizerConfig
+    budget: BudgetConfig
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+
+    @property
+    def key(self) -> str:
+        """Sixteen hexadecimal digits: hash of this config and the recipe version."""
+        identity = {"recipe": RECIPE, "config": self.model_dump(mode="json", exclude_defaults=True)}
+        text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def changed(self, **changes: Any) -> "RunConfig":
+        """This config with dotted fields changed: ``changed(**{"model.nonlinearity": "tanh"})``."""
+        values = self.model_dump()
+        for path, value in changes.items():
+            *parents, field = path.split(".")
+            part = values
+            for parent in parents:
+                part = part[parent]
+            if field not in part:
+                raise UserError(
+                    f"unknown field {path!r}: {parents[-1] if parents else 'a run'} has {', '.join(sorted(part))}"
+                )
+            part[field] = value
+        return parse(values)
+
+
+class Placement(Frozen):
+    """Where a run computes: never part of its key."""
+
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
+    threads: Annotated[int, Field(ge=1)] = 1
+
+
+def parse(values: object) -> RunConfig:
+    """A RunConfig from nested plain values. Raises UserError that names the first field at fault."""
+    try:
+        # JSON mode: what strict types accept from a file and from Python is then the same.
+        return RunConfig.model_validate_json(json.dumps(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "the config"
+        given = first["input"]
+        shown = f" (given: {json.dumps(given)[:80]})" if not isinstance(given, dict) else ""
+        raise UserError(f"bad run config at {where}: {first['msg']}{shown}") from None
+    except (TypeError, ValueError) as error:
+        raise UserError(f"a run config must be plain JSON values: {error}") from None

@@ -1,0 +1,18 @@
+"""The one kind of error that a user is meant to read."""
+
+
+class UserError(Exception):
+    """Something that the user can mend: one line that names the value and the remedy.
+
+    The command line prints it without a traceback and exits with ``code``: 2 for what was asked wrongly
+    (a name, a value, a path), 1 for what went wrong while doing it (a download, a disk, a damaged file).
+    """
+
+    def __init__(self, message: str, code: int = 2) -> None:
+        super().__init__(" ".join(message.split()))
+        self.code = code
+
+
+def one_of(kind: str, value: str, valid: list[str]) -> UserError:
+    """The error for an unknown name: names the value and lists the valid ones."""
+    return UserError(f"unknown {kind} {value!r}: choose one of {', '.join(sorted(valid))}")

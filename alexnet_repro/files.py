@@ -1,0 +1,85 @@
+"""Files that are either whole or absent: atomic writes, digests, locks."""
+
+import errno
+import fcntl
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from .errors import UserError
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+READ_ONLY = (errno.EACCES, errno.EROFS, errno.EPERM)
+
+
+def is_disk_error(error: OSError) -> bool:
+    """Whether the disk is full or read-only: no other source of the same file would help."""
+    return error.errno in FULL + READ_ONLY
+
+
+def disk_error(error: OSError, path: Path) -> UserError:
+    """The user's words for an operating-system error at ``path``."""
+    if error.errno in FULL:
+        return UserError(f"the disk is full while writing {path}: free some space and run this again", 1)
+    if error.errno in READ_ONLY:
+        return UserError(f"cannot write {path}: the folder is read-only; make it writable, or name another", 1)
+    return UserError(f"cannot write {path}: {error.strerror or error}; mend that and run this again", 1)
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for writing that appears at ``path`` whole when the block ends, or not at all.
+
+    Written beside its place, flushed to the disk, then renamed. Raises UserError on a full or read-only disk.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)  # mkstemp's 0600 would hide shared results from others
+        os.replace(name, path)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write ``content`` to ``path``: whole, or not at all."""
+    with atomic(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+def sha256(content: bytes | memoryview) -> str:
+    """Hexadecimal SHA-256 of bytes or of a contiguous buffer."""
+    return hashlib.sha256(content).hexdigest()
+
+
+@contextmanager
+def lock(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Hold an exclusive lock for the block; the system frees it when the holder dies.
+
+    Calls ``waiting`` once where another process holds it, then waits. Raises UserError on a read-only disk.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("ab")
+    except OSError as error:
+        raise disk_error(error, path) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,62 @@
+"""RunRecord: what one run was, what it measured, and where it came from."""
+
+import math
+from typing import Literal
+
+import pandas as pd
+
+from .config import RunConfig
+from .networks import Frozen
+
+Status = Literal["finished", "stopped", "diverged"]
+"""finished: the budget is used up; stopped: the stopping rule was met; diverged: the loss left the numbers."""
+
+
+class Measurement(Frozen):
+    """Training since the measurement before: each image counted by the forward pass of its own update step.
+
+    ``epoch`` is images seen over training images, at the end of the interval; errors are fractions.
+    """
+
+    epoch: float
+    images: int
+    train_loss: float | None
+    train_error: float
+
+
+class Provenance(Frozen):
+    """Where a record comes from. Digests are SHA-256; ``weights`` is that of the final parameters."""
+
+    commit: str
+    clean: bool
+    python: str
+    torch: str
+    numpy: str
+    device: str
+    threads: int
+    data: str
+    weights: str
+    started: str
+    wall_seconds: float
+    images_per_second: float
+
+
+class RunRecord(Frozen):
+    """One run, whole: nothing is written before it is over."""
+
+    key: str
+    recipe: int
+    config: RunConfig
+    status: Status
+    curve: tuple[Measurement, ...]
+    metrics: dict[str, float | None]
+    provenance: Provenance
+
+    def metric(self, name: str) -> float:
+        """A metric by name; NaN where the run has no such number (diverged, or never crossed)."""
+        value = self.metrics.get(name)
+        return math.nan if value is None else value
+
+    def curve_table(self) -> pd.DataFrame:
+        """The curve as a tidy table: a row per measurement."""
+        return pd.DataFrame([point.model_dump() for point in self.curve])
