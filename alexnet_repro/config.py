@@ -8,10 +8,10 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from .errors import UserError
-from .networks import CudaConvnetConfig, Frozen
+from .networks import STRICT, CudaConvnetConfig
 
 RECIPE = 1
 """Version of everything that turns a RunConfig into numbers; a change of recipe bumps it."""
@@ -20,20 +20,22 @@ CIFAR10_TRAIN_IMAGES = 50_000
 SAMPLE_TRAIN_IMAGES = 2_000
 
 
-class DataConfig(Frozen):
+class DataConfig(BaseModel):
     """The images: ``dataset`` ("sample" is the bundled part of CIFAR-10) and the first ``train_images`` of it.
 
     Inputs are (pixel - per-pixel mean of these training images) / ``divisor``; pixels run from 0 to 255.
     """
 
+    model_config = STRICT
     dataset: Literal["cifar10", "sample"]
     train_images: Annotated[int, Field(ge=1, le=CIFAR10_TRAIN_IMAGES)]
     divisor: Annotated[float, Field(gt=0)]
 
 
-class OptimizerConfig(Frozen):
+class OptimizerConfig(BaseModel):
     """Section 5's update: weight learning rate, the biases' multiple of it, momentum, weight decay, batch."""
 
+    model_config = STRICT
     learning_rate: Annotated[float, Field(gt=0)]
     bias_rate_factor: Annotated[float, Field(ge=0)]
     momentum: Annotated[float, Field(ge=0, lt=1)]
@@ -41,21 +43,23 @@ class OptimizerConfig(Frozen):
     batch_size: Annotated[int, Field(ge=1)]
 
 
-class BudgetConfig(Frozen):
+class BudgetConfig(BaseModel):
     """How long: at most ``epochs``; training error and loss are recorded ``measurements`` times per epoch.
 
     With ``stop_at_train_error``, a run ends at the first measurement at which the training error over the
     latest epoch's worth of images is at or below it.
     """
 
+    model_config = STRICT
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     measurements: Annotated[int, Field(ge=1, le=1_000)]
     stop_at_train_error: Annotated[float, Field(ge=0, le=1)] | None
 
 
-class RunConfig(Frozen):
+class RunConfig(BaseModel):
     """Everything that changes a run's numbers."""
 
+    model_config = STRICT
     model: CudaConvnetConfig
     data: DataConfig
     optimizer: OptimizerConfig
@@ -85,9 +89,10 @@ class RunConfig(Frozen):
         return parse(values)
 
 
-class Placement(Frozen):
+class Placement(BaseModel):
     """Where a run computes: never part of its key."""
 
+    model_config = STRICT
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
     threads: Annotated[int, Field(ge=1)] = 1
 

@@ -223,3 +223,21 @@ CIFAR_ALEXNET = AlexNetConfig(
     weight_init="he",
     removed=(),
 )
+
+
+class CudaConvnetConfig(BaseModel):
+    """One of cuda-convnet's CIFAR-10 example networks, or its twin with another nonlinearity.
+
+    layers: the layer file ("19pct": three 5x5 conv layers and one fully-connected).
+    nonlinearity: after every conv layer.
+    initialization: "cuda-convnet" is the layer file's own (Gaussian, standard deviation 0.0001 in conv1 and
+        0.01 above); "he" has standard deviation sqrt(gain / fan-in), gain 2 for ReLU (He et al. 2015) and 1
+        for tanh. Biases start at 0.
+    Source: cuda-convnet, example-layers/layers-19pct.cfg.
+    """
+
+    model_config = STRICT
+    net: Literal["cuda-convnet"]
+    layers: Literal["19pct"]
+    nonlinearity: Literal["relu", "tanh"]
+    initialization: Literal["cuda-convnet", "he"]

@@ -4,29 +4,32 @@ import math
 from typing import Literal
 
 import pandas as pd
+from pydantic import BaseModel
 
 from .config import RunConfig
-from .networks import Frozen
+from .networks import STRICT
 
 Status = Literal["finished", "stopped", "diverged"]
 """finished: the budget is used up; stopped: the stopping rule was met; diverged: the loss left the numbers."""
 
 
-class Measurement(Frozen):
+class Measurement(BaseModel):
     """Training since the measurement before: each image counted by the forward pass of its own update step.
 
     ``epoch`` is images seen over training images, at the end of the interval; errors are fractions.
     """
 
+    model_config = STRICT
     epoch: float
     images: int
     train_loss: float | None
     train_error: float
 
 
-class Provenance(Frozen):
+class Provenance(BaseModel):
     """Where a record comes from. Digests are SHA-256; ``weights`` is that of the final parameters."""
 
+    model_config = STRICT
     commit: str
     clean: bool
     python: str
@@ -41,9 +44,10 @@ class Provenance(Frozen):
     images_per_second: float
 
 
-class RunRecord(Frozen):
+class RunRecord(BaseModel):
     """One run, whole: nothing is written before it is over."""
 
+    model_config = STRICT
     key: str
     recipe: int
     config: RunConfig

@@ -30,7 +30,8 @@ class Momentum:
     def step(self) -> None:
         """One update from the gradients that the parameters hold."""
         for group, velocity in zip(self.groups, self.velocities, strict=True):
-            gradients = [p.grad for p in group.parameters]
+            gradients = [p.grad for p in group.parameters if p.grad is not None]
+            assert len(gradients) == len(group.parameters)
             torch._foreach_mul_(velocity, self.momentum)
             if group.weight_decay:
                 torch._foreach_add_(velocity, group.parameters, alpha=-group.weight_decay * group.rate)
@@ -45,9 +46,7 @@ class Momentum:
 
     def state(self) -> dict[str, Tensor]:
         """The velocities by name, for a checkpoint."""
-        return {
-            f"velocity.{i}.{j}": v for i, group in enumerate(self.velocities) for j, v in enumerate(group)
-        }
+        return {f"velocity.{i}.{j}": v for i, group in enumerate(self.velocities) for j, v in enumerate(group)}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Restore what ``state`` gave, in place."""

@@ -1,0 +1,45 @@
+"""Images in memory on the device, and batches of them as whole tensors."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .datasets import Records
+
+
+@dataclass
+class Images:
+    """Images (n, h, w, 3) uint8 and labels (n,) int64 on one device, with what makes inputs of them.
+
+    ``mean`` (h, w, 3) float32 is subtracted, the rest divided by ``divisor`` (section 2; raw pixels for 1).
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    mean: Tensor
+    divisor: float
+
+    @classmethod
+    def of(cls, images: Records, labels: Records, mean: Tensor, divisor: float, device: str) -> "Images":
+        """Move a data set's (n, 3, h, w) images and labels to ``device``."""
+        channels_last = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        return cls(
+            torch.from_numpy(channels_last).to(device),
+            torch.from_numpy(labels.astype(np.int64)).to(device),
+            mean.to(device),
+            divisor,
+        )
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (batch, 3, h, w) float32 in channels_last memory, and labels, of the images at ``index``."""
+        inputs = self.pixels[index].float().sub_(self.mean)
+        if self.divisor != 1:
+            inputs.div_(self.divisor)
+        return inputs.permute(0, 3, 1, 2), self.labels[index]
+
+
+def pixel_mean(images: Records) -> Tensor:
+    """The mean of every pixel over (n, 3, h, w) images, as (h, w, 3) float32."""
+    return torch.from_numpy(images.mean(axis=0, dtype=np.float64).transpose(1, 2, 0).astype(np.float32).copy())

@@ -1,0 +1,234 @@
+"""The loop: a config in, a record out. Observers watch; no study is known by name here."""
+
+import math
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ..config import RECIPE, OptimizerConfig, Placement, RunConfig
+from ..errors import UserError
+from ..records import Measurement, Provenance, RunRecord, Status
+from ..statistics import crossing, trailing_error
+from . import checkpoint, datasets, provenance
+from .batches import Images, pixel_mean
+from .cifar import CudaConvnet
+from .evaluate import error, top1_wrong
+from .optim import Momentum, ParameterGroup
+from .streams import stream
+
+Observer = Callable[[int, int], None]
+"""Called with (steps done, steps of the budget) after every measurement."""
+
+
+class Run:
+    """One run in progress: network, optimizer, images, and where it stands.
+
+    ``step`` counts updates; ``wrong`` and ``loss`` sum over the images since the last measurement.
+    """
+
+    def __init__(self, config: RunConfig, placement: Placement) -> None:
+        self.config, self.placement = config, placement
+        self.device = _device(placement)
+        data = datasets.load(config.data.dataset)
+        size = config.data.train_images
+        if size > len(data.train_labels):
+            raise UserError(f"train_images={size}: {config.data.dataset} has {len(data.train_labels)}; ask for fewer")
+        train_images = data.train_images[:size]
+        mean, divisor = pixel_mean(train_images), config.data.divisor
+        self.train = Images.of(train_images, data.train_labels[:size], mean, divisor, self.device)
+        self.test = Images.of(data.test_images, data.test_labels, mean, divisor, self.device)
+        self.digest = data.digest
+        self.net: nn.Module = CudaConvnet(config.model, config.seed)
+        self.net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.optimizer = Momentum(_groups(self.net, config.optimizer), config.optimizer.momentum)
+        self.step = 0
+        self.curve: list[Measurement] = []
+        self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.seconds = 0.0
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._order = torch.empty(0)
+
+    @property
+    def epoch_steps(self) -> int:
+        """Updates per epoch; the last batch of an epoch holds what is left."""
+        return math.ceil(self.config.data.train_images / self.config.optimizer.batch_size)
+
+    @property
+    def budget_steps(self) -> int:
+        """Updates of the whole budget."""
+        return self.epoch_steps * self.config.budget.epochs
+
+    def update(self) -> None:
+        """One step of section 5 on the next batch; no host synchronization."""
+        size, batch = self.config.data.train_images, self.config.optimizer.batch_size
+        epoch, position = divmod(self.step, self.epoch_steps)
+        if position == 0 or len(self._order) == 0:
+            order = stream(self.config.seed, "order", epoch).permutation(size)
+            self._order = torch.from_numpy(order).to(self.device)
+        inputs, labels = self.train.batch(self._order[position * batch : (position + 1) * batch])
+        logits = self.net(inputs)
+        loss = cross_entropy(logits, labels)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.wrong += top1_wrong(logits.detach(), labels)
+        self.loss += loss.detach().double() * len(labels)
+        self.step += 1
+
+    def due(self) -> bool:
+        """Whether a measurement falls after the step just made."""
+        position = (self.step - 1) % self.epoch_steps + 1
+        count = self.config.budget.measurements
+        return any(position == math.ceil(k * self.epoch_steps / count) for k in range(1, count + 1))
+
+    def measure(self) -> None:
+        """Append a measurement of the images since the one before."""
+        size = self.config.data.train_images
+        whole, position = divmod(self.step, self.epoch_steps)
+        images = whole * size + min(position * self.config.optimizer.batch_size, size)
+        since = images - (self.curve[-1].images if self.curve else 0)
+        loss = self.loss.item() / since
+        self.curve.append(
+            Measurement(
+                epoch=images / size,
+                images=images,
+                train_loss=loss if math.isfinite(loss) else None,
+                train_error=self.wrong.item() / since,
+            )
+        )
+        self.wrong.zero_()
+        self.loss.zero_()
+
+    def status(self) -> Status | None:
+        """How the run has ended; None while it goes on."""
+        if self.curve and self.curve[-1].train_loss is None:
+            return "diverged"
+        threshold = self.config.budget.stop_at_train_error
+        if threshold is not None:
+            _, trailing = self.trailing()
+            if len(trailing) and trailing[-1] <= threshold:
+                return "stopped"
+        return "finished" if self.step >= self.budget_steps else None
+
+    def trailing(self) -> tuple[Any, Any]:
+        """Training error over the latest epoch's worth of images, against epochs at the window's middle."""
+        size = self.config.data.train_images
+        middle, trailing = trailing_error([m.images for m in self.curve], [m.train_error for m in self.curve], size)
+        return middle / size, trailing
+
+    def record(self, status: Status) -> RunRecord:
+        """The record of a run that has ended."""
+        config = self.config
+        epochs, trailing = self.trailing()
+        metrics: dict[str, float | None] = {
+            "epochs": self.curve[-1].epoch,
+            "train_error": float(trailing[-1]) if len(trailing) else None,
+            "train_loss": self.curve[-1].train_loss,
+            "test_error": None if status == "diverged" else error(self.net, self.test),
+        }
+        if config.budget.stop_at_train_error is not None:
+            crossed = crossing(epochs, trailing, config.budget.stop_at_train_error)
+            metrics["epochs_to_threshold"] = None if math.isnan(crossed) or status == "diverged" else crossed
+        commit, clean = provenance.commit()
+        return RunRecord(
+            key=config.key,
+            recipe=RECIPE,
+            config=config,
+            status=status,
+            curve=tuple(self.curve),
+            metrics=metrics,
+            provenance=Provenance(
+                commit=commit,
+                clean=clean,
+                **provenance.versions(),
+                device=provenance.device_name(self.device),
+                threads=torch.get_num_threads(),
+                data=self.digest,
+                weights=provenance.weights_digest(self.net),
+                started=self.started,
+                wall_seconds=round(self.seconds, 3),
+                images_per_second=round(self.curve[-1].images / max(self.seconds, 1e-9), 1),
+            ),
+        )
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that the rest of the run depends on."""
+        weights = {f"net.{name}": value for name, value in self.net.state_dict().items()}
+        return weights | self.optimizer.state() | {"wrong": self.wrong, "loss": self.loss}
+
+    def values(self) -> dict[str, Any]:
+        """Every plain value that the rest of the run depends on."""
+        curve = [m.model_dump() for m in self.curve]
+        return {"key": self.config.key, "step": self.step, "curve": curve, "seconds": self.seconds,
+                "started": self.started}  # fmt: skip
+
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint of this very run. Raises UserError for one that is not."""
+        tensors, values = checkpoint.load(path)
+        own = self.tensors()
+        if values.get("key") != self.config.key or own.keys() != tensors.keys():
+            raise UserError(f"{path} belongs to another run: delete it, and the run starts afresh", 1)
+        for name, tensor in own.items():
+            tensor.copy_(tensors[name])
+        self.step, self.seconds, self.started = values["step"], values["seconds"], values["started"]
+        self.curve = [Measurement(**point) for point in values["curve"]]
+
+
+def _device(placement: Placement) -> str:
+    if placement.device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise UserError(f"device {placement.device!r} is not available: this machine has no CUDA GPU; use 'cpu'")
+        index = int(placement.device.partition(":")[2] or 0)
+        if index >= torch.cuda.device_count():
+            raise UserError(f"device {placement.device!r} is not available: there are {torch.cuda.device_count()} GPUs")
+    return placement.device
+
+
+def _groups(net: nn.Module, config: OptimizerConfig) -> list[ParameterGroup]:
+    """Weights with decay; biases without, at their own rate."""
+    weights: list[Tensor] = [p for p in net.parameters() if p.ndim > 1]
+    biases: list[Tensor] = [p for p in net.parameters() if p.ndim == 1]
+    return [
+        ParameterGroup(weights, config.learning_rate, config.weight_decay),
+        ParameterGroup(biases, config.learning_rate * config.bias_rate_factor, 0.0),
+    ]
+
+
+def train(
+    config: RunConfig,
+    placement: Placement,
+    checkpoint_path: Path | None = None,
+    checkpoint_seconds: float = 60.0,
+    observe: Observer = lambda done, total: None,
+) -> RunRecord:
+    """Run ``config`` to its end, resuming from ``checkpoint_path`` where that exists.
+
+    A checkpoint is written there every ``checkpoint_seconds``, at any step, and removed by whoever saves the
+    record. Resumed or not, the record holds the same numbers; its wall time is the sum of the parts.
+    """
+    torch.set_num_threads(placement.threads)
+    run = Run(config, placement)
+    if checkpoint_path is not None and checkpoint_path.is_file():
+        run.resume(checkpoint_path)
+    before, start = run.seconds, time.monotonic()
+    saved = start
+    status = run.status()
+    while status is None:
+        run.update()
+        if run.due():
+            run.measure()
+            status = run.status()
+            observe(run.step, run.budget_steps)
+        now = time.monotonic()
+        run.seconds = before + now - start
+        if status is None and checkpoint_path is not None and now - saved >= checkpoint_seconds:
+            checkpoint.save(checkpoint_path, run.tensors(), run.values())
+            saved = now
+    return run.record(status)
