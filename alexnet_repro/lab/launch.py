@@ -1,0 +1,165 @@
+"""Many runs at once: one-thread processes on CPU cores, one process per GPU, with one progress display."""
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from ..config import Placement, RunConfig
+from ..errors import UserError
+from ..store import Store
+
+# glibc gives large buffers back to the system and faults them in anew at every step; these keep them.
+MEMORY = {
+    "MALLOC_TOP_PAD_": str(2**28),
+    "MALLOC_MMAP_THRESHOLD_": str(10**9),
+    "MALLOC_TRIM_THRESHOLD_": str(4 * 10**9),
+}
+TRIES = 2
+
+
+class Worker:
+    """A training process and the thread that feeds it."""
+
+    def __init__(self, placement: Placement, store: Store, gpu: int | None) -> None:
+        environment = {**os.environ, **MEMORY, "OMP_NUM_THREADS": str(placement.threads)}
+        environment["ALEXNET_REPRO_STORE"] = str(store.root)
+        if gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = str(gpu)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "alexnet_repro.lab.worker", placement.model_dump_json()],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+        )
+
+    def run(self, config: RunConfig, events: "queue.Queue[tuple[str, dict[str, Any]]]") -> bool:
+        """Train one config; False where the process died under it."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            print(json.dumps(config.model_dump(mode="json")), file=self.process.stdin, flush=True)
+        except OSError:
+            return False
+        for line in self.process.stdout:
+            event = json.loads(line)
+            events.put((config.key, event))
+            if "saved" in event or "error" in event:
+                return True
+        return False
+
+    def close(self) -> None:
+        """End the process; what it was training resumes from its checkpoint."""
+        self.process.terminate()
+        self.process.wait()
+
+
+def places(device: str, workers: int | None) -> list[tuple[Placement, int | None]]:
+    """Where the workers go: one per core on the CPU, one per GPU on "cuda"; ``workers`` limits the number."""
+    if workers is not None and workers < 1:
+        raise UserError(f"workers={workers}: ask for at least one")
+    if device == "cpu":
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return [(Placement(device="cpu", threads=1), None)] * (workers or cores)
+    if device != "cuda":
+        raise UserError(f"unknown device {device!r}: choose cpu or cuda")
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError("device 'cuda' is not available: this machine has no CUDA GPU; use 'cpu'")
+    count = torch.cuda.device_count()
+    return [(Placement(device="cuda", threads=1), gpu) for gpu in range(min(workers or count, count))]
+
+
+def launch(
+    configs: Sequence[RunConfig],
+    store: Store,
+    device: str = "cpu",
+    workers: int | None = None,
+    title: str = "runs",
+    progress: bool = True,
+) -> None:
+    """Train those of ``configs`` that the store lacks, in order, over the machine; return when all are saved.
+
+    A run whose process dies is tried once more, from its checkpoint. Ctrl-C ends the workers and is raised
+    again. Raises UserError with the first error once the runs under way have ended.
+    """
+    missing = store.missing(configs)
+    if not missing:
+        return
+    waiting: queue.Queue[RunConfig] = queue.Queue()
+    for config in missing:
+        waiting.put(config)
+    events: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
+    live: list[Worker] = []
+    stop = threading.Event()
+
+    def feed(placement: Placement, gpu: int | None) -> None:
+        worker = Worker(placement, store, gpu)
+        live.append(worker)
+        while not stop.is_set():
+            try:
+                config = waiting.get_nowait()
+            except queue.Empty:
+                break
+            for _ in range(TRIES):
+                if worker.run(config, events) or stop.is_set():
+                    break
+                worker = Worker(placement, store, gpu)
+                live.append(worker)
+            else:
+                events.put((config.key, {"error": f"run {config.key} died {TRIES} times (out of memory?): "
+                                         "start it again with fewer workers", "code": 1}))  # fmt: skip
+        worker.close()
+
+    spots = places(device, workers)[: len(missing)]
+    threads = [threading.Thread(target=feed, args=spot, daemon=True) for spot in spots]
+    try:
+        for thread in threads:
+            thread.start()
+        _follow(events, threads, len(missing), title, progress)
+    finally:
+        stop.set()
+        for worker in live:
+            worker.close()
+
+
+def _follow(
+    events: "queue.Queue[tuple[str, dict[str, Any]]]",
+    threads: list[threading.Thread],
+    total: int,
+    title: str,
+    progress: bool,
+) -> None:
+    """Show events until every run has ended; then raise the first error, if there was one."""
+    parts: dict[str, float] = {}
+    first: UserError | None = None
+    shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left{postfix}"
+    with tqdm(total=float(total), desc=title, bar_format=shape, disable=not progress) as bar:
+        done = 0
+        while done < total and (any(t.is_alive() for t in threads) or not events.empty()):
+            try:
+                key, event = events.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            if "step" in event:
+                parts[key] = event["step"] / event["of"]
+            else:
+                parts[key] = 1.0
+                done += 1
+                if "error" in event:
+                    first = first or UserError(event["error"], event["code"])
+            running = sum(part < 1 for part in parts.values())
+            bar.n = sum(parts.values())
+            bar.set_postfix_str(f"{done} of {total} runs done, {running} running")
+    if first is not None:
+        raise first
+    if done < total:
+        raise UserError(f"{total - done} of {total} runs did not end: run the study again to resume them", 1)
