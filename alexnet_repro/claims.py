@@ -1,0 +1,176 @@
+"""The paper's claims, as data: what it says, what would count as its effect, and where the evidence comes from."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from . import paths
+from .errors import UserError, one_of
+from .networks import STRICT
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+Text = Annotated[str, Field(min_length=1)]
+
+
+class Measured(BaseModel):
+    """One comparison by this project's own runs, paired by seed, with the rule that judges it.
+
+    study, arm, against: whose records; ``against`` may be a number that the paper states instead of an arm.
+    label: what tells it from the claim's other comparisons ("conv3").
+    metric: a RunRecord's metric; ``against_metric`` where the other side is read from another one.
+    comparison, unit: "difference" arm - against, errors in "points" of percent and losses in "nats"; "ratio" arm /
+        against, "×". Positive, or above 1, is the paper's side.
+    size: the smallest effect that counts as the paper's. paper_value: its own, where it gives one.
+    seeds: pairs fixed in advance.
+    pending: what a pilot must still settle. Such a rule is a draft and judges nothing: it is completed and
+        committed before the study's first run.
+    cost: what the runs take.
+    """
+
+    model_config = STRICT
+    study: Name
+    label: str = ""
+    setting: Text
+    metric: Name
+    against_metric: Name | None = None
+    comparison: Literal["difference", "ratio"]
+    arm: Name
+    against: Name | float
+    unit: Literal["points", "nats", "×"]
+    paper_value: float | None = None
+    size: float
+    seeds: Annotated[int, Field(ge=3)] = 5
+    rule: Text
+    pending: Text | None = None
+    cost: Text | None = None
+
+    @property
+    def null(self) -> float:
+        """No effect, in the unit of the comparison."""
+        return 1.0 if self.comparison == "ratio" else 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.unit == "×") != (self.comparison == "ratio"):
+            raise ValueError(f"a {self.comparison} cannot be in {self.unit!r}: a ratio is in '×', a difference is not")
+        if self.size <= self.null:
+            raise ValueError(f"size={self.size} is not on the paper's side: give one above {self.null:g}")
+        if (self.arm, self.metric) == (self.against, self.against_metric or self.metric):
+            raise ValueError(f"{self.arm!r} is compared with itself: name another arm or against_metric")
+        return self
+
+
+class Audited(BaseModel):
+    """A number of the paper beside the first author's log, data/author_log.csv.
+
+    Its value is ``column`` of the row (net, views) less that of (against, against_views) where given, in percent.
+    Without ``net``, any row of ``train_set`` may hold it. ``digits``: decimals that the paper prints.
+    """
+
+    model_config = STRICT
+    label: str = ""
+    column: Literal["top1_error", "top5_error"]
+    train_set: Text
+    net: Text | None = None
+    views: Literal["10-crop", "center"] = "10-crop"
+    against: Text | None = None
+    against_views: Literal["10-crop", "center"] = "10-crop"
+    unit: Literal["%", "points"]
+    paper_value: float
+    digits: Annotated[int, Field(ge=0)] = 1
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.unit == "points") != (self.against is not None):
+            raise ValueError(f"unit={self.unit!r}: an error is in '%', a difference against another row in 'points'")
+        return self
+
+
+class Derived(BaseModel):
+    """A number that follows from the paper's own description by arithmetic.
+
+    quantity: its name in derivations.py. tolerance: relative; 0 asks for the very number. rule: why that much.
+    """
+
+    model_config = STRICT
+    label: str = ""
+    quantity: Name
+    unit: Text
+    paper_value: float
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    rule: Text
+
+
+class Claim(BaseModel):
+    """One claim of Krizhevsky, Sutskever & Hinton (2012).
+
+    paper: its number, as the scorecard shows it. A changed rule bumps ``version``.
+    """
+
+    model_config = STRICT
+    id: Name
+    version: Annotated[int, Field(ge=1)]
+    section: Text
+    title: Text
+    statement: Text
+    paper: Text
+    measured: tuple[Measured, ...] = ()
+    audited: tuple[Audited, ...] = ()
+    derived: tuple[Derived, ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not (self.measured or self.audited or self.derived):
+            raise ValueError("has no evidence: add a [[claim.measured]], [[claim.audited]] or [[claim.derived]]")
+        for entries in (self.measured, self.audited, self.derived):
+            labels = [entry.label for entry in entries]
+            if len(set(labels)) < len(labels):
+                raise ValueError(f"labels {labels} must tell its entries of one kind apart")
+        return self
+
+
+def load(path: Path | None = None) -> tuple[Claim, ...]:
+    """All claims, in the paper's order; ``path`` defaults to data/claims.toml.
+
+    Raises UserError that names the entry and the field at fault.
+    """
+    path = path if path is not None else paths.data() / "claims.toml"
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; restore it with 'git checkout {path}'", 1) from error
+    except ValueError as error:
+        raise UserError(f"{path} is no TOML ({error}): mend that line", 1) from error
+    entries = values.pop("claim", None)
+    if values or not isinstance(entries, list):
+        found = ", ".join(values) or "none"
+        raise UserError(f"{path} must hold [[claim]] entries and nothing else: other names found: {found}", 1)
+    claims = tuple(_claim(entry, i, path) for i, entry in enumerate(entries, 1))
+    names = [each.id for each in claims]
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{path}: claim {twice[0]!r} stands there twice: give each its own id", 1)
+    return claims
+
+
+def claim(name: str) -> Claim:
+    """The claim called ``name``. Raises UserError that lists the valid names."""
+    claims = {each.id: each for each in load()}
+    if name not in claims:
+        raise one_of("claim", name, list(claims))
+    return claims[name]
+
+
+def _claim(entry: Any, position: int, path: Path) -> Claim:
+    try:
+        # JSON mode: strict types then accept a list for a tuple, as TOML gives it.
+        return Claim.model_validate_json(json.dumps(entry, default=str))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        name = entry.get("id", f"number {position}") if isinstance(entry, dict) else f"number {position}"
+        raise UserError(f"{path}: claim {name!r}{f' at {where}' if where else ''}: {message}", 1) from None

@@ -1,0 +1,251 @@
+"""From a claim and its records to a verdict."""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from .claims import Claim, Measured, load
+from .errors import UserError
+from .records import RunRecord
+from .statistics import Effect, holm, paired_difference, paired_ratio, seeds_to_settle, smallest_detectable
+
+Name = Literal[
+    "reproduced",
+    "direction only",
+    "no effect found",
+    "inconclusive",
+    "contradicted",
+    "audited: agrees",
+    "audited: disagrees",
+    "audited: not in the log",
+    "derived: agrees",
+    "derived: disagrees",
+    "not run",
+]
+Records = Mapping[int, RunRecord]
+Find = Callable[[str, str], Records]
+"""(study, arm) -> records by seed, empty where there are none."""
+
+MIN_PAIRS = 3
+CHANCE_ERROR = 0.9
+"""Of CIFAR-10's ten equally frequent classes: what a network of NaNs scores."""
+ERRORS = ("test_error", "train_error", "ten_view_error")
+TIMES = "epochs_to_"
+SPEEDS = ("images_per_second", "wall_seconds")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one comparison of a claim comes to.
+
+    effect, interval, bootstrap, paper_value, size, detectable: in ``unit``; an interval may be open (infinite).
+    seeds: pairs judged; None where the evidence has no seeds. note: what a reader must know beside the verdict.
+    bootstrap: the interval by another method. detectable: the smallest effect that so many pairs would have shown
+    with a chance of 0.8. p: of no effect; p_holm: corrected for all the comparisons on the scorecard.
+    """
+
+    claim: str
+    section: str
+    title: str
+    label: str
+    paper: str
+    evidence: Literal["measured", "audited", "derived"]
+    verdict: Name
+    effect: float | None
+    interval: tuple[float, float] | None
+    unit: str
+    seeds: int | None
+    note: str
+    setting: str = ""
+    paper_value: float | None = None
+    size: float | None = None
+    bootstrap: tuple[float, float] | None = None
+    detectable: float | None = None
+    p: float | None = None
+    p_holm: float | None = None
+
+    def row(self) -> dict[str, Any]:
+        """The fields as plain JSON values; an open end of an interval is None."""
+
+        def plain(value: Any) -> Any:
+            if isinstance(value, tuple | list):
+                return [plain(each) for each in value]
+            return None if isinstance(value, float) and not math.isfinite(value) else value
+
+        return {name: plain(value) for name, value in asdict(self).items()}
+
+
+def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verdict:
+    """The verdict on one measured comparison, from the records of its two arms by seed.
+
+    Only seeds that both arms have are judged, and fewer than three pairs are "not run"; with a number instead of
+    a second arm, ``against`` is not looked at. Runs that failed count: a time to a threshold that was never
+    reached, diverged or not, is censored at the budget; a diverged run's errors are chance, whatever they were
+    before. Where such a run has no number at all, the effect is unbounded and the verdict "inconclusive".
+    Raises UserError for a record without the metric.
+    """
+    if entry.pending:
+        return _not_run(claim, entry, 0, f"the rule is a draft, to be completed before the first run: {entry.pending}")
+    constant = isinstance(entry.against, float)
+    seeds = sorted(arm.keys() if constant else arm.keys() & against.keys())
+    if len(seeds) < MIN_PAIRS:
+        return _not_run(claim, entry, len(seeds), f"{len(seeds)} of {entry.seeds} pairs so far" if seeds else "")
+    metric = entry.against_metric or entry.metric
+    ours, others = [arm[seed] for seed in seeds], [] if constant else [against[seed] for seed in seeds]
+    first = [_value(record, entry.metric) for record in ours]
+    second = [_value(record, metric) for record in others] or [(float(entry.against), False)] * len(seeds)
+    notes = [
+        *_seed_notes(entry, seeds, arm.keys() if constant else arm.keys() | against.keys()),
+        *_failures(entry.arm, entry.metric, ours, [censored for _, censored in first]),
+        *_failures(str(entry.against), metric, others, [censored for _, censored in second]),
+    ]
+    if any(record.config.data.dataset == "sample" for record in ours + others):
+        notes.insert(0, "smoke runs on the bundled sample: no evidence")
+    if any(math.isnan(value) for value, _ in first + second):
+        notes.append("without a number for every run the effect is unbounded")
+        return replace(_empty(claim, entry), verdict="inconclusive", seeds=len(seeds), note="; ".join(notes))
+    effect = _effect(entry, first, second)
+    name = _name(effect.low, effect.high, entry)
+    notes += _size_notes(name, effect, entry)
+    return replace(
+        _empty(claim, entry),
+        verdict=name,
+        effect=None if math.isnan(effect.estimate) else effect.estimate,
+        interval=(effect.low, effect.high),
+        bootstrap=effect.bootstrap,
+        seeds=len(seeds),
+        note="; ".join(notes),
+        detectable=_detectable(effect, entry),
+        p=effect.p,
+    )
+
+
+def scorecard(find: Find) -> list[Verdict]:
+    """The verdict on every comparison of every claim, in the paper's order; p-values corrected by Holm."""
+    verdicts: list[Verdict] = []
+    for claim in load():
+        for entry in claim.measured:
+            arm = {} if entry.pending else find(entry.study, entry.arm)
+            against = {} if entry.pending or isinstance(entry.against, float) else find(entry.study, entry.against)
+            verdicts.append(judge(claim, entry, arm, against))
+    tested = [i for i, verdict in enumerate(verdicts) if verdict.p is not None]
+    for i, p in zip(tested, holm([verdicts[i].p or 0.0 for i in tested]), strict=True):
+        verdicts[i] = replace(verdicts[i], p_holm=float(p))
+    return verdicts
+
+
+def _name(low: float, high: float, entry: Measured) -> Name:
+    if low >= entry.size:
+        return "reproduced"
+    if low > entry.null:
+        return "direction only"
+    if high < entry.null:
+        return "contradicted"
+    return "no effect found" if high < entry.size else "inconclusive"
+
+
+def _value(record: RunRecord, metric: str) -> tuple[float, bool]:
+    """(value, censored): NaN where a failed run has none."""
+    if metric in SPEEDS:
+        return float(getattr(record.provenance, metric)), False
+    if record.status == "diverged" and metric in ERRORS:
+        return CHANCE_ERROR, False
+    if metric not in record.metrics and record.status != "diverged":
+        raise UserError(f"run {record.key} has no metric {metric!r}: it has {', '.join(sorted(record.metrics))}")
+    value = record.metric(metric)
+    if metric.startswith(TIMES) and math.isnan(value):
+        return float(record.config.budget.epochs), True
+    return value, False
+
+
+def _effect(entry: Measured, first: list[tuple[float, bool]], second: list[tuple[float, bool]]) -> Effect:
+    scale = 100.0 if entry.unit == "points" else 1.0
+    a, b = [scale * value for value, _ in first], [scale * value for value, _ in second]
+    a_censored, b_censored = [censored for _, censored in first], [censored for _, censored in second]
+    if entry.comparison == "ratio":
+        return paired_ratio(a, b, a_censored, b_censored)
+    if any(a_censored + b_censored):
+        raise UserError(f"{entry.study}: {entry.metric} has censored times; compare them as a ratio")
+    return paired_difference(a, b)
+
+
+def _detectable(effect: Effect, entry: Measured) -> float | None:
+    if effect.bound != "exact":
+        return None
+    detectable = smallest_detectable(effect.n, effect.sd)
+    return math.exp(detectable) if entry.comparison == "ratio" else detectable
+
+
+def _seed_notes(entry: Measured, seeds: list[int], known: Any) -> list[str]:
+    notes = []
+    if len(seeds) < entry.seeds:
+        notes.append(f"provisional: {len(seeds)} of the {entry.seeds} seeds that the rule declares")
+    elif len(seeds) > entry.seeds:
+        notes.append(f"{len(seeds)} seeds, where the rule declares {entry.seeds}")
+    alone = sorted(set(known) - set(seeds))
+    if alone:
+        notes.append(f"run in one arm only, and left out so far: seeds {', '.join(map(str, alone))}")
+    return notes
+
+
+def _failures(arm: str, metric: str, records: list[RunRecord], censored: list[bool]) -> list[str]:
+    notes = []
+    diverged = sum(record.status == "diverged" for record in records)
+    if diverged:
+        time = "count as never reaching the threshold"
+        counted = time if any(censored) else "count at chance" if metric in ERRORS else f"have no {metric}"
+        notes.append(f"{diverged} of {len(records)} runs of {arm!r} diverged and {counted}")
+    late = sum(censored) - (diverged if any(censored) else 0)
+    if late:
+        notes.append(f"{late} of {len(records)} runs of {arm!r} did not reach the threshold within their budget")
+    return notes
+
+
+def _size_notes(name: Name, effect: Effect, entry: Measured) -> list[str]:
+    notes = []
+    unit = "" if entry.unit == "×" else " "
+    size = f"{entry.size:g}{unit}{entry.unit}"
+    if effect.bound in ("at least", "at most"):
+        notes.append(f"the effect is {effect.bound} the number given")
+    if name == "direction only":
+        notes.append(f"the interval is not wholly at or beyond {size}, the size that the rule names")
+    if name == "no effect found":
+        notes.append(f"an effect of {size} is excluded")
+    if name == "inconclusive" and effect.bound == "exact":
+        ratio = entry.comparison == "ratio"
+        needed = seeds_to_settle(math.log(entry.size) if ratio else entry.size, effect.sd)
+        scatter = f"{effect.sd:.2g} in the logarithm of the ratio" if ratio else f"{effect.sd:.2g} {entry.unit}"
+        notes.append(f"about {needed} seeds would settle it (standard deviation over seeds {scatter})")
+    elif name == "inconclusive":
+        notes.append("a longer budget would settle it, not more seeds")
+    other = _name(*effect.bootstrap, entry)
+    if other != name:
+        notes.append(f"the bootstrap interval alone would say {other!r}")
+    return notes
+
+
+def _empty(claim: Claim, entry: Measured) -> Verdict:
+    return Verdict(
+        claim=claim.id,
+        section=claim.section,
+        title=claim.title,
+        label=entry.label,
+        paper=claim.paper,
+        evidence="measured",
+        verdict="not run",
+        effect=None,
+        interval=None,
+        unit=entry.unit,
+        seeds=0,
+        note="",
+        setting=entry.setting,
+        paper_value=entry.paper_value,
+        size=entry.size,
+    )
+
+
+def _not_run(claim: Claim, entry: Measured, pairs: int, why: str) -> Verdict:
+    cost = f" ({entry.cost})" if entry.cost else ""
+    command = f"run it with 'alexnet-repro run {entry.study}'{cost}"
+    return replace(_empty(claim, entry), seeds=pairs, note=f"{why}; {command}" if why else command)

@@ -1,0 +1,226 @@
+import math
+
+import pytest
+
+from alexnet_repro.claims import Claim, Measured
+from alexnet_repro.config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
+from alexnet_repro.errors import UserError
+from alexnet_repro.networks import CudaConvnetConfig
+from alexnet_repro.records import Measurement, Provenance, RunRecord
+from alexnet_repro.verdicts import _name, judge, scorecard
+
+CONFIG = RunConfig(
+    model=CudaConvnetConfig(net="cuda-convnet", layers="19pct", nonlinearity="relu", initialization="cuda-convnet"),
+    data=DataConfig(dataset="cifar10", train_images=50_000, divisor=1.0),
+    optimizer=OptimizerConfig(learning_rate=0.1, bias_rate_factor=2.0, momentum=0.9, weight_decay=0.0, batch_size=128),
+    budget=BudgetConfig(epochs=60, measurements=4, stop_at_train_error=0.25),
+    seed=0,
+)
+PROVENANCE = Provenance(
+    commit="0" * 40, clean=True, python="3", torch="2", numpy="2", device="cpu", threads=1, data="0", weights="0",
+    started="2025-01-01T00:00:00+00:00", wall_seconds=100.0, images_per_second=500.0,
+)  # fmt: skip
+RATIO = Measured(
+    study="relu_speed", setting="the paper's own", metric="epochs_to_threshold", comparison="ratio", arm="tanh",
+    against="relu", unit="×", paper_value=6.0, size=3.0, rule="half the paper's factor",
+)  # fmt: skip
+POINTS = Measured(
+    study="lrn", label="points", setting="CIFAR size", metric="test_error", comparison="difference", arm="without", against="with",
+    unit="points", paper_value=1.4, size=0.7, rule="half the paper's points",
+)  # fmt: skip
+CLAIM = Claim(
+    id="relu_speed", version=1, section="3.1", title="t", statement="s", paper="6×", measured=(RATIO, POINTS)
+)  # fmt: skip
+
+
+def record(seed, dataset="cifar10", status="finished", **metrics):
+    config = CONFIG.changed(**{"seed": seed, "data.dataset": dataset, "data.train_images": 2_000})
+    point = Measurement(epoch=1.0, images=2_000, train_loss=1.0, train_error=0.5)
+    return RunRecord(
+        key=config.key, recipe=1, config=config, status=status, curve=(point,), metrics=metrics, provenance=PROVENANCE
+    )
+
+
+def times(*values, status="stopped"):
+    return {i: record(i, status=status, epochs_to_threshold=value) for i, value in enumerate(values)}
+
+
+def errors(*values):
+    return {i: record(i, test_error=value / 100) for i, value in enumerate(values)}
+
+
+RELU = times(6.0, 6.1, 5.9, 6.0, 6.2)
+WITH = errors(20.0, 20.2, 19.9, 20.1, 20.0)
+
+
+@pytest.mark.parametrize(
+    ("tanh", "verdict"),
+    [
+        ((36, 37, 35, 36, 38), "reproduced"),
+        ((12, 13, 12, 14, 12), "direction only"),
+        ((6.1, 6.3, 5.7, 6.1, 6.2), "no effect found"),
+        ((2, 30, 5, 40, 9), "inconclusive"),
+        ((4, 4.1, 3.9, 4, 4.1), "contradicted"),
+        ((10, 30, 18, 40, 15), "direction only"),  # the estimate is beyond the size, the interval is not
+    ],
+)
+def test_every_branch_of_a_ratio(tanh, verdict):
+    judged = judge(CLAIM, RATIO, times(*tanh), RELU)
+    assert judged.verdict == verdict
+    assert judged.seeds == 5
+    low, high = judged.interval
+    assert low < judged.effect < high
+
+
+@pytest.mark.parametrize(
+    ("without", "verdict"),
+    [
+        ((21.5, 21.6, 21.3, 21.5, 21.6), "reproduced"),
+        ((20.4, 20.7, 20.3, 20.4, 20.5), "direction only"),
+        ((20.1, 20.2, 19.8, 20.1, 20.0), "no effect found"),
+        ((19.0, 22.0, 20.0, 23.0, 19.5), "inconclusive"),
+        ((19.0, 19.3, 18.9, 19.2, 19.0), "contradicted"),
+    ],
+)
+def test_every_branch_of_a_difference(without, verdict):
+    assert judge(CLAIM, POINTS, errors(*without), WITH).verdict == verdict
+
+
+def test_errors_become_points():
+    judged = judge(CLAIM, POINTS, errors(21.5, 21.6, 21.3, 21.5, 21.6), WITH)
+    assert judged.effect == pytest.approx(1.46)
+    assert (judged.unit, judged.paper, judged.paper_value, judged.size) == ("points", "6×", 1.4, 0.7)
+    assert judged.note == ""
+
+
+def test_the_ends_of_the_rule_are_exact():
+    assert _name(3.0, 4.0, RATIO) == "reproduced"
+    assert _name(2.99, 4.0, RATIO) == "direction only"
+    assert _name(1.0, 2.0, RATIO) == "no effect found"
+    assert _name(1.0, 3.0, RATIO) == "inconclusive"
+    assert _name(0.5, 1.0, RATIO) == "no effect found"
+    assert _name(0.0, 0.0, POINTS) == "no effect found"
+
+
+def test_inconclusive_says_how_many_seeds_would_settle_it():
+    judged = judge(CLAIM, POINTS, errors(19.0, 22.0, 20.0, 23.0, 19.5), WITH)
+    # sd 1.6 points and size 0.7: the interval 2 * 1.96 * 1.6 / sqrt(n) is narrower than 0.7 near n = 84.
+    needed = int(judged.note.split("about ")[1].split(" seeds")[0])
+    assert 70 < needed < 100
+
+
+def test_fewer_seeds_than_declared_are_said():
+    four = {seed: run for seed, run in errors(21.5, 21.6, 21.3, 21.5, 21.6).items() if seed < 4}
+    judged = judge(CLAIM, POINTS, four, WITH)
+    assert judged.verdict == "reproduced"
+    assert judged.seeds == 4
+    assert "provisional: 4 of the 5 seeds" in judged.note
+    assert "left out so far: seeds 4" in judged.note
+    many = POINTS.model_copy(update={"seeds": 4})
+    assert "5 seeds, where the rule declares 4" in judge(CLAIM, many, WITH, WITH).note
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 2])
+def test_fewer_than_three_pairs_are_not_run(pairs):
+    judged = judge(CLAIM, POINTS, {seed: WITH[seed] for seed in range(pairs)}, WITH)
+    assert judged.verdict == "not run"
+    assert (judged.seeds, judged.effect, judged.interval) == (pairs, None, None)
+    assert "alexnet-repro run lrn" in judged.note
+
+
+def test_a_draft_rule_judges_nothing():
+    draft = POINTS.model_copy(update={"pending": "the number of seeds", "cost": "3 core-hours"})
+    judged = judge(CLAIM, draft, errors(30, 31, 32, 30, 31), WITH)
+    assert judged.verdict == "not run"
+    assert "draft" in judged.note
+    assert "the number of seeds" in judged.note
+    assert "3 core-hours" in judged.note
+
+
+def test_a_late_tanh_run_bounds_the_ratio_below():
+    judged = judge(CLAIM, RATIO, times(36, 37, 35, None, 38), RELU)
+    assert judged.verdict == "reproduced"
+    assert judged.interval[1] == math.inf
+    assert "1 of 5 runs of 'tanh' did not reach the threshold" in judged.note
+    assert "at least" in judged.note
+    assert judged.row()["interval"] == [judged.interval[0], None]
+
+
+def test_all_tanh_runs_late():
+    judged = judge(CLAIM, RATIO, times(*[None] * 5), RELU)
+    assert judged.verdict == "reproduced"  # every ratio is at least 60 / 6.2
+    assert judged.interval[0] > 9
+
+
+def test_a_late_relu_run_bounds_the_ratio_above():
+    relu = times(6, 6, None, 6.1, 6)
+    judged = judge(CLAIM, RATIO, times(30, 31, 30, 30, 31), relu)
+    assert (judged.verdict, judged.interval[0]) == ("inconclusive", 0)
+    assert "longer budget" in judged.note
+    assert judge(CLAIM, RATIO, times(5, 5.5, 5, 5, 5), relu).verdict == "no effect found"
+    assert judge(CLAIM, RATIO, times(3, 3.1, 3, 3, 3), times(*[None] * 5)).verdict == "contradicted"
+
+
+def test_both_late_is_inconclusive():
+    judged = judge(CLAIM, RATIO, times(36, None, 36, 36, 36), times(6, 6, None, 6, 6))
+    assert (judged.verdict, judged.effect, judged.interval) == ("inconclusive", None, (0, math.inf))
+
+
+def test_a_diverged_run_never_reaches_the_threshold():
+    tanh = times(36, 37, 35, 36) | {4: record(4, status="diverged", epochs_to_threshold=None)}
+    judged = judge(CLAIM, RATIO, tanh, RELU)
+    assert (judged.verdict, judged.seeds) == ("reproduced", 5)
+    assert "1 of 5 runs of 'tanh' diverged and count as never reaching the threshold" in judged.note
+    assert "did not reach" not in judged.note
+
+
+@pytest.mark.parametrize("last", [None, 0.15])
+def test_a_diverged_run_counts_at_chance(last):
+    diverged = errors(21.5, 21.6, 21.3, 21.5) | {4: record(4, status="diverged", test_error=last)}
+    judged = judge(CLAIM, POINTS, diverged, WITH)
+    assert judged.effect == pytest.approx((1.5 + 1.4 + 1.4 + 1.4 + 70) / 5)
+    assert judged.verdict == "inconclusive"  # one failure is no effect of any size, and none is excluded
+    assert "diverged and count at chance" in judged.note
+
+
+def test_a_failed_run_without_a_number_is_inconclusive_not_dropped():
+    entry = POINTS.model_copy(update={"metric": "gap"})
+    runs = {i: record(i, gap=0.1) for i in range(5)}
+    judged = judge(CLAIM, entry, runs | {2: record(2, status="diverged", test_error=None)}, runs)
+    assert (judged.verdict, judged.effect, judged.seeds) == ("inconclusive", None, 5)
+    assert "have no gap" in judged.note
+
+
+def test_a_missing_metric_is_an_error():
+    with pytest.raises(UserError, match="no metric 'gap': it has test_error"):
+        judge(CLAIM, POINTS.model_copy(update={"metric": "gap"}), WITH, WITH)
+    with pytest.raises(UserError, match="compare them as a ratio"):
+        judge(CLAIM, POINTS.model_copy(update={"metric": "epochs_to_threshold"}), times(6, 6, None), RELU)
+
+
+def test_smoke_runs_are_marked():
+    runs = {i: record(i, dataset="sample", test_error=0.5) for i in range(5)}
+    assert judge(CLAIM, POINTS, runs, runs).note.startswith("smoke runs on the bundled sample: no evidence")
+
+
+def test_two_metrics_of_the_same_runs():
+    entry = POINTS.model_copy(update={"arm": "with", "against_metric": "ten_view_error"})
+    runs = {i: record(i, test_error=0.20, ten_view_error=0.19 + i / 10_000) for i in range(5)}
+    assert judge(CLAIM, entry, runs, runs).effect == pytest.approx(0.98)
+
+
+def test_an_arm_against_a_number_of_the_paper():
+    entry = RATIO.model_copy(update={"metric": "images_per_second", "against": 250.0, "size": 1.5})
+    judged = judge(CLAIM, entry, RELU, {})
+    assert (judged.verdict, judged.effect) == ("reproduced", pytest.approx(2.0))
+
+
+def test_the_scorecard_shows_every_claim(monkeypatch):
+    monkeypatch.setattr("alexnet_repro.verdicts.load", lambda: (CLAIM,))
+    found = {("relu_speed", "tanh"): times(36, 37, 35, 36, 38), ("relu_speed", "relu"): RELU,
+             ("lrn", "with"): WITH, ("lrn", "without"): errors(20.4, 20.7, 20.3, 20.4, 20.5)}  # fmt: skip
+    first, second = scorecard(lambda study, arm: found[study, arm])
+    assert (first.verdict, second.verdict) == ("reproduced", "direction only")
+    assert first.p_holm == pytest.approx(2 * first.p)
+    assert second.p_holm == pytest.approx(second.p)
+    assert {v.verdict for v in scorecard(lambda study, arm: {})} == {"not run"}
