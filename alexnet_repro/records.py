@@ -1,13 +1,16 @@
 """RunRecord: what one run was, what it measured, and where it came from."""
 
+import json
 import math
-from typing import Literal
+from typing import Any, Literal
 
-import pandas as pd
 from pydantic import BaseModel
 
 from .config import RunConfig
 from .networks import STRICT
+
+METRIC = "metric."
+PROVENANCE = "provenance."
 
 Status = Literal["finished", "stopped", "diverged"]
 """finished: the budget is used up; stopped: the stopping rule was met; diverged: the loss left the numbers."""
@@ -61,6 +64,23 @@ class RunRecord(BaseModel):
         value = self.metrics.get(name)
         return math.nan if value is None else value
 
-    def curve_table(self) -> pd.DataFrame:
-        """The curve as a tidy table: a row per measurement."""
-        return pd.DataFrame([point.model_dump() for point in self.curve])
+
+def identity(arm: str, record: RunRecord) -> dict[str, Any]:
+    """The columns that name a run in every table."""
+    return {"arm": arm, "seed": record.config.seed, "key": record.key}
+
+
+def run_row(arm: str, record: RunRecord) -> dict[str, Any]:
+    """A run as a row: identity, status, metrics, provenance, and the whole config as JSON."""
+    return (
+        identity(arm, record)
+        | {"status": record.status, "recipe": record.recipe}
+        | {METRIC + name: value for name, value in sorted(record.metrics.items())}
+        | {PROVENANCE + name: value for name, value in record.provenance.model_dump().items()}
+        | {"config": json.dumps(record.config.model_dump(mode="json"), sort_keys=True)}
+    )
+
+
+def curve_rows(arm: str, record: RunRecord) -> list[dict[str, Any]]:
+    """A run's curve as rows, a measurement each."""
+    return [identity(arm, record) | point.model_dump() for point in record.curve]

@@ -11,10 +11,7 @@ from . import paths
 from .config import RECIPE, RunConfig
 from .errors import UserError
 from .files import write_atomic
-from .records import RunRecord
-
-PROVENANCE = "provenance."
-METRIC = "metric."
+from .records import METRIC, PROVENANCE, RunRecord, curve_rows, run_row
 
 
 class Store:
@@ -26,7 +23,7 @@ class Store:
     def __init__(self, root: Path | None = None, evidence: Path | None = None) -> None:
         self.root = root if root is not None else paths.store()
         self.evidence = evidence if evidence is not None else paths.data() / "evidence"
-        self._published: dict[str, RunRecord] | None = None
+        self._published: dict[str, dict[str, RunRecord]] | None = None
 
     def path(self, key: str) -> Path:
         """Where the working store keeps the record of ``key``."""
@@ -62,10 +59,18 @@ class Store:
             yield self._parse(path.read_bytes(), path)
 
     def published(self) -> dict[str, RunRecord]:
-        """Every published record by key, read once."""
+        """Every published record by key."""
+        return {key: record for table in self._tables().values() for key, record in table.items()}
+
+    def homes(self) -> dict[str, str]:
+        """The study in whose table each published key stands."""
+        return {key: name for name, table in self._tables().items() for key in table}
+
+    def _tables(self) -> dict[str, dict[str, RunRecord]]:
+        """Study -> key -> record, read once."""
         if self._published is None:
-            tables = sorted(self.evidence.glob("*/runs.csv"))
-            self._published = {record.key: record for table in tables for record in read_table(table.parent)}
+            folders = [path.parent for path in sorted(self.evidence.glob("*/runs.csv"))]
+            self._published = {f.name: {record.key: record for record in read_table(f)} for f in folders}
         return self._published
 
     def _parse(self, text: bytes, path: Path) -> RunRecord:
@@ -89,22 +94,18 @@ def _recipe(text: bytes) -> int:
         return 0
 
 
+def published_folder(store: Store, study: str) -> Path:
+    """Where the tables of a study are published."""
+    return store.evidence / study
+
+
 def write_table(folder: Path, rows: list[tuple[str, RunRecord]]) -> None:
     """Publish (arm, record) pairs as runs.csv, a row per run, and curves.csv, a row per run and measurement."""
-    runs, curves = [], []
-    for arm, record in sorted(rows, key=lambda row: (row[0], row[1].config.seed, row[1].key)):
-        identity: dict[str, str | int] = {"arm": arm, "seed": record.config.seed, "key": record.key}
-        runs.append(
-            identity
-            | {"status": record.status, "recipe": record.recipe}
-            | {METRIC + name: value for name, value in sorted(record.metrics.items())}
-            | {PROVENANCE + name: value for name, value in record.provenance.model_dump().items()}
-            | {"config": json.dumps(record.config.model_dump(mode="json"), sort_keys=True)}
-        )
-        curves.append(pd.DataFrame([identity | point.model_dump() for point in record.curve]))
+    ordered = sorted(rows, key=lambda row: (row[0], row[1].config.seed, row[1].key))
+    curves = [point for arm, record in ordered for point in curve_rows(arm, record)]
     # The runs last: a reader that finds them finds their curves.
-    write_atomic(folder / "curves.csv", pd.concat(curves).to_csv(index=False))
-    write_atomic(folder / "runs.csv", pd.DataFrame(runs).to_csv(index=False))
+    write_atomic(folder / "curves.csv", pd.DataFrame(curves).to_csv(index=False))
+    write_atomic(folder / "runs.csv", pd.DataFrame([run_row(*row) for row in ordered]).to_csv(index=False))
 
 
 def read_table(folder: Path) -> list[RunRecord]:

@@ -1,0 +1,54 @@
+"""The door from a study to its records: trains what is missing, when asked, and nothing else."""
+
+from .errors import UserError
+from .records import RunRecord
+from .store import Store, published_folder, write_table
+from .studies import Study, records
+
+Found = dict[str, dict[int, RunRecord]]
+"""arm -> seed -> record"""
+
+
+def obtain(
+    plan: Study,
+    store: Store,
+    train: bool,
+    device: str = "cpu",
+    workers: int | None = None,
+    progress: bool = True,
+) -> Found:
+    """The records of a study: those in the store, and with ``train`` the missing ones, trained now.
+
+    Runs go to this machine's cores, or to its GPUs with device "cuda"; ``workers`` limits how many at once.
+    """
+    configs = [config for _, config in plan.runs()]
+    if train and store.missing(configs):
+        from .lab.launch import launch  # the lab is opened only to train
+
+        launch(configs, store, device=device, workers=workers, title=plan.name, progress=progress)
+    return records(plan, store)
+
+
+def publish(plan: Study, store: Store) -> tuple[int, int]:
+    """Write the study's finished runs into data/evidence/, each into the table of the study that had it first.
+
+    Returns (runs in the table, runs left out because their code was not a clean commit). Raises UserError where
+    there is nothing to publish.
+    """
+    if plan.baseline.data.dataset == "sample":
+        raise UserError(f"{plan.name} at smoke scale is a rehearsal, never evidence: publish the cifar10 scale")
+    folder = published_folder(store, plan.name)
+    elsewhere = {key for key, home in store.homes().items() if home != plan.name}
+    rows = [
+        (arm, record)
+        for arm, by_seed in records(plan, store).items()
+        for record in by_seed.values()
+        if record.key not in elsewhere
+    ]
+    clean = [(arm, record) for arm, record in rows if record.provenance.clean]
+    if not clean:
+        raise UserError(
+            f"{plan.name} has no finished run of a clean commit: commit, then 'alexnet-repro run {plan.name}'", 1
+        )
+    write_table(folder, clean)
+    return len(clean), len(rows) - len(clean)
