@@ -1,6 +1,6 @@
 """Every study: a baseline, arms as named changes to it, seeds, at a scale. Looking one up costs nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -53,25 +53,33 @@ CUDA_CONVNET_19PCT = RunConfig(
 NONLINEARITIES = ("relu", "tanh")
 RATES: tuple[float, ...] = (0.000316, 0.001, 0.00316, 0.01, 0.0316)
 """The grid of the learning-rate search: half decades. A best rate at an edge extends the grid, for both."""
+RATES_MODERN: tuple[float, ...] = (0.001, 0.00316, 0.01, 0.0316, 0.1)
+"""The same grid, moved up with the scale of the gradients."""
 
-SMOKE = {"data.dataset": "sample", "data.train_images": 2_000, "budget.epochs": 4}
+SMOKE = {"data.dataset": "sample", "data.train_images": 2_000}
+
+MODERN = {"model.initialization": "he", "data.divisor": 64.0}
+"""What a modern reader would have assumed where the paper is silent: He initialization, inputs near unit scale."""
 
 
-def _relu_rates(scale: Scale) -> Study:
-    """The search: for each nonlinearity, the rate of the grid that `fastest` picks."""
-    baseline = CUDA_CONVNET_19PCT.changed(**{"budget.epochs": 16})
-    seeds, rates = tuple(range(PILOT_SEEDS, PILOT_SEEDS + 2)), RATES
+def _relu_rates(name: str, setting: Mapping[str, Any], rates: tuple[float, ...], seeds: int, scale: Scale) -> Study:
+    """A search: for each nonlinearity, the rate of the grid that `fastest` picks."""
+    baseline = CUDA_CONVNET_19PCT.changed(**setting, **{"budget.epochs": 16})
     if scale == "smoke":
-        baseline, seeds, rates = baseline.changed(**SMOKE), seeds[:1], RATES[1:3]
+        baseline, seeds, rates = baseline.changed(**SMOKE, **{"budget.epochs": 4}), 1, rates[1:3]
     arms = {
         f"{f} {rate:g}": {"model.nonlinearity": f, "optimizer.learning_rate": rate}
         for f in NONLINEARITIES
         for rate in rates
     }
-    return Study("relu_rates", "The learning rate of each nonlinearity", baseline, arms, seeds, pilot=True)
+    pilots = tuple(range(PILOT_SEEDS, PILOT_SEEDS + seeds))
+    return Study(name, "The learning rate of each nonlinearity", baseline, arms, pilots, pilot=True)
 
 
-STUDIES = {"relu_rates": _relu_rates}
+STUDIES: dict[str, Callable[[Scale], Study]] = {
+    "relu_rates": lambda scale: _relu_rates("relu_rates", {}, RATES, 2, scale),
+    "relu_rates_modern": lambda scale: _relu_rates("relu_rates_modern", MODERN, RATES_MODERN, 1, scale),
+}
 
 
 def study(name: str, scale: str = "cifar10") -> Study:

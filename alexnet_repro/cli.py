@@ -1,0 +1,229 @@
+"""The command ``alexnet-repro``: every journey of the README, from a shell."""
+
+import json
+import os
+import shutil
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from . import paths
+from .errors import UserError, one_of
+from .runs import obtain, publish
+from .store import Store
+from .studies import SCALES, STUDIES, records, study
+from .verdicts import scorecard
+
+app = typer.Typer(
+    help="Replicate AlexNet (2012), claim by claim.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help=f"One of: {', '.join(STUDIES)}.")]
+ScaleName = Annotated[str, typer.Option("--scale", help=f"One of: {', '.join(SCALES)}.")]
+
+
+class Format(StrEnum):
+    """How a table is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+@app.command()
+def data(name: Annotated[str, typer.Argument(metavar="DATASET", help="cifar10")] = "cifar10") -> None:
+    """Fetch a data set, verify it, and say where it is."""
+    if name != "cifar10":
+        raise one_of("data set", name, ["cifar10"])
+    from .lab import datasets
+
+    found = datasets.cifar10()
+    print(
+        f"CIFAR-10: {len(found.train_labels):,} training and {len(found.test_labels):,} test images, "
+        f"every batch as pinned, in {paths.downloads() / datasets.FILE}"
+    )
+
+
+@app.command()
+def plan(name: StudyName, scale: ScaleName = "cifar10") -> None:
+    """Say what a study would run, and what of it is missing."""
+    chosen, store = study(name, scale), Store()
+    found = records(chosen, store)
+    rows = [
+        {"arm": arm, "changes": _changes(chosen.arms[arm]), "seeds": len(chosen.seeds), "missing": 0}
+        | {"missing": len(chosen.seeds) - len(found[arm])}
+        for arm in chosen.arms
+    ]
+    print(pd.DataFrame(rows).to_string(index=False))
+    missing = sum(int(row["missing"]) for row in rows)
+    budget = missing * chosen.baseline.budget.epochs * chosen.baseline.data.train_images
+    print(f"\n{chosen.title}: {missing} of {len(rows) * len(chosen.seeds)} runs missing, at most {budget:,} images")
+
+
+def _changes(changes: object) -> str:
+    return ", ".join(f"{name}={value}" for name, value in dict(changes).items()) or "-"  # type: ignore[call-overload]
+
+
+@app.command()
+def run(
+    name: StudyName,
+    scale: ScaleName = "cifar10",
+    device: Annotated[str, typer.Option(help="cpu, or cuda for one run per GPU.")] = "cpu",
+    workers: Annotated[int | None, typer.Option(help="Runs at once; default: one per core or GPU.")] = None,
+) -> None:
+    """Train what a study is missing; interrupted, it resumes."""
+    chosen, store = study(name, scale), Store()
+    found = obtain(chosen, store, train=True, device=device, workers=workers, progress=sys.stderr.isatty())
+    print(f"{chosen.name}: all {sum(len(runs) for runs in found.values())} runs are in the store")
+
+
+@app.command()
+def verdict(
+    output: Annotated[Format, typer.Option("--format", help="table, json or csv.")] = Format.table,
+) -> None:
+    """Print the scorecard: every claim, from the records."""
+    store = Store()
+    verdicts = scorecard(lambda name, arm: records(study(name), store)[arm] if name in STUDIES else {})
+    rows = [each.row() for each in verdicts]
+    if output is Format.json:
+        print(json.dumps(rows, indent=1, ensure_ascii=False))
+        return
+    table = pd.DataFrame(rows)[["claim", "section", "label", "paper", "evidence", "verdict", "effect", "interval",
+                                "unit", "seeds", "note"]]  # fmt: skip
+    print(table.to_csv(index=False), end="") if output is Format.csv else print(_short(table))
+
+
+def _short(table: pd.DataFrame) -> str:
+    def number(value: object) -> str:
+        return "" if value is None or value != value else f"{value:.2f}"
+
+    def interval(value: object) -> str:
+        return "" if not isinstance(value, list) else f"[{', '.join(number(end) or 'open' for end in value)}]"
+
+    shown = table.drop(columns="note").assign(
+        effect=table["effect"].map(number),
+        interval=table["interval"].map(interval),
+        seeds=table["seeds"].map(lambda seeds: "" if seeds is None or seeds != seeds else f"{seeds:.0f}"),
+    )
+    return shown.to_string(index=False)
+
+
+@app.command("publish")
+def publish_(name: StudyName) -> None:
+    """Write a study's finished runs into data/evidence/, to be committed."""
+    chosen, store = study(name), Store()
+    published, dirty = publish(chosen, store)
+    print(f"{chosen.name}: {published} runs published to data/evidence/{chosen.name}")
+    if dirty:
+        print(f"left out: {dirty} runs whose code was not a clean commit; commit and run them again")
+
+
+@app.command()
+def verify() -> None:
+    """Re-derive keys, metrics and digests of everything published; list what is off."""
+    from .verify import verify as faults
+
+    found = faults(Store())
+    for fault in found:
+        print(fault)
+    if found:
+        raise UserError(f"{len(found)} faults in the published evidence: restore it with 'git checkout data'", 1)
+    print("the published evidence is sound")
+
+
+@app.command()
+def notebook(
+    name: Annotated[str, typer.Argument(help="A notebook of notebooks/, without .ipynb.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the executed copy goes.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value; repeatable.")] = None,
+) -> None:
+    """Execute a notebook with papermill, its parameters checked first."""
+    from .notebooks import execute
+
+    values = {}
+    for given in parameter or []:
+        key, equals, value = given.partition("=")
+        if not equals:
+            raise UserError(f"bad parameter {given!r}: write name=value")
+        values[key] = value
+    target = output or Path(f"{name}.out.ipynb")
+    execute(name, target, values)
+    print(f"executed {name} into {target}")
+
+
+@app.command()
+def book() -> None:
+    """Execute the notebooks that changed and build the site."""
+    from .site import build
+
+    build()
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has, and what it can do with it."""
+    import torch
+
+    from .lab import datasets, provenance
+
+    commit, clean = provenance.commit()
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    gpus = [provenance.device_name(f"cuda:{i}") for i in range(torch.cuda.device_count())]
+    try:
+        datasets.cifar10(fetch=False)
+        cifar = "here and verified"
+    except UserError as error:
+        cifar = str(error)
+    store = Store()
+    free = shutil.disk_usage(paths.repository()).free
+    rows = {
+        "checkout": f"{paths.repository()}, commit {commit[:12]}{'' if clean else ', changed: runs cannot be published'}",
+        "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
+        "processor": f"{provenance.device_name('cpu')}, {cores} cores: {cores} runs at once",
+        "GPUs": f"{', '.join(gpus)}: --device cuda trains {len(gpus)} runs at once"
+        if gpus
+        else "none: train on the CPU",
+        "disk": f"{free / 1e9:.0f} GB free",
+        "CIFAR-10": cifar,
+        "store": f"{sum(1 for _ in store.records())} runs of your own, {len(store.published())} published",
+    }
+    for name, text in rows.items():
+        print(f"{name:<10} {text}")
+
+
+def main() -> None:
+    """Run the command; a user's error is one line on stderr, never a traceback."""
+    try:
+        app(standalone_mode=False)
+    except UserError as error:
+        _fail(str(error), error.code)
+    except typer.Abort:
+        _fail("interrupted: run it again to resume", 130)
+    except KeyboardInterrupt:
+        _fail("interrupted: run it again to resume", 130)
+    except BrokenPipeError:
+        # The reader of our output has gone: nothing more to say, to nobody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is None:
+            raise
+        _fail(f"{usage()} Try 'alexnet-repro --help'.", 2)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()
