@@ -1,0 +1,110 @@
+"""What each study resolves to, pinned: a key that moves orphans recorded runs."""
+
+import json
+
+import pytest
+
+from alexnet_repro.errors import UserError
+from alexnet_repro.studies import CUDA_CONVNET_19PCT, PILOT_SEEDS, SCALES, STUDIES, study
+
+SECTION_3_1 = {
+    "model": {"net": "cuda-convnet", "layers": "19pct", "nonlinearity": "relu", "initialization": "cuda-convnet"},
+    "data": {"dataset": "cifar10", "train_images": 50_000, "divisor": 1.0},
+    "optimizer": {
+        "learning_rate": 0.001,
+        "bias_rate_factor": 2.0,
+        "momentum": 0.9,
+        "weight_decay": 0.0,
+        "batch_size": 128,
+    },
+    "budget": {"epochs": 60, "measurements": 4, "stop_at_train_error": 0.25},
+    "seed": 0,
+}
+RELU_RATES = {
+    ("relu 0.000316", 1000): "eb49d4a2b123e039",
+    ("relu 0.001", 1000): "69289a3ef3a31ace",
+    ("relu 0.00316", 1000): "7880fcaea69f639c",
+    ("relu 0.01", 1000): "862294fe7db6d29f",
+    ("relu 0.0316", 1000): "5b48f58ebe993710",
+    ("tanh 0.000316", 1000): "aab33b5343a16dcf",
+    ("tanh 0.001", 1000): "3619207d639fcd92",
+    ("tanh 0.00316", 1000): "2b56f4f77951d6e8",
+    ("tanh 0.01", 1000): "8b52b08fbfd7e976",
+    ("tanh 0.0316", 1000): "e770b55965161a0f",
+    ("relu 0.000316", 1001): "dcb36993951d8ffa",
+    ("relu 0.001", 1001): "a6e4c82ea9b691a1",
+    ("relu 0.00316", 1001): "b1f0a3c296627494",
+    ("relu 0.01", 1001): "f860bdf00239b86e",
+    ("relu 0.0316", 1001): "78da32db42292057",
+    ("tanh 0.000316", 1001): "86f9ac8ba6ca6a7d",
+    ("tanh 0.001", 1001): "0ec4434dd5c551fa",
+    ("tanh 0.00316", 1001): "383ba98344eb5e27",
+    ("tanh 0.01", 1001): "281f82720ba7cc65",
+    ("tanh 0.0316", 1001): "76352b41a9610e6e",
+}
+RELU_RATES_SMOKE = {
+    ("relu 0.001", 1000): "d133e9fbe8e516a5",
+    ("relu 0.00316", 1000): "46fcc7b7e5a449ea",
+    ("tanh 0.001", 1000): "5a495fc5a862a53e",
+    ("tanh 0.00316", 1000): "31c12c8c03a3fc83",
+}
+
+
+def keys(name, scale):
+    return {(arm, config.seed): config.key for arm, config in study(name, scale).runs()}
+
+
+def test_baseline_of_section_3_1():
+    assert json.loads(CUDA_CONVNET_19PCT.model_dump_json()) == SECTION_3_1
+    assert CUDA_CONVNET_19PCT.key == "4d91afb6f5a3cf83"
+
+
+def test_relu_rates():
+    # Contained, not equal: the rule of the search extends the grid where the best rate is at its edge.
+    assert RELU_RATES.items() <= keys("relu_rates", "cifar10").items()
+    assert keys("relu_rates", "smoke") == RELU_RATES_SMOKE
+
+
+def test_relu_rates_changes_what_it_names_and_nothing_else():
+    for arm, config in study("relu_rates").runs():
+        nonlinearity, rate = arm.split()
+        expected = json.loads(json.dumps(SECTION_3_1))
+        expected["model"]["nonlinearity"] = nonlinearity
+        expected["optimizer"]["learning_rate"] = float(rate)
+        expected["budget"]["epochs"] = 16
+        expected["seed"] = config.seed
+        assert json.loads(config.model_dump_json()) == expected
+
+
+@pytest.mark.parametrize("scale", SCALES)
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_study(name, scale):
+    plan = study(name, scale)
+    runs = plan.runs()
+    assert plan.name == name
+    assert len(runs) == len(plan.arms) * len(plan.seeds)
+    assert len({config.key for _, config in runs}) == len(runs)
+    # A pilot chooses settings: the study that uses them must never see its seeds.
+    assert all((seed >= PILOT_SEEDS) == plan.pilot for seed in plan.seeds)
+    if scale == "smoke":
+        assert all(config.data.dataset == "sample" for _, config in runs)
+
+
+def test_a_study_cut_short_has_whole_pairs():
+    plan = study("relu_rates")
+    arms = [arm for arm, _ in plan.runs()]
+    assert arms == list(plan.arms) * len(plan.seeds)
+
+
+@pytest.mark.parametrize(
+    ("call", "named"),
+    [
+        (lambda: study("relu_speeed"), ["relu_speeed", "relu_rates"]),
+        (lambda: study("relu_rates", "huge"), ["huge", "smoke", "cifar10"]),
+        (lambda: study("relu_rates").config("swish", 0), ["swish", "relu 0.001"]),
+    ],
+)
+def test_unknown_names_list_the_valid_ones(call, named):
+    with pytest.raises(UserError) as error:
+        call()
+    assert all(word in str(error.value) for word in named)
