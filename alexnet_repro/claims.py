@@ -66,26 +66,35 @@ class Measured(BaseModel):
 class Audited(BaseModel):
     """A number of the paper beside the first author's log, data/author_log.csv.
 
-    Its value is ``column`` of the row (net, views) less that of (against, against_views) where given, in percent.
-    Without ``net``, any row of ``train_set`` may hold it. ``digits``: decimals that the paper prints.
+    Its value is ``column`` of the row (net, views) less that of (against, against_views) where given; errors in
+    percent. Without ``net``, any row of ``train_set`` may hold it. "epochs" and "drops" of the learning rate are
+    read from data/author_schedule.csv.
+    paper_value: None where the paper gives no number, so that the log speaks of the direction alone.
+    digits: decimals that the paper prints; -1 for a number rounded to tens. note: what a reader must know.
     """
 
     model_config = STRICT
     label: str = ""
-    column: Literal["top1_error", "top5_error"]
+    column: Literal["top1_error", "top5_error", "epochs", "drops"]
     train_set: Text
     net: Text | None = None
     views: Literal["10-crop", "center"] = "10-crop"
     against: Text | None = None
     against_views: Literal["10-crop", "center"] = "10-crop"
-    unit: Literal["%", "points"]
-    paper_value: float
-    digits: Annotated[int, Field(ge=0)] = 1
+    unit: Literal["%", "points", "epochs", "drops"]
+    paper_value: float | None = None
+    digits: Annotated[int, Field(ge=-1, le=3)] = 1
+    note: str = ""
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.unit == "points") != (self.against is not None):
-            raise ValueError(f"unit={self.unit!r}: an error is in '%', a difference against another row in 'points'")
+        unit = self.column if self.column in ("epochs", "drops") else "%" if self.against is None else "points"
+        if self.unit != unit:
+            raise ValueError(f"unit={self.unit!r} does not fit the column and the rows compared: it is {unit!r}")
+        if self.paper_value is None and self.against is None:
+            raise ValueError("without a paper_value there must be a row to compare against")
+        if self.against is not None and self.net is None:
+            raise ValueError(f"{self.against!r} is compared with no net: name one")
         return self
 
 

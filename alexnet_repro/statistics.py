@@ -119,7 +119,7 @@ def smallest_detectable(n: int, sd: float, power: float = POWER, level: float = 
     _check_power(n, sd, power, level)
     from scipy.special import nctdtrinc
 
-    return float(nctdtrinc(n - 1, 1 - power, _quantile(n - 1, level)) * sd / math.sqrt(n))
+    return float(nctdtrinc(n - 1, 1 - power, t_quantile(n - 1, level)) * sd / math.sqrt(n))
 
 
 def seeds_needed(effect: float, sd: float, power: float = POWER, level: float = LEVEL) -> int:
@@ -129,7 +129,14 @@ def seeds_needed(effect: float, sd: float, power: float = POWER, level: float = 
 
 def seeds_to_settle(size: float, sd: float, level: float = LEVEL) -> int:
     """The fewest pairs whose interval is narrower than ``size``, so that it cannot hold both none and ``size``."""
-    return _fewest(size, sd, lambda n: 2 * _quantile(n - 1, level) * sd / math.sqrt(n) < size)
+    return _fewest(size, sd, lambda n: 2 * t_quantile(n - 1, level) * sd / math.sqrt(n) < size)
+
+
+def t_quantile(df: int, level: float) -> float:
+    """The half-width, in standard errors, of a t interval with ``df`` degrees of freedom."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(df, (1 + level) / 2))
 
 
 def holm(p: ArrayLike) -> Floats:
@@ -177,18 +184,12 @@ def _mean(values: Floats, level: float) -> Effect:
     from scipy.stats import bootstrap
 
     error = sd / math.sqrt(n)
-    half = _quantile(n - 1, level) * error
+    half = t_quantile(n - 1, level) * error
     ends = bootstrap(
         (values,), np.mean, confidence_level=level, n_resamples=RESAMPLES, random_state=np.random.default_rng(0)
     ).confidence_interval
     p = float(2 * stdtr(n - 1, -abs(mean) / error))
     return Effect(mean, mean - half, mean + half, (float(ends.low), float(ends.high)), sd, p, n, level)
-
-
-def _quantile(df: int, level: float) -> float:
-    from scipy.special import stdtrit
-
-    return float(stdtrit(df, (1 + level) / 2))
 
 
 def _check_power(n: int, sd: float, power: float, level: float) -> None:

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from .claims import Claim, Measured, load
+from . import audit
+from .claims import Audited, Claim, Measured, load
 from .errors import UserError
 from .records import RunRecord
 from .statistics import Effect, holm, paired_difference, paired_ratio, seeds_to_settle, smallest_detectable
@@ -30,7 +31,7 @@ Find = Callable[[str, str], Records]
 MIN_PAIRS = 3
 CHANCE_ERROR = 0.9
 """Of CIFAR-10's ten equally frequent classes: what a network of NaNs scores."""
-ERRORS = ("test_error", "train_error", "ten_view_error")
+ERRORS = ("test_error", "train_error", "clean_train_error", "ten_view_error")
 TIMES = "epochs_to_"
 SPEEDS = ("images_per_second", "wall_seconds")
 
@@ -39,7 +40,8 @@ SPEEDS = ("images_per_second", "wall_seconds")
 class Verdict:
     """What one comparison of a claim comes to.
 
-    effect, interval, bootstrap, paper_value, size, detectable: in ``unit``; an interval may be open (infinite).
+    effect, interval, bootstrap, paper_value, size, detectable: in ``unit``; an interval may be open (infinite). Audited
+    and derived, the effect is the log's number and the computed one.
     seeds: pairs judged; None where the evidence has no seeds. note: what a reader must know beside the verdict.
     bootstrap: the interval by another method. detectable: the smallest effect that so many pairs would have shown
     with a chance of 0.8. p: of no effect; p_holm: corrected for all the comparisons on the scorecard.
@@ -121,6 +123,27 @@ def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verd
     )
 
 
+def audited(claim: Claim, entry: Audited) -> Verdict:
+    """The verdict on one number of the paper, from the first author's log."""
+    finding = audit.check(entry)
+    return Verdict(
+        claim=claim.id,
+        section=claim.section,
+        title=claim.title,
+        label=entry.label,
+        paper=claim.paper,
+        evidence="audited",
+        verdict=finding.verdict,
+        effect=finding.value,
+        interval=None,
+        unit=entry.unit,
+        seeds=None,
+        note=finding.note,
+        setting=f"the first author's log: {entry.train_set}",
+        paper_value=entry.paper_value,
+    )
+
+
 def scorecard(find: Find) -> list[Verdict]:
     """The verdict on every comparison of every claim, in the paper's order; p-values corrected by Holm."""
     verdicts: list[Verdict] = []
@@ -129,6 +152,7 @@ def scorecard(find: Find) -> list[Verdict]:
             arm = {} if entry.pending else find(entry.study, entry.arm)
             against = {} if entry.pending or isinstance(entry.against, float) else find(entry.study, entry.against)
             verdicts.append(judge(claim, entry, arm, against))
+        verdicts += [audited(claim, entry) for entry in claim.audited]
     tested = [i for i, verdict in enumerate(verdicts) if verdict.p is not None]
     for i, p in zip(tested, holm([verdicts[i].p or 0.0 for i in tested]), strict=True):
         verdicts[i] = replace(verdicts[i], p_holm=float(p))

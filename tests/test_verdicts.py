@@ -21,13 +21,30 @@ PROVENANCE = Provenance(
     started="2025-01-01T00:00:00+00:00", wall_seconds=100.0, images_per_second=500.0,
 )  # fmt: skip
 RATIO = Measured(
-    study="relu_speed", setting="the paper's own", metric="epochs_to_threshold", comparison="ratio", arm="tanh",
-    against="relu", unit="×", paper_value=6.0, size=3.0, rule="half the paper's factor",
-)  # fmt: skip
+    study="relu_speed",
+    setting="the paper's own",
+    metric="epochs_to_threshold",
+    comparison="ratio",
+    arm="tanh",
+    against="relu",
+    unit="×",
+    paper_value=6.0,
+    size=3.0,
+    rule="half the paper's factor",
+)
 POINTS = Measured(
-    study="lrn", label="points", setting="CIFAR size", metric="test_error", comparison="difference", arm="without", against="with",
-    unit="points", paper_value=1.4, size=0.7, rule="half the paper's points",
-)  # fmt: skip
+    study="lrn",
+    label="points",
+    setting="CIFAR size",
+    metric="test_error",
+    comparison="difference",
+    arm="without",
+    against="with",
+    unit="points",
+    paper_value=1.4,
+    size=0.7,
+    rule="half the paper's points",
+)
 CLAIM = Claim(
     id="relu_speed", version=1, section="3.1", title="t", statement="s", paper="6×", measured=(RATIO, POINTS)
 )  # fmt: skip

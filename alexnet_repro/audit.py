@@ -1,0 +1,169 @@
+"""The paper's numbers beside the first author's own log of runs."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from . import paths
+from .claims import Audited, load
+from .errors import UserError
+from .statistics import LEVEL, t_quantile
+
+VARIANT = "schedule variant (net 153)"
+LONGER = ("145", "145-longer")
+
+LOG_COLUMNS = ("net", "relation", "change", "train_set", "eval_set", "views", "logprob", "top1_error", "top5_error")
+SCHEDULE_COLUMNS = ("net", "event", "epoch")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the log says of one number: ``value`` in the entry's unit, None where it has none.
+
+    The log's six decimals of a fraction are four of a percentage.
+    """
+
+    verdict: Literal["audited: agrees", "audited: disagrees", "audited: not in the log"]
+    value: float | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Runs of one architecture: ``n`` errors in percent, and the smallest effect that stands clear of them."""
+
+    n: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+    clear_from: float
+
+
+def log(path: Path | None = None) -> pd.DataFrame:
+    """data/author_log.csv: a row per net and evaluation; errors are fractions. See data/README.md.
+
+    Raises UserError for a file that is missing or has other columns.
+    """
+    return _read(path if path is not None else paths.data() / "author_log.csv", LOG_COLUMNS)
+
+
+def schedule(path: Path | None = None) -> pd.DataFrame:
+    """data/author_schedule.csv: a row per net and event of its learning rate. Raises UserError as `log` does."""
+    return _read(path if path is not None else paths.data() / "author_schedule.csv", SCHEDULE_COLUMNS)
+
+
+def check(entry: Audited) -> Finding:
+    """Whether the log's value, rounded to the digits that the paper prints, is the paper's.
+
+    It is not in the log where the row is missing or, for an entry without ``net``, no row of its ``train_set``
+    agrees; the value is then the nearest. Without a paper_value, a difference agrees where it is positive.
+    """
+    if entry.net is None:
+        return _any_row(entry)
+    value = _value(entry, entry.net, entry.views)
+    if value is not None and entry.against is not None:
+        other = _value(entry, entry.against, entry.against_views)
+        value = None if other is None else value - other
+    if value is None:
+        missing = " or ".join(f"net {net}" for net in (entry.net, entry.against) if net is not None)
+        return Finding("audited: not in the log", None, _note(f"the log has no such run of {missing}", entry))
+    agrees = value > 0 if entry.paper_value is None else _prints_as(value, entry.paper_value, entry.digits)
+    rows = entry.net if entry.against is None else f"{entry.net} against {entry.against}"
+    return Finding("audited: agrees" if agrees else "audited: disagrees", round(value, 4), _note(f"net {rows}", entry))
+
+
+def variants() -> pd.DataFrame:
+    """The runs of one architecture, net 153, that differ in little but the learning-rate schedule."""
+    table = log()
+    return table[table["relation"] == VARIANT].reset_index(drop=True)
+
+
+def scatter(column: str = "top1_error") -> Scatter:
+    """How far runs of one architecture lie apart, by the schedule variants of net 153.
+
+    An effect between two single runs stands clear if it is larger than t * sqrt(2) * sd, with t the 0.975 quantile
+    at n - 1 degrees of freedom: two runs of one architecture differ by more once in twenty times. The schedules
+    (and one doubled weight decay) add to the scatter, which is therefore, if anything, too wide; no log of plain
+    repetitions exists. Two evaluations of one net, as one view and ten, share the net's own luck: the rule does not
+    speak of them.
+    """
+    errors = 100 * variants()[column]
+    n, sd = len(errors), float(errors.std(ddof=1))
+    clear_from = t_quantile(n - 1, LEVEL) * math.sqrt(2) * sd
+    return Scatter(n, float(errors.mean()), sd, float(errors.min()), float(errors.max()), clear_from)
+
+
+def effects() -> pd.DataFrame:
+    """Every effect of the log between two trained nets, beside the scatter: which stand clear of it.
+
+    A row per comparison and column: claim, net, against, column, points (the log's difference), paper_value,
+    clear_from and clear. The last two rows are no claim: net 145, trained on to epoch 135.
+    """
+    entries = [(claim.id, entry) for claim in load() for entry in claim.audited if entry.against is not None]
+    for column in ("top1_error", "top5_error"):
+        longer = Audited.model_validate(
+            {"column": column, "train_set": "ILSVRC-2012", "net": LONGER[0], "against": LONGER[1], "unit": "points"}
+        )
+        entries.append(("longer_training", longer))
+    rows = []
+    for name, entry in entries:
+        points, clear_from = check(entry).value, scatter(entry.column).clear_from
+        rows.append(
+            {
+                "claim": name,
+                "net": entry.net,
+                "against": entry.against,
+                "column": entry.column,
+                "points": points,
+                "paper_value": entry.paper_value,
+                "clear_from": clear_from,
+                "clear": points is not None and points > clear_from,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _any_row(entry: Audited) -> Finding:
+    table = log()
+    values: list[float] = [float(100 * error) for error in table[table["train_set"] == entry.train_set][entry.column]]
+    paper = entry.paper_value
+    if not values or paper is None:
+        return Finding("audited: not in the log", None, _note(f"the log has no run on {entry.train_set}", entry))
+    nearest: float = min(values, key=lambda value: abs(value - paper))
+    if _prints_as(nearest, paper, entry.digits):
+        return Finding("audited: agrees", round(nearest, 4), _note(f"a run on {entry.train_set}", entry))
+    return Finding(
+        "audited: not in the log", round(nearest, 4), _note(f"the nearest run on {entry.train_set} is given", entry)
+    )
+
+
+def _value(entry: Audited, net: str, views: str) -> float | None:
+    if entry.column in ("epochs", "drops"):
+        events = schedule().query("net == @net")
+        stops = events[events["event"] == "stopped"]["epoch"]
+        return None if stops.empty else float(stops.iloc[0] if entry.column == "epochs" else len(events) - len(stops))
+    row = log().query("net == @net and views == @views and train_set == @entry.train_set")
+    return None if row.empty else float(100 * row[entry.column].iloc[0])
+
+
+def _prints_as(value: float, printed: float, digits: int) -> bool:
+    # The margin is for binary fractions: 100 * 0.40665 is a little less or more than 40.665.
+    return abs(value - printed) <= 0.5 * 10**-digits + 1e-9
+
+
+def _note(found: str, entry: Audited) -> str:
+    return f"{found}; {entry.note}" if entry.note else found
+
+
+def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
+    try:
+        table = pd.read_csv(path, dtype={"net": str})
+    except (OSError, ValueError) as error:
+        raise UserError(f"cannot read {path} ({error}): restore it with 'git checkout {path}'", 1) from error
+    if tuple(table.columns) != columns:
+        raise UserError(f"{path} must have the columns {', '.join(columns)}: restore it with 'git checkout {path}'", 1)
+    return table

@@ -1,0 +1,202 @@
+import tomllib
+
+import pytest
+
+from alexnet_repro import claims, paths
+from alexnet_repro.errors import UserError
+
+IDS = (
+    "relu_speed",
+    "two_gpu_error",
+    "two_gpu_time",
+    "column_links",
+    "lrn",
+    "lrn_cifar",
+    "overlapping_pooling",
+    "overlapping_pooling_overfit",
+    "architecture",
+    "augmentation",
+    "pca_color",
+    "ten_crop",
+    "dropout_overfit",
+    "dropout_convergence",
+    "weight_decay",
+    "bias_one",
+    "lr_schedule",
+    "throughput",
+    "result_2010",
+    "result_2012",
+    "pretraining_2012",
+    "ensemble",
+    "fall_2009",
+    "filters",
+    "features",
+    "depth",
+)
+MEASURED = """
+[[claim]]
+id = "lrn"
+version = 1
+section = "3.3"
+title = "t"
+statement = "s"
+paper = "1.4"
+[[claim.measured]]
+study = "lrn"
+setting = "s"
+metric = "test_error"
+comparison = "difference"
+arm = "no_lrn"
+against = "baseline"
+unit = "points"
+size = 0.7
+rule = "r"
+"""
+
+
+def test_every_claim_is_there_in_the_papers_order():
+    assert tuple(claim.id for claim in claims.load()) == IDS
+
+
+def test_the_evidence_is_that_of_the_list():
+    kinds = {
+        claim.id: "".join(kind[0] for kind in ("measured", "audited", "derived") if getattr(claim, kind))
+        for claim in claims.load()
+    }
+    audited_only = {"lr_schedule", "result_2010", "result_2012", "pretraining_2012", "fall_2009"}
+    both = {"two_gpu_error", "column_links", "lrn", "overlapping_pooling", "ten_crop"}
+    assert {name for name, kind in kinds.items() if kind == "a"} == audited_only
+    assert {name for name, kind in kinds.items() if kind == "ma"} == both
+    assert {name for name, kind in kinds.items() if "d" in kind} >= {"architecture", "augmentation"}
+
+
+def test_every_measured_rule_is_complete():
+    for claim in claims.load():
+        for entry in claim.measured:
+            assert "95 % interval" in entry.rule, claim.id
+            assert f"{entry.size:g}" in entry.rule, claim.id
+            assert entry.cost or not entry.pending, claim.id
+
+
+def test_subtle_effects_get_twenty_seeds():
+    by_id = {claim.id: claim for claim in claims.load()}
+    for name in ("overlapping_pooling", "lrn", "two_gpu_error", "column_links", "depth", "pca_color"):
+        assert all(entry.seeds >= 20 for entry in by_id[name].measured)
+
+
+def test_the_first_rule_stands_as_it_was_written():
+    (entry,) = claims.claim("relu_speed").measured
+    assert (entry.size, entry.paper_value, entry.seeds, entry.pending) == (3.0, 6.0, 5, None)
+
+
+def test_an_unknown_claim_lists_the_valid_ones():
+    with pytest.raises(UserError, match=r"unknown claim 'relu': choose one of architecture, .*relu_speed") as error:
+        claims.claim("relu")
+    assert all(name in str(error.value) for name in IDS)
+
+
+def _load(tmp_path, text):
+    path = tmp_path / "claims.toml"
+    path.write_text(text)
+    return claims.load(path)
+
+
+def test_a_minimal_file_loads(tmp_path):
+    (claim,) = _load(tmp_path, MEASURED)
+    (entry,) = claim.measured
+    assert (entry.null, entry.seeds, entry.label, entry.against_metric) == (0, 5, "", None)
+    assert _load(tmp_path, MEASURED.replace('"baseline"', "208"))[0].measured[0].against == 208.0
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('title = "t"\n', "", r"claim 'lrn' at title: Field required"),
+        ('title = "t"\n', 'title = ""\n', r"claim 'lrn' at title: String should have at least 1 character"),
+        ("version = 1", 'version = "1"', r"claim 'lrn' at version: .*integer"),
+        ("size = 0.7", "size = 0.7\nsizes = 1", r"claim 'lrn' at measured\.0\.sizes: Extra inputs"),
+        ("size = 0.7", "size = nan", r"claim 'lrn' at measured\.0\.size: .*finite"),
+        ("size = 0.7", "size = -0.7", r"claim 'lrn' at measured\.0: size=-0\.7 is not on the paper's side"),
+        ("size = 0.7", "size = 0.7\nseeds = 2", r"measured\.0\.seeds: .*greater than or equal to 3"),
+        ('unit = "points"', 'unit = "×"', r"measured\.0: a difference cannot be in '×'"),
+        ('unit = "points"', 'unit = "%"', r"measured\.0\.unit: Input should be 'points'"),
+        ('comparison = "difference"', 'comparison = "quotient"', r"measured\.0\.comparison: "),
+        ('"baseline"', '"no_lrn"', r"measured\.0: 'no_lrn' is compared with itself"),
+        ("[[claim.measured]]", "[[claim.meassured]]", r"claim 'lrn' at meassured: Extra inputs"),
+        ('id = "lrn"\n', "", r"claim 'number 1' at id: Field required"),
+        ('id = "lrn"', 'id = "LRN!"', r"claim 'LRN!' at id: String should match"),
+        ("version = 1", "version = 1979-05-27", r"claim 'lrn' at version: "),
+        ("[[claim]]", "[claim", r"is no TOML"),
+        ("[[claim]]", "[[claims]]", r"must hold \[\[claim\]\] entries"),
+    ],
+)
+def test_a_malformed_file_is_one_line_with_entry_and_field(tmp_path, old, new, message):
+    assert old in MEASURED
+    with pytest.raises(UserError, match=message) as error:
+        _load(tmp_path, MEASURED.replace(old, new, 1))
+    assert "\n" not in str(error.value)
+    assert "claims.toml" in str(error.value)
+
+
+def test_a_claim_needs_evidence_labels_and_its_own_id(tmp_path):
+    head, entry = MEASURED.split("[[claim.measured]]")
+    with pytest.raises(UserError, match="claim 'lrn': has no evidence"):
+        _load(tmp_path, head)
+    with pytest.raises(UserError, match="claim 'lrn': labels"):
+        _load(tmp_path, MEASURED + "[[claim.measured]]" + entry)
+    with pytest.raises(UserError, match="'lrn' stands there twice"):
+        _load(tmp_path, MEASURED + MEASURED)
+    with pytest.raises(UserError, match="cannot read"):
+        claims.load(tmp_path / "none.toml")
+
+
+AUDITED = """
+[[claim.audited]]
+column = "top1_error"
+train_set = "ILSVRC-2012"
+net = "148"
+against = "145"
+unit = "points"
+paper_value = 1.4
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('unit = "points"', 'unit = "%"', r"audited\.0: unit='%' does not fit .*'points'"),
+        ('net = "148"\n', "", r"audited\.0: '145' is compared with no net"),
+        ('against = "145"\nunit = "points"\npaper_value = 1.4', 'unit = "%"', r"audited\.0: without a paper_value"),
+        ('column = "top1_error"', 'column = "top1"', r"audited\.0\.column: "),
+    ],
+)
+def test_a_malformed_audit_is_named(tmp_path, old, new, message):
+    assert _load(tmp_path, MEASURED + AUDITED)
+    assert old in AUDITED
+    with pytest.raises(UserError, match=message):
+        _load(tmp_path, MEASURED + AUDITED.replace(old, new))
+
+
+def test_no_number_of_the_list_is_lost():
+    """The paper's values, literally, as read in the paper."""
+    values = {
+        claim.id: [entry.paper_value for entry in (*claim.measured, *claim.audited)]
+        for claim in claims.load()
+        if claim.measured or claim.audited
+    }
+    assert values["two_gpu_error"] == [1.7, 1.7, 1.2]
+    assert values["lrn"] == [1.4, 1.4, 1.2]
+    assert values["lrn_cifar"] == [2.0, 2.0]
+    assert values["overlapping_pooling"] == [0.4, 0.4, 0.3]
+    assert values["pca_color"] == [1.0, 1.0]
+    assert values["ten_crop"] == [1.5, 39.0, 18.3, 37.5, 17.0]
+    assert values["dropout_convergence"] == [2.0]
+    assert values["result_2010"] == [37.5, 17.0]
+    assert values["result_2012"] == [40.7, 18.2]
+    assert values["pretraining_2012"] == [39.0, 16.6]
+    assert values["fall_2009"] == [67.4, 40.9]
+    assert values["depth"] == [2.0, 2.0, 2.0]
+
+
+def test_the_file_is_plain_toml():
+    assert set(tomllib.loads((paths.data() / "claims.toml").read_text())) == {"claim"}
