@@ -1,0 +1,163 @@
+"""The scorecard as the book shows it: MyST tables of every verdict, and of every claim with its rules."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+
+import nbformat
+
+from . import claims, notebooks
+from .claims import Claim
+from .files import write_atomic
+from .runs import finder
+from .store import Store
+from .verdicts import Verdict, scorecard
+
+HEADER = ("§", "Claim", "Evidence", "Paper", "Found", "Verdict", "Seeds")
+NONE = "–"
+SHOWN = 3
+"""So many numbers of one verdict share a row of the scorecard; of more, it gives the count."""
+
+INTRODUCTION = """\
+What the paper says, how this replication tests it, written down before the runs, and what came of it.
+[](../verdicts.md) explains the terms. All of it is read from `data/claims.toml` and the records.
+"""
+
+
+def write(book: Path) -> None:
+    """Write the generated pages of ``book`` from the claims and the records."""
+    every, verdicts = claims.load(), scorecard(finder(Store()))
+    generated = book / "_generated"
+    write_atomic(generated / "scorecard.md", table(verdicts, pages(every)))
+    write_atomic(generated / "claims.md", details(every, verdicts))
+
+
+def pages(every: Sequence[Claim]) -> dict[str, str]:
+    """Claim -> page, relative to the book.
+
+    A claim's page is the notebook of its name, or the one whose metadata lists it under ``claims``; a claim that
+    has none yet leads to its entry on the page of all claims.
+    """
+    found = {claim.id: f"#claim-{claim.id}" for claim in every}
+    for name in notebooks.names():
+        metadata = nbformat.read(notebooks.path(name), as_version=4).metadata
+        for claim in metadata.get("claims", [name]):
+            if claim in found:
+                found[claim] = f"pages/{name}.ipynb"
+    return found
+
+
+def table(verdicts: Sequence[Verdict], links: Mapping[str, str]) -> str:
+    """Every claim, "not run" or not, under a line of counts; numbers of one kind and verdict share a row."""
+    counts = Counter(verdict.verdict for verdict in verdicts)
+    summary = ", ".join(f"{count} {badge(name)}" for name, count in counts.most_common())
+    rows = [
+        f"{len(links)} claims, {len(verdicts)} comparisons: {summary}.",
+        "",
+        _row(HEADER),
+        _row(["---"] * len(HEADER)),
+    ]
+    for claim, of_claim in groupby(verdicts, key=lambda verdict: verdict.claim):
+        for position, (_, group) in enumerate(groupby(of_claim, key=_together)):
+            same = list(group)
+            first = same[0]
+            start = [first.section, f"[{_plain(first.title)}]({links[claim]})"] if position == 0 else ["", ""]
+            rows.append(_row([*start, _kinds(same), _papers(same), _found(same), badge(first.verdict), _seeds(first)]))
+    return "\n".join(rows) + "\n"
+
+
+def details(every: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
+    """A section per claim: the paper's statement, the rule that was written down, and what came of it."""
+    lines = ["# Every claim and its rule", "", INTRODUCTION]
+    for claim in every:
+        lines += [f"(claim-{claim.id})=", f"## {_plain(claim.title)}", ""]
+        lines += [f"Section {claim.section}; `{claim.id}`, version {claim.version}.", "", f"> {claim.statement}", ""]
+        rules = {("measured", entry.label): (entry.setting, entry.rule) for entry in claim.measured}
+        for verdict in (each for each in verdicts if each.claim == claim.id):
+            setting, rule = rules.get((verdict.evidence, verdict.label), ("", ""))
+            outcome = (
+                f"{badge(verdict.verdict)}, {found(verdict)}" if verdict.effect is not None else badge(verdict.verdict)
+            )
+            facts = {"Setting": setting, "Rule": rule, "Note": verdict.note}
+            lines.append(f"{_kinds([verdict])}: {outcome}")
+            lines += [f": *{name}:* {text}" for name, text in facts.items() if text]
+            lines.append("")
+    return "\n".join(lines) + "\n"
+
+
+def badge(name: str) -> str:
+    """A verdict's name with a class of its own, which the style sheet colours."""
+    return f"[{name}]{{.verdict .{name.split(':')[-1].strip().replace(' ', '-')}}}"
+
+
+def found(verdict: Verdict) -> str:
+    """The effect with its unit and interval: "1.52× (1.40 to 1.66)"; a dash where there is none."""
+    if verdict.effect is None:
+        return NONE
+    text = with_unit(number(verdict.effect), verdict.unit)
+    if verdict.interval is None:
+        return text
+    low, high = verdict.interval
+    if math.isinf(low) and math.isinf(high):
+        return text
+    if math.isinf(high):
+        return f"{text} (above {number(low)})"
+    return f"{text} (below {number(high)})" if math.isinf(low) else f"{text} ({number(low)} to {number(high)})"
+
+
+def number(value: float) -> str:
+    """Two decimals; counts without, in groups of three digits."""
+    text = f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
+    return text.replace("-", "−")
+
+
+def with_unit(text: str, unit: str) -> str:
+    """A number and its unit, as the book prints them: "6×", "1.4 points"."""
+    return f"{text}{'' if unit == '×' else ' '}{unit}"
+
+
+def _together(verdict: Verdict) -> tuple[str, str, bool]:
+    """What rows that share one row of the scorecard have in common; measured comparisons share none."""
+    return (
+        verdict.evidence,
+        verdict.label if verdict.evidence == "measured" else verdict.verdict,
+        bool(verdict.effect),
+    )
+
+
+def _kinds(same: Sequence[Verdict]) -> str:
+    labels = [_plain(verdict.label) for verdict in same if verdict.label]
+    if len(same) > SHOWN:
+        return f"{same[0].evidence}, {len(same)} numbers"
+    return f"{same[0].evidence}, {', '.join(labels)}" if labels else same[0].evidence
+
+
+def _papers(same: Sequence[Verdict]) -> str:
+    values = [f"{v.paper_value:,g}".replace("-", "−") if v.paper_value is not None else None for v in same]
+    if None in values or len(same) > SHOWN or len({verdict.unit for verdict in same}) > 1:
+        return _plain(same[0].paper)
+    return with_unit(" / ".join(filter(None, values)), same[0].unit)
+
+
+def _found(same: Sequence[Verdict]) -> str:
+    if len(same) == 1:
+        return found(same[0])
+    if len(same) > SHOWN or any(verdict.effect is None for verdict in same):
+        return NONE
+    if len({verdict.unit for verdict in same}) > 1:
+        return " / ".join(map(found, same))
+    return with_unit(" / ".join(number(verdict.effect or 0.0) for verdict in same), same[0].unit)
+
+
+def _seeds(verdict: Verdict) -> str:
+    return NONE if verdict.seeds is None else str(verdict.seeds)
+
+
+def _plain(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"

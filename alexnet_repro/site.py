@@ -1,0 +1,165 @@
+"""From notebooks and claims to the rendered book: executes and renders only what changed."""
+
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from . import notebooks, paths, scorecard
+from .errors import UserError
+from .files import lock, sha256, write_atomic
+
+TOOLS = ("jupyter-book", "sphinx-book-theme", "myst-nb")
+COMPLAINT = re.compile(r"(WARNING|ERROR|CRITICAL)\b")
+
+
+def build() -> Path:
+    """Bring the site up to date and print where it is: returns the path of its index.html.
+
+    Gets CIFAR-10 where it can, and says what it goes without where it cannot. Raises UserError for a notebook
+    that fails, a page that the table of contents lacks, or a warning of the book's build.
+    """
+    book = paths.repository() / "book"
+    with lock(book / "_build" / ".lock", waiting=lambda: print("another build is at work: waiting for it")):
+        _get_data()
+        _execute_pages(book / "pages")
+        scorecard.write(book)
+        index = _render(book)
+    print(f"the book: {index}")
+    return index
+
+
+def _get_data() -> None:
+    # The lab's data sets need no torch; the reader still imports the lab nowhere at the top of a module.
+    from .lab import datasets
+
+    try:
+        datasets.cifar10()
+    except UserError as error:
+        print(f"building from the published evidence and the bundled sample, without all of CIFAR-10: {error}")
+
+
+def _execute_pages(pages: Path) -> None:
+    """Execute the notebooks whose inputs changed, several at once; drop the pages of those that are gone."""
+    pages.mkdir(parents=True, exist_ok=True)
+    state = pages / ".digests.json"
+    known = _read_state(state)
+    wanted = {name: _digest([notebooks.path(name)], _common_inputs()) for name in notebooks.names()}
+    for page in pages.glob("*.ipynb"):
+        if page.stem not in wanted:
+            page.unlink()
+    stale = [name for name in wanted if known.get(name) != wanted[name] or not (pages / f"{name}.ipynb").is_file()]
+    done = {name: digest for name, digest in wanted.items() if name not in stale}
+    failures = []
+    if stale:
+        workers = min(len(stale), os.cpu_count() or 1)
+        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+            results = pool.map(_execute_page, stale, [pages / f"{name}.ipynb" for name in stale])
+            for name, (seconds, failure) in zip(stale, results, strict=True):
+                if failure:
+                    failures.append(failure)
+                    continue
+                print(f"executed notebook {name} in {seconds:.0f} s")
+                done[name] = wanted[name]
+                write_atomic(state, json.dumps(done, indent=1, sort_keys=True))
+    if failures:
+        more = f" (and {len(failures) - 1} more notebooks failed)" if len(failures) > 1 else ""
+        raise UserError(failures[0] + more, 1)
+    write_atomic(state, json.dumps(done, indent=1, sort_keys=True))
+
+
+def _execute_page(name: str, page: Path) -> tuple[float, str]:
+    """(seconds, the failure in one line or nothing)."""
+    start = time.monotonic()
+    try:
+        notebooks.execute(name, page)
+    except UserError as error:
+        return 0.0, str(error)
+    return time.monotonic() - start, ""
+
+
+def _render(book: Path) -> Path:
+    """Run Jupyter Book, unless nothing that it reads has changed. Raises UserError with its first complaint."""
+    _check_contents(book)
+    build = book / "_build"
+    index, state = build / "html" / "index.html", build / "inputs.sha256"
+    sources = [path for path in _files(book) if build not in path.parents and not path.name.startswith(".")]
+    versions = [f"{tool} {importlib.metadata.version(tool)}" for tool in TOOLS]
+    inputs = _digest(sources, versions)
+    if index.is_file() and state.is_file() and state.read_text() == inputs:
+        return index
+    state.unlink(missing_ok=True)
+    # Whole: what an older build left behind would otherwise stay on the site.
+    for leftover in ("html", ".doctrees"):
+        shutil.rmtree(build / leftover, ignore_errors=True)
+    builder = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    done = subprocess.run(
+        [*builder, "build", "-W", "--keep-going", "-n", str(book)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONHASHSEED": "0", "NO_COLOR": "1"},  # the same pages from every build
+    )
+    if done.returncode != 0 or not index.is_file():
+        log = build / "book.log"
+        write_atomic(log, done.stdout)
+        complaints = [line.strip() for line in done.stdout.splitlines() if COMPLAINT.search(line)]
+        said = complaints or done.stdout.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise UserError(f"the book does not build: {said[0]} ({len(said)} complaints, all in {log})", 1)
+    write_atomic(state, inputs)
+    return index
+
+
+def _check_contents(book: Path) -> None:
+    """Every notebook has a place in the table of contents, which is written by hand."""
+    listed = (book / "_toc.yml").read_text(encoding="utf-8")
+    for name in notebooks.names():
+        if not re.search(rf"\bpages/{re.escape(name)}\b", listed):
+            raise UserError(f"pages/{name} is not in {book / '_toc.yml'}: add it in the paper's order", 1)
+
+
+def _common_inputs() -> list[str]:
+    """What every page depends on: the package, the data, the working store, the interpreter."""
+    data, downloads, store = paths.data(), paths.downloads(), paths.store()
+    package = Path(__file__).parent
+    files = [path for path in _files(package) if path.suffix == ".py"]
+    files += [
+        path for path in _files(data) if not {downloads, store, data / "downloads", data / "store"} & set(path.parents)
+    ]
+    files += sorted((store / "runs").glob("*.json"))
+    return [
+        platform.python_version(),
+        f"CIFAR-10: {any(downloads.glob('*.npy'))}",
+        _digest(files, []),
+    ]
+
+
+def _digest(files: Iterable[Path], texts: Iterable[str]) -> str:
+    parts = [f"{path} {sha256(path.read_bytes())}" for path in files]
+    return sha256("\n".join([*parts, *texts]).encode())
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _read_state(state: Path) -> dict[str, str]:
+    try:
+        known = json.loads(state.read_text())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+if __name__ == "__main__":
+    build()
