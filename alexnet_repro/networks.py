@@ -100,8 +100,8 @@ class AlexNetConfig(BaseModel):
     bias_init: "one" puts 1 into conv2, conv4, conv5 and the hidden fully-connected layers (section 5).
     weight_init: Gaussian, standard deviation "paper" 0.01 everywhere; "source" the same but 0.03 in conv3 to
         conv5; "he" sqrt(2 / fan-in), the departure that lets small nets train.
-    removed: conv layers left out (section 7). The link of the columns moves to the first conv layer that is
-        left after the second pooling, so that removing conv3 takes away depth and not the link; without
+    removed: conv layers left out (section 7), at most two. The link of the columns moves to the first conv layer
+        that is left after the second pooling, so that removing conv3 takes away depth and not the link; without
         conv5, the third pooling follows the last conv layer that is left.
     """
 
@@ -124,7 +124,7 @@ class AlexNetConfig(BaseModel):
     columns: Literal["linked", "unlinked", "half", "single"]
     bias_init: Literal["one", "zero"]
     weight_init: Literal["paper", "source", "he"]
-    removed: tuple[Literal["conv3", "conv4", "conv5"], ...]
+    removed: Annotated[tuple[Literal["conv3", "conv4", "conv5"], ...], Field(max_length=2)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:

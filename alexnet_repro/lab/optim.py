@@ -1,5 +1,6 @@
-"""The update rule of section 5."""
+"""The update rule and the learning-rate schedules of section 5."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,12 +19,15 @@ class ParameterGroup:
 class Momentum:
     """v <- momentum v - decay rate w - rate g; w <- w + v (section 5).
 
-    The decay is scaled by the rate and sits inside the velocity. Velocities start at 0.
+    The decay is scaled by the rate and sits inside the velocity. Velocities start at 0. At a constant rate the
+    steps are those of torch.optim.SGD; where the rate changes, the velocity here still holds steps of the old one.
+    Each group's rate is multiplied by ``rate_factor``, which a schedule sets: 1 at first.
     """
 
     def __init__(self, groups: list[ParameterGroup], momentum: float) -> None:
         self.groups = groups
         self.momentum = momentum
+        self.rate_factor = 1.0
         self.velocities = [[torch.zeros_like(p) for p in group.parameters] for group in groups]
 
     @torch.no_grad()
@@ -32,10 +36,11 @@ class Momentum:
         for group, velocity in zip(self.groups, self.velocities, strict=True):
             gradients = [p.grad for p in group.parameters if p.grad is not None]
             assert len(gradients) == len(group.parameters)
+            rate = group.rate * self.rate_factor
             torch._foreach_mul_(velocity, self.momentum)
             if group.weight_decay:
-                torch._foreach_add_(velocity, group.parameters, alpha=-group.weight_decay * group.rate)
-            torch._foreach_add_(velocity, gradients, alpha=-group.rate)
+                torch._foreach_add_(velocity, group.parameters, alpha=-group.weight_decay * rate)
+            torch._foreach_add_(velocity, gradients, alpha=-rate)
             torch._foreach_add_(group.parameters, velocity)
 
     def zero_grad(self) -> None:
@@ -45,10 +50,64 @@ class Momentum:
                 p.grad = None
 
     def state(self) -> dict[str, Tensor]:
-        """The velocities by name, for a checkpoint."""
+        """The velocities by name, for a checkpoint; the rate factor is the schedule's to restore."""
         return {f"velocity.{i}.{j}": v for i, group in enumerate(self.velocities) for j, v in enumerate(group)}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Restore what ``state`` gave, in place."""
         for name, velocity in self.state().items():
             velocity.copy_(state[name])
+
+
+@dataclass
+class Plateau:
+    """Section 5's schedule: the rate is divided by 10 whenever the validation error stops improving.
+
+    Stops improving: ``patience`` observations in a row, one an epoch, none of which is below the best so far. After
+    ``drops`` divisions (the paper's three) the next such row ends the training. The paper's were made by hand;
+    ``patience`` is this project's.
+    """
+
+    patience: int
+    drops: int
+    best: float = math.inf
+    waited: int = 0
+    dropped: int = 0
+
+    def observe(self, error: float) -> None:
+        """Take note of an epoch's validation error. NaN is no improvement."""
+        if error < self.best:
+            self.best, self.waited = error, 0
+        else:
+            self.waited += 1
+        if self.waited >= self.patience and self.dropped < self.drops:
+            self.waited, self.dropped = 0, self.dropped + 1
+
+    @property
+    def factor(self) -> float:
+        """What the initial rate is to be multiplied by."""
+        return 1 / 10**self.dropped
+
+    @property
+    def finished(self) -> bool:
+        """Whether the error has stopped improving at the last rate, too."""
+        return self.dropped == self.drops and self.waited >= self.patience
+
+    def state(self) -> dict[str, float]:
+        """What ``load_state`` needs to go on from here."""
+        return {"best": self.best, "waited": self.waited, "dropped": self.dropped}
+
+    def load_state(self, state: dict[str, float]) -> None:
+        """Restore what ``state`` gave."""
+        self.best, self.waited, self.dropped = state["best"], int(state["waited"]), int(state["dropped"])
+
+
+@dataclass(frozen=True)
+class Dated:
+    """The rate is divided by 10 after each of these epochs: (25, 51, 79) near those of the 2012 run. No state."""
+
+    epochs: tuple[int, ...]
+
+    def factor(self, epochs_done: float) -> float:
+        """What the initial rate is to be multiplied by after so many epochs."""
+        return 1 / 10 ** sum(epochs_done >= epoch for epoch in self.epochs)

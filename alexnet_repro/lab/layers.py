@@ -1,0 +1,89 @@
+"""The other layers of 2012 that torch lacks or has in another form, and how layers start."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .streams import stream
+
+
+def within_map_norm(x: Tensor, size: int, scale: float, power: float, k: float) -> Tensor:
+    """b = a / (k + scale / size^2 * sum a^2)^power, the sum over the ``size`` x ``size`` pixels around each.
+
+    x: (batch, maps, height, width); the result is like it. ``size`` is odd; outside the map are zeros.
+    Source: cuda-convnet's normalization within maps, which divides its scale by size squared.
+    Raises ValueError where ``size`` is even.
+    """
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f"size={size} has no centre: use an odd number of pixels")
+    # Averages that count the zeros outside divide by size squared.
+    s = k + scale * F.avg_pool2d(x * x, size, stride=1, padding=size // 2)
+    if power == 0.75:  # by square roots, which are many times faster than a power
+        root = s.rsqrt()
+        return x * (root * root.sqrt())
+    return x * s.pow(-power)
+
+
+def max_pool(x: Tensor, window: int, stride: int, ceil: bool) -> Tensor:
+    """Maxima over ``window`` x ``window`` pixels every ``stride`` (section 3.4).
+
+    x: (batch, maps, height, width). With ``ceil``, as in cuda-convnet, a last window may hang over the edge.
+    """
+    return F.max_pool2d(x, window, stride, ceil_mode=ceil)
+
+
+def average_pool(x: Tensor, window: int, stride: int) -> Tensor:
+    """Averages over the part of each window that lies inside the map, a last window hanging over the edge.
+
+    x: (batch, maps, height, width). Source: cuda-convnet's average pooling.
+    """
+    return F.avg_pool2d(x, window, stride, ceil_mode=True, count_include_pad=False)
+
+
+class LocallyConnected(nn.Module):
+    """A convolution whose kernels are not shared: every place of the output has its own, and its own biases.
+
+    Input (batch, inputs, side, side), output (batch, outputs, side, side): stride 1 and a border that keeps the
+    side, so ``kernel`` is odd. weight: (side, side, outputs, inputs, kernel, kernel); bias: (side, side, outputs).
+    Both start at zero. Source: cuda-convnet's locally connected layer with unshared weights.
+    """
+
+    def __init__(self, inputs: int, outputs: int, side: int, kernel: int) -> None:
+        super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel={kernel} has no centre: use an odd number of pixels")
+        self.kernel = kernel
+        self.weight = nn.Parameter(torch.zeros(side, side, outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(side, side, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        side, _, outputs, inputs, kernel, _ = self.weight.shape
+        if x.shape[1:] != (inputs, side, side):
+            raise ValueError(f"input of shape {tuple(x.shape)}: this layer takes (batch, {inputs}, {side}, {side})")
+        border = kernel // 2
+        windows = F.pad(x, (border,) * 4).unfold(2, kernel, 1).unfold(3, kernel, 1)
+        columns = windows.permute(2, 3, 0, 1, 4, 5).reshape(side * side, len(x), -1)
+        weight = self.weight.view(side * side, outputs, -1).transpose(1, 2)
+        result = torch.baddbmm(self.bias.view(side * side, 1, outputs), columns, weight)
+        return result.view(side, side, len(x), outputs).permute(2, 3, 0, 1).contiguous(
+            memory_format=torch.channels_last
+        )  # fmt: skip
+
+
+def dropout(x: Tensor, rate: float, generator: torch.Generator) -> Tensor:
+    """Section 4.2 in training: each output is zero with probability ``rate``, the others are kept as they are.
+
+    At test time the outputs are to be scaled by 1 - rate. ``generator`` is on the device of x.
+    """
+    keep = torch.rand(x.shape, generator=generator, device=x.device) >= rate
+    return x * keep
+
+
+def gaussian_(weight: Tensor, std: float, seed: int, number: int) -> None:
+    """Fill in place: layer ``number``'s draws of the stream "init", times ``std``.
+
+    The draws do not depend on ``std``, so two nets of one seed differ by that factor alone where shapes agree.
+    """
+    draws = stream(seed, "init", number).standard_normal(tuple(weight.shape), dtype="float32")
+    with torch.no_grad():
+        weight.copy_(torch.from_numpy(draws)).mul_(std)
