@@ -73,7 +73,12 @@ def check(entry: Audited) -> Finding:
         return Finding("audited: not in the log", None, _note(f"the log has no such run of {missing}", entry))
     agrees = value > 0 if entry.paper_value is None else _prints_as(value, entry.paper_value, entry.digits)
     rows = entry.net if entry.against is None else f"{entry.net} against {entry.against}"
-    return Finding("audited: agrees" if agrees else "audited: disagrees", round(value, 4), _note(f"net {rows}", entry))
+    notes = f"net {rows}"
+    if entry.against not in (None, entry.net):
+        clear_from = scatter(entry.column).clear_from
+        stands = "stands" if value > clear_from else "does not stand"
+        notes += f", one run each; {stands} clear of the scatter between runs ({clear_from:.2f} points)"
+    return Finding("audited: agrees" if agrees else "audited: disagrees", round(value, 4), _note(notes, entry))
 
 
 def variants() -> pd.DataFrame:

@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from . import audit
-from .claims import Audited, Claim, Measured, load
+from .claims import Audited, Claim, Derived, Measured, load
+from .derivations import Derivation, derive
 from .errors import UserError
 from .records import RunRecord
 from .statistics import Effect, holm, paired_difference, paired_ratio, seeds_to_settle, smallest_detectable
@@ -125,23 +126,12 @@ def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verd
 
 def audited(claim: Claim, entry: Audited) -> Verdict:
     """The verdict on one number of the paper, from the first author's log."""
-    finding = audit.check(entry)
-    return Verdict(
-        claim=claim.id,
-        section=claim.section,
-        title=claim.title,
-        label=entry.label,
-        paper=claim.paper,
-        evidence="audited",
-        verdict=finding.verdict,
-        effect=finding.value,
-        interval=None,
-        unit=entry.unit,
-        seeds=None,
-        note=finding.note,
-        setting=f"the first author's log: {entry.train_set}",
-        paper_value=entry.paper_value,
-    )
+    return _single(claim, entry, "audited", audit.check(entry), f"the first author's log: {entry.train_set}")
+
+
+def derived(claim: Claim, entry: Derived) -> Verdict:
+    """The verdict on one number that follows by arithmetic."""
+    return _single(claim, entry, "derived", derive(entry), "arithmetic on the network of Fig. 2")
 
 
 def scorecard(find: Find) -> list[Verdict]:
@@ -153,6 +143,7 @@ def scorecard(find: Find) -> list[Verdict]:
             against = {} if entry.pending or isinstance(entry.against, float) else find(entry.study, entry.against)
             verdicts.append(judge(claim, entry, arm, against))
         verdicts += [audited(claim, entry) for entry in claim.audited]
+        verdicts += [derived(claim, entry) for entry in claim.derived]
     tested = [i for i, verdict in enumerate(verdicts) if verdict.p is not None]
     for i, p in zip(tested, holm([verdicts[i].p or 0.0 for i in tested]), strict=True):
         verdicts[i] = replace(verdicts[i], p_holm=float(p))
@@ -266,6 +257,63 @@ def _empty(claim: Claim, entry: Measured) -> Verdict:
         setting=entry.setting,
         paper_value=entry.paper_value,
         size=entry.size,
+    )
+
+
+def _single(
+    claim: Claim,
+    entry: Audited | Derived,
+    evidence: Literal["audited", "derived"],
+    found: audit.Finding | Derivation,
+    setting: str,
+) -> Verdict:
+    return Verdict(
+        claim=claim.id,
+        section=claim.section,
+        title=claim.title,
+        label=entry.label,
+        paper=claim.paper,
+        evidence=evidence,
+        verdict=found.verdict,
+        effect=found.value,
+        interval=None,
+        unit=entry.unit,
+        seeds=None,
+        note=found.note,
+        setting=setting,
+        paper_value=entry.paper_value,
+    )
+
+
+def _not_run(claim: Claim, entry: Measured, pairs: int, why: str) -> Verdict:
+    cost = f" ({entry.cost})" if entry.cost else ""
+    command = f"'alexnet-repro run {entry.study}'{cost}"
+    note = f"{why}; then {command}" if why else f"run it with {command}"
+    return replace(_empty(claim, entry), seeds=pairs, note=note)
+
+
+def _single(
+    claim: Claim,
+    entry: Audited | Derived,
+    evidence: Literal["audited", "derived"],
+    found: audit.Finding | Derivation,
+    setting: str,
+) -> Verdict:
+    return Verdict(
+        claim=claim.id,
+        section=claim.section,
+        title=claim.title,
+        label=entry.label,
+        paper=claim.paper,
+        evidence=evidence,
+        verdict=found.verdict,
+        effect=found.value,
+        interval=None,
+        unit=entry.unit,
+        seeds=None,
+        note=found.note,
+        setting=setting,
+        paper_value=entry.paper_value,
     )
 
 

@@ -119,6 +119,15 @@ def test_which_effects_stand_clear():
     assert top1["points"]["longer_training"] > top1["points"]["overlapping_pooling"]
 
 
+def test_an_audited_difference_says_whether_it_stands_clear():
+    notes = {claim.id: audit.check(claim.audited[0]).note for claim in load() if claim.audited}
+    assert (
+        "one run each; does not stand clear of the scatter between runs (1.02 points)" in notes["overlapping_pooling"]
+    )
+    assert "one run each; stands clear" in notes["two_gpu_error"]
+    assert "scatter" not in notes["ten_crop"] + notes["result_2012"]
+
+
 def test_the_log_has_one_row_per_net_and_evaluation():
     log = audit.log()
     assert len(log) == 26

@@ -67,7 +67,7 @@ def test_the_evidence_is_that_of_the_list():
     both = {"two_gpu_error", "column_links", "lrn", "overlapping_pooling", "ten_crop"}
     assert {name for name, kind in kinds.items() if kind == "a"} == audited_only
     assert {name for name, kind in kinds.items() if kind == "ma"} == both
-    assert {name for name, kind in kinds.items() if "d" in kind} >= {"architecture", "augmentation"}
+    assert {name for name, kind in kinds.items() if "d" in kind} == {"architecture", "augmentation", "two_gpu_time"}
 
 
 def test_every_measured_rule_is_complete():
@@ -175,6 +175,16 @@ def test_a_malformed_audit_is_named(tmp_path, old, new, message):
     assert old in AUDITED
     with pytest.raises(UserError, match=message):
         _load(tmp_path, MEASURED + AUDITED.replace(old, new))
+
+
+def test_a_malformed_derivation_is_named(tmp_path):
+    text = '[[claim.derived]]\nquantity = "crops"\nunit = "variants"\npaper_value = 2048\nrule = "r"\n'
+    (claim,) = _load(tmp_path, MEASURED + text)
+    assert claim.derived[0].paper_value == 2048
+    with pytest.raises(UserError, match=r"derived\.0: tolerance=0\.1 has no meaning above a number"):
+        _load(tmp_path, MEASURED + text + 'comparison = "above"\ntolerance = 0.1\n')
+    with pytest.raises(UserError, match=r"derived\.0\.tolerance: .*less than 1"):
+        _load(tmp_path, MEASURED + text + "tolerance = 1.0\n")
 
 
 def test_no_number_of_the_list_is_lost():

@@ -1,8 +1,9 @@
+import json
 import math
 
 import pytest
 
-from alexnet_repro.claims import Claim, Measured
+from alexnet_repro.claims import Claim, Measured, load
 from alexnet_repro.config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
 from alexnet_repro.errors import UserError
 from alexnet_repro.networks import CudaConvnetConfig
@@ -241,3 +242,20 @@ def test_the_scorecard_shows_every_claim(monkeypatch):
     assert first.p_holm == pytest.approx(2 * first.p)
     assert second.p_holm == pytest.approx(second.p)
     assert {v.verdict for v in scorecard(lambda study, arm: {})} == {"not run"}
+
+
+def test_the_scorecard_of_the_whole_file():
+    """Without a single run: every claim once or more, in order, and the kinds of evidence never mixed."""
+    verdicts = scorecard(lambda study, arm: {})
+    assert list(dict.fromkeys(verdict.claim for verdict in verdicts)) == [claim.id for claim in load()]
+    for verdict in verdicts:
+        assert verdict.verdict == "not run" if verdict.evidence == "measured" else verdict.verdict != "not run"
+        assert verdict.evidence == "measured" or verdict.verdict.startswith(verdict.evidence)
+        assert "alexnet-repro run" in verdict.note if verdict.verdict == "not run" else verdict.effect is not None
+        json.dumps(verdict.row(), allow_nan=False)
+
+
+def test_a_verdict_at_cifar_scale_says_what_it_speaks_of():
+    for verdict in scorecard(lambda study, arm: {}):
+        if verdict.evidence == "measured" and "AlexNet in CIFAR size" in verdict.setting:
+            assert "of CIFAR-10 only" in verdict.setting

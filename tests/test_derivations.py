@@ -1,0 +1,81 @@
+"""The paper's arithmetic, by hand."""
+
+import pytest
+
+from alexnet_repro.claims import Derived, load
+from alexnet_repro.derivations import derive, quantities
+from alexnet_repro.errors import UserError
+
+FIG_2 = {
+    "conv1": 55 * 55 * 96,
+    "conv2": 27 * 27 * 256,
+    "conv3": 13 * 13 * 384,
+    "conv4": 13 * 13 * 384,
+    "conv5": 13 * 13 * 256,
+    "fc6": 4096,
+    "fc7": 4096,
+    "fc8": 1000,
+}
+
+
+def entry(**changes):
+    values = {"quantity": "parameters", "unit": "parameters", "paper_value": 60e6, "tolerance": 0.02, "rule": "r"}
+    return Derived.model_validate(values | changes)
+
+
+def test_the_layers_of_figure_2():
+    known = quantities()
+    assert {name.removeprefix("neurons_"): size for name, size in known.items() if "neurons_" in name} == FIG_2
+    assert known["neurons"] == sum(FIG_2.values()) == 659_272
+    assert known["input_size"] == 150_528
+    assert known["learned_layers"] == 8
+
+
+def test_parameters_by_hand():
+    # Kernels that see one column in conv2, conv4 and conv5, and both in conv3.
+    weights = 96 * 11 * 11 * 3 + 256 * 5 * 5 * 48 + 384 * 9 * 256 + 384 * 9 * 192 + 256 * 9 * 192
+    weights += 4096 * 6 * 6 * 256 + 4096 * 4096 + 1000 * 4096
+    biases = 96 + 256 + 384 + 384 + 256 + 4096 + 4096 + 1000
+    assert quantities()["parameters"] == weights + biases == 60_965_224
+
+
+def test_the_one_gpu_net_computes_more_than_each_of_two_gpus():
+    # Multiply-adds by hand, in the order of the layers; per column conv3 and the fully-connected see everything.
+    half = 55**2 * 48 * 363 + 27**2 * 128 * 1200 + 13**2 * (192 * 1152 + 192 * 1728 + 256 * 1728)
+    half += 4096 * 9216 + 4096 * 4096 + 1000 * 4096
+    column = 55**2 * 48 * 363 + 27**2 * 128 * 1200 + 13**2 * (192 * 2304 + 192 * 1728 + 128 * 1728)
+    column += 2048 * 9216 + 2048 * 4096 + 500 * 4096
+    assert quantities()["multiply_adds_ratio"] == pytest.approx(half / column)
+    assert half / column == pytest.approx(1.08, abs=0.005)
+
+
+def test_crops():
+    assert quantities()["crops"] == 33 * 33 * 2 == 2178
+    assert 32 * 32 * 2 == 2048  # the paper's
+
+
+def test_which_numbers_of_the_paper_disagree():
+    verdicts = {(claim.id, each.label): derive(each).verdict for claim in load() for each in claim.derived}
+    assert {name for name, verdict in verdicts.items() if verdict == "derived: disagrees"} == {
+        ("architecture", "Fig. 2, conv1"),
+        ("augmentation", "crops and reflections"),
+    }
+    assert len(verdicts) == 14
+    assert 55 * 48 * 96 == 253_440  # where Figure 2's number may come from
+
+
+def test_the_tolerance_is_relative():
+    assert derive(entry()).verdict == "derived: agrees"
+    assert derive(entry(tolerance=0.016)).verdict == "derived: disagrees"
+    assert derive(entry(tolerance=0.0, paper_value=60_965_224.0)).verdict == "derived: agrees"
+
+
+def test_above_is_strict():
+    above = {"quantity": "crops", "comparison": "above", "tolerance": 0.0}
+    assert derive(entry(**above, paper_value=2177.0)).verdict == "derived: agrees"
+    assert derive(entry(**above, paper_value=2178.0)).verdict == "derived: disagrees"
+
+
+def test_an_unknown_quantity_lists_the_valid_ones():
+    with pytest.raises(UserError, match=r"unknown derived quantity 'crop': choose one of crops, .*parameters"):
+        derive(entry(quantity="crop"))
