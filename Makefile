@@ -1,0 +1,46 @@
+# Needs bash, make, git and Python 3.11 or later with its venv module; everything else goes into .venv.
+
+SHELL := /bin/bash
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help book test check serve bench clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
+
+book: $(STAMP) ## build the site from the published evidence: book/_build/html/index.html
+	@$(BIN)/alexnet-repro book
+
+test: check ## check, then run every test
+	@$(BIN)/pytest
+
+check: $(STAMP) ## ruff, mypy, notebooks stored without outputs
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+serve: book ## build the site and show it on http://127.0.0.1:8000 until Ctrl-C
+	@$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory book/_build/html
+
+bench: $(STAMP) ## measure speed beside what one would use instead
+	@set -e; for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
+
+clean: ## remove what was built; keeps .venv, downloads and runs
+	rm -rf book/_build book/_generated book/pages .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+# Installed again only when pyproject.toml has changed. An environment that was left half-made is made anew.
+$(STAMP): pyproject.toml
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || { \
+	  for python in $(PYTHON) python3 python3.13 python3.12 python3.11; do \
+	    "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+	    echo "making .venv with $$("$$python" --version)"; \
+	    exec "$$python" -m venv --clear .venv; \
+	  done; \
+	  echo "error: no Python 3.11 or later that can make a venv: install one (on Debian, python3 and python3-venv), or name it with 'make PYTHON=...'" >&2; \
+	  exit 1; }
+	@echo "installing the package and its dependencies into .venv (minutes, the first time)"
+	@$(BIN)/python -m pip install $$(test -t 1 || echo --quiet) -e '.[dev]'
+	@touch $@
