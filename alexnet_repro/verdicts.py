@@ -290,34 +290,3 @@ def _not_run(claim: Claim, entry: Measured, pairs: int, why: str) -> Verdict:
     command = f"'alexnet-repro run {entry.study}'{cost}"
     note = f"{why}; then {command}" if why else f"run it with {command}"
     return replace(_empty(claim, entry), seeds=pairs, note=note)
-
-
-def _single(
-    claim: Claim,
-    entry: Audited | Derived,
-    evidence: Literal["audited", "derived"],
-    found: audit.Finding | Derivation,
-    setting: str,
-) -> Verdict:
-    return Verdict(
-        claim=claim.id,
-        section=claim.section,
-        title=claim.title,
-        label=entry.label,
-        paper=claim.paper,
-        evidence=evidence,
-        verdict=found.verdict,
-        effect=found.value,
-        interval=None,
-        unit=entry.unit,
-        seeds=None,
-        note=found.note,
-        setting=setting,
-        paper_value=entry.paper_value,
-    )
-
-
-def _not_run(claim: Claim, entry: Measured, pairs: int, why: str) -> Verdict:
-    cost = f" ({entry.cost})" if entry.cost else ""
-    command = f"run it with 'alexnet-repro run {entry.study}'{cost}"
-    return replace(_empty(claim, entry), seeds=pairs, note=f"{why}; {command}" if why else command)
