@@ -17,7 +17,7 @@ from .verdicts import Verdict, scorecard
 
 HEADER = ("§", "Claim", "Evidence", "Paper", "Found", "Verdict", "Seeds")
 NONE = "–"
-SHOWN = 3
+SHOWN = 4
 """So many numbers of one verdict share a row of the scorecard; of more, it gives the count."""
 
 INTRODUCTION = """\
@@ -64,7 +64,18 @@ def table(verdicts: Sequence[Verdict], links: Mapping[str, str]) -> str:
             same = list(group)
             first = same[0]
             start = [first.section, f"[{_plain(first.title)}]({links[claim]})"] if position == 0 else ["", ""]
-            rows.append(_row([*start, _kinds(same), _papers(same), _found(same), badge(first.verdict), _seeds(first)]))
+            rows.append(
+                _row(
+                    [
+                        *start,
+                        _kinds(same),
+                        _papers(same) if position == 0 or first.paper_value is not None else NONE,
+                        _found(same),
+                        badge(first.verdict, short=True),
+                        _seeds(first),
+                    ]
+                )
+            )
     return "\n".join(rows) + "\n"
 
 
@@ -87,9 +98,10 @@ def details(every: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def badge(name: str) -> str:
-    """A verdict's name with a class of its own, which the style sheet colours."""
-    return f"[{name}]{{.verdict .{name.split(':')[-1].strip().replace(' ', '-')}}}"
+def badge(name: str, short: bool = False) -> str:
+    """A verdict's name with a class that the style sheet colours; ``short``: without the kind of evidence."""
+    last = name.split(": ")[-1]
+    return f"[{last if short else name}]{{.verdict .{last.replace(' ', '-')}}}"
 
 
 def found(verdict: Verdict) -> str:
@@ -114,8 +126,8 @@ def number(value: float) -> str:
 
 
 def with_unit(text: str, unit: str) -> str:
-    """A number and its unit, as the book prints them: "6×", "1.4 points"."""
-    return f"{text}{'' if unit == '×' else ' '}{unit}"
+    """A number and its unit, as the book prints them: "6×", "1 point", "1.4 points"."""
+    return f"{text}×" if unit == "×" else f"{text} {unit.removesuffix('s') if text == '1' else unit}"
 
 
 def _together(verdict: Verdict) -> tuple[str, str, bool]:

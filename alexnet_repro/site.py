@@ -19,6 +19,7 @@ from .errors import UserError
 from .files import lock, sha256, write_atomic
 
 TOOLS = ("jupyter-book", "sphinx-book-theme", "myst-nb")
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 COMPLAINT = re.compile(r"(WARNING|ERROR|CRITICAL)\b")
 
 
@@ -30,6 +31,7 @@ def build() -> Path:
     """
     book = paths.repository() / "book"
     with lock(book / "_build" / ".lock", waiting=lambda: print("another build is at work: waiting for it")):
+        _check_contents(book)
         _get_data()
         _execute_pages(book / "pages")
         scorecard.write(book)
@@ -89,7 +91,6 @@ def _execute_page(name: str, page: Path) -> tuple[float, str]:
 
 def _render(book: Path) -> Path:
     """Run Jupyter Book, unless nothing that it reads has changed. Raises UserError with its first complaint."""
-    _check_contents(book)
     build = book / "_build"
     index, state = build / "html" / "index.html", build / "inputs.sha256"
     sources = [path for path in _files(book) if build not in path.parents and not path.name.startswith(".")]
@@ -108,13 +109,14 @@ def _render(book: Path) -> Path:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONHASHSEED": "0", "NO_COLOR": "1"},  # the same pages from every build
+        env={**os.environ, "PYTHONHASHSEED": "0"},  # the same pages from every build
     )
     if done.returncode != 0 or not index.is_file():
         log = build / "book.log"
-        write_atomic(log, done.stdout)
-        complaints = [line.strip() for line in done.stdout.splitlines() if COMPLAINT.search(line)]
-        said = complaints or done.stdout.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        output = COLOUR.sub("", done.stdout)
+        write_atomic(log, output)
+        complaints = [line.strip() for line in output.splitlines() if COMPLAINT.search(line)]
+        said = complaints or output.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise UserError(f"the book does not build: {said[0]} ({len(said)} complaints, all in {log})", 1)
     write_atomic(state, inputs)
     return index
