@@ -61,21 +61,7 @@ def table(verdicts: Sequence[Verdict], links: Mapping[str, str]) -> str:
     ]
     for claim, of_claim in groupby(verdicts, key=lambda verdict: verdict.claim):
         for position, (_, group) in enumerate(groupby(of_claim, key=_together)):
-            same = list(group)
-            first = same[0]
-            start = [first.section, f"[{_plain(first.title)}]({links[claim]})"] if position == 0 else ["", ""]
-            rows.append(
-                _row(
-                    [
-                        *start,
-                        _kinds(same),
-                        _papers(same) if position == 0 or first.paper_value is not None else NONE,
-                        _found(same),
-                        badge(first.verdict, short=True),
-                        _seeds(first),
-                    ]
-                )
-            )
+            rows.append(_row(_cells(list(group), links[claim], position == 0)))
     return "\n".join(rows) + "\n"
 
 
@@ -128,6 +114,14 @@ def number(value: float) -> str:
 def with_unit(text: str, unit: str) -> str:
     """A number and its unit, as the book prints them: "6×", "1 point", "1.4 points"."""
     return f"{text}×" if unit == "×" else f"{text} {unit.removesuffix('s') if text == '1' else unit}"
+
+
+def _cells(same: Sequence[Verdict], link: str, first: bool) -> list[str]:
+    """One row of the scorecard; only a claim's first row repeats what holds for all of it."""
+    verdict = same[0]
+    section, title = (verdict.section, f"[{_plain(verdict.title)}]({link})") if first else ("", "")
+    paper = _papers(same) if first or verdict.paper_value is not None else NONE
+    return [section, title, _kinds(same), paper, _found(same), badge(verdict.verdict, short=True), _seeds(verdict)]
 
 
 def _together(verdict: Verdict) -> tuple[str, str, bool]:
