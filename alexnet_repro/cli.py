@@ -13,10 +13,11 @@ import typer
 
 from . import paths
 from .errors import UserError, one_of
-from .runs import obtain, publish
+from .runs import finder, obtain, publish
+from .scorecard import found
 from .store import Store
 from .studies import SCALES, STUDIES, records, study
-from .verdicts import scorecard
+from .verdicts import Verdict, scorecard
 
 app = typer.Typer(
     help="Replicate AlexNet (2012), claim by claim.",
@@ -45,9 +46,9 @@ def data(name: Annotated[str, typer.Argument(metavar="DATASET", help="cifar10")]
         raise one_of("data set", name, ["cifar10"])
     from .lab import datasets
 
-    found = datasets.cifar10()
+    here = datasets.cifar10()
     print(
-        f"CIFAR-10: {len(found.train_labels):,} training and {len(found.test_labels):,} test images, "
+        f"CIFAR-10: {len(here.train_labels):,} training and {len(here.test_labels):,} test images, "
         f"every batch as pinned, in {paths.downloads() / datasets.FILE}"
     )
 
@@ -56,20 +57,19 @@ def data(name: Annotated[str, typer.Argument(metavar="DATASET", help="cifar10")]
 def plan(name: StudyName, scale: ScaleName = "cifar10") -> None:
     """Say what a study would run, and what of it is missing."""
     chosen, store = study(name, scale), Store()
-    found = records(chosen, store)
     rows = [
-        {"arm": arm, "changes": _changes(chosen.arms[arm]), "seeds": len(chosen.seeds), "missing": 0}
-        | {"missing": len(chosen.seeds) - len(found[arm])}
-        for arm in chosen.arms
+        {
+            "arm": arm,
+            "changes": ", ".join(f"{field}={value}" for field, value in chosen.arms[arm].items()),
+            "seeds": len(chosen.seeds),
+            "missing": len(chosen.seeds) - len(runs),
+        }
+        for arm, runs in records(chosen, store).items()
     ]
     print(pd.DataFrame(rows).to_string(index=False))
     missing = sum(int(row["missing"]) for row in rows)
     budget = missing * chosen.baseline.budget.epochs * chosen.baseline.data.train_images
     print(f"\n{chosen.title}: {missing} of {len(rows) * len(chosen.seeds)} runs missing, at most {budget:,} images")
-
-
-def _changes(changes: object) -> str:
-    return ", ".join(f"{name}={value}" for name, value in dict(changes).items()) or "-"  # type: ignore[call-overload]
 
 
 @app.command()
@@ -81,8 +81,8 @@ def run(
 ) -> None:
     """Train what a study is missing; interrupted, it resumes."""
     chosen, store = study(name, scale), Store()
-    found = obtain(chosen, store, train=True, device=device, workers=workers, progress=sys.stderr.isatty())
-    print(f"{chosen.name}: all {sum(len(runs) for runs in found.values())} runs are in the store")
+    arms = obtain(chosen, store, train=True, device=device, workers=workers, progress=sys.stderr.isatty())
+    print(f"{chosen.name}: all {sum(len(runs) for runs in arms.values())} runs are in the store")
 
 
 @app.command()
@@ -90,30 +90,27 @@ def verdict(
     output: Annotated[Format, typer.Option("--format", help="table, json or csv.")] = Format.table,
 ) -> None:
     """Print the scorecard: every claim, from the records."""
-    store = Store()
-    verdicts = scorecard(lambda name, arm: records(study(name), store)[arm] if name in STUDIES else {})
-    rows = [each.row() for each in verdicts]
-    if output is Format.json:
-        print(json.dumps(rows, indent=1, ensure_ascii=False))
-        return
-    table = pd.DataFrame(rows)[["claim", "section", "label", "paper", "evidence", "verdict", "effect", "interval",
-                                "unit", "seeds", "note"]]  # fmt: skip
-    print(table.to_csv(index=False), end="") if output is Format.csv else print(_short(table))
+    verdicts = scorecard(finder(Store()))
+    if output is Format.table:
+        print(_short(verdicts))
+    elif output is Format.csv:
+        print(pd.DataFrame([each.row() for each in verdicts]).to_csv(index=False), end="")
+    else:
+        print(json.dumps([each.row() for each in verdicts], indent=1, ensure_ascii=False))
 
 
-def _short(table: pd.DataFrame) -> str:
-    def number(value: object) -> str:
-        return "" if value is None or value != value else f"{value:.2f}"
-
-    def interval(value: object) -> str:
-        return "" if not isinstance(value, list) else f"[{', '.join(number(end) or 'open' for end in value)}]"
-
-    shown = table.drop(columns="note").assign(
-        effect=table["effect"].map(number),
-        interval=table["interval"].map(interval),
-        seeds=table["seeds"].map(lambda seeds: "" if seeds is None or seeds != seeds else f"{seeds:.0f}"),
-    )
-    return shown.to_string(index=False)
+def _short(verdicts: list[Verdict]) -> str:
+    columns = {
+        "claim": [each.claim for each in verdicts],
+        "section": [each.section for each in verdicts],
+        "": [each.label for each in verdicts],
+        "paper": [each.paper for each in verdicts],
+        "evidence": [each.evidence for each in verdicts],
+        "verdict": [each.verdict for each in verdicts],
+        "ours (95 % interval)": [found(each) for each in verdicts],
+        "seeds": ["" if each.seeds is None else str(each.seeds) for each in verdicts],
+    }
+    return pd.DataFrame(columns).to_string(index=False)
 
 
 @app.command("publish")
@@ -131,11 +128,11 @@ def verify() -> None:
     """Re-derive keys, metrics and digests of everything published; list what is off."""
     from .verify import verify as faults
 
-    found = faults(Store())
-    for fault in found:
+    listed = faults(Store())
+    for fault in listed:
         print(fault)
-    if found:
-        raise UserError(f"{len(found)} faults in the published evidence: restore it with 'git checkout data'", 1)
+    if listed:
+        raise UserError(f"{len(listed)} faults in the published evidence: restore it with 'git checkout data'", 1)
     print("the published evidence is sound")
 
 
@@ -185,7 +182,7 @@ def doctor() -> None:
     store = Store()
     free = shutil.disk_usage(paths.repository()).free
     rows = {
-        "checkout": f"{paths.repository()}, commit {commit[:12]}{'' if clean else ', changed: runs cannot be published'}",
+        "checkout": f"{paths.repository()}, commit {commit[:12]}{'' if clean else ', changed: nothing to publish'}",
         "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
         "processor": f"{provenance.device_name('cpu')}, {cores} cores: {cores} runs at once",
         "GPUs": f"{', '.join(gpus)}: --device cuda trains {len(gpus)} runs at once"

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .records import RunRecord, curve_rows
+from .verdicts import Verdict
 
 PALETTE = sns.color_palette("colorblind")
 LINES = ("-", "--", ":", "-.")
@@ -56,50 +57,59 @@ def training_curves(
     return figure
 
 
-def dots(
-    values: Mapping[str, Sequence[float]],
-    xlabel: str,
-    interval: Mapping[str, tuple[float, float, float]] | None = None,
-    marks: Mapping[str, float] | None = None,
-    log: bool = False,
-    smoke: bool = False,
-) -> Figure:
-    """One row per group: every seed a dot, (estimate, low, high) as a bar, named vertical ``marks``."""
-    figure, (axes,) = canvas(height=1.2 + 0.7 * len(values), smoke=smoke)
-    for row, (name, points) in enumerate(values.items()):
+def ratios(values: Mapping[str, Sequence[float]], xlabel: str, verdict: Verdict, smoke: bool = False) -> Figure:
+    """Ratios on a log scale: a row per group, every seed a dot; below, the verdict's interval and the paper's value."""
+    figure, (axes,) = canvas(height=1.6 + 0.7 * len(values), smoke=smoke)
+    for row, (_, points) in enumerate(values.items()):
         finite = np.asarray([v for v in points if np.isfinite(v)])
-        spread = np.linspace(-0.14, 0.14, len(finite)) if len(finite) > 1 else np.zeros(len(finite))
-        axes.plot(finite, row + spread, "o", color=PALETTE[row % len(PALETTE)], alpha=0.75, markersize=6)
-        if interval and name in interval:
-            estimate, low, high = interval[name]
-            axes.plot([low, high], [row + 0.28] * 2, color="black", linewidth=2, solid_capstyle="butt")
-            axes.plot([estimate], [row + 0.28], "D", color="black", markersize=6)
-    for text, x in (marks or {}).items():
-        axes.axvline(x, color="0.35", linestyle=":", linewidth=1.2)
-        axes.annotate(
-            text, (x, 1), xycoords=("data", "axes fraction"), xytext=(4, -4), textcoords="offset points",
-            va="top", color="0.25",
-        )  # fmt: skip
+        axes.plot(finite, np.full(len(finite), row), "o", color=PALETTE[row % len(PALETTE)], alpha=0.7, markersize=8)
+    if verdict.effect is not None and verdict.interval is not None and np.isfinite(verdict.interval).all():
+        axes.plot(verdict.interval, [len(values) - 0.7] * 2, color="black", linewidth=2.5, solid_capstyle="butt")
+        axes.plot([verdict.effect], [len(values) - 0.7], "D", color="black", markersize=7)
+    marks = {"no difference": 1.0, "the rule": verdict.size, "the paper": verdict.paper_value}
+    for text, x in marks.items():
+        if x is not None:
+            axes.axvline(x, color="0.35", linestyle=":", linewidth=1.2)
+            axes.annotate(
+                text, (x, 1), xycoords=("data", "axes fraction"), xytext=(4, -4), textcoords="offset points",
+                va="top", color="0.25",
+            )  # fmt: skip
     axes.set_yticks(range(len(values)), list(values))
-    axes.set_ylim(len(values) - 0.4, -0.75)
-    if log:
-        axes.set_xscale("log")
-    axes.set_xlabel(xlabel)
+    axes.set_ylim(len(values) - 0.4, -0.9)
+    axes.set_xscale("log")
+    ticks = [1, 1.5, 2, 3, 4, 6, 8, 10]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set(xlabel=xlabel, xlim=(0.9, None))
     return figure
 
 
-def rate_search(table: pd.DataFrame, labels: Mapping[str, str], ylabel: str, smoke: bool = False) -> Figure:
-    """A learning-rate search: ``value`` against ``rate`` (log), a dot per pilot seed, a line through the means.
+def rate_search(
+    found: Mapping[str, Mapping[int, RunRecord]], labels: Mapping[str, str], threshold: float, smoke: bool = False
+) -> Figure:
+    """A learning-rate search: epochs to ``threshold`` (percent) against the rate, a dot per trial.
 
-    ``table`` has the columns nonlinearity, rate, seed, value.
+    A hollow dot at the end of the budget is a trial that did not reach it; a cross at 0, one that diverged.
     """
     figure, (axes,) = canvas(smoke=smoke)
-    for (name, label), color, line in zip(labels.items(), PALETTE, LINES, strict=False):
-        part = table[table["nonlinearity"] == name]
-        means = part.groupby("rate")["value"].mean()
-        axes.plot(means.index, means.to_numpy(), line, color=color, label=label)
-        axes.plot(part["rate"], part["value"], "o", color=color, alpha=0.7)
+    trials = [record for runs in found.values() for record in runs.values()]
+    for (name, label), color, shift in zip(labels.items(), PALETTE, (0.96, 1.04), strict=False):
+        ours = [record for record in trials if record.config.model.nonlinearity == name]
+        styles: dict[str, list[tuple[float, float]]] = {"o": [], "none": [], "x": []}
+        for record in ours:
+            rate, epochs = record.config.optimizer.learning_rate * shift, record.metric("epochs_to_threshold")
+            if record.status == "diverged":
+                styles["x"].append((rate, 0.0))
+            elif np.isfinite(epochs):
+                styles["o"].append((rate, epochs))
+            else:
+                styles["none"].append((rate, float(record.config.budget.epochs)))
+        for kind, points in styles.items():
+            axes.plot(
+                [x for x, _ in points], [y for _, y in points], "x" if kind == "x" else "o", color=color, markersize=8,
+                fillstyle="none" if kind == "none" else "full", label=label if kind == "o" else None,
+            )  # fmt: skip
     axes.set_xscale("log")
-    axes.set(xlabel="learning rate of the weights", ylabel=ylabel)
+    axes.set(xlabel="learning rate of the weights", ylabel=f"epochs to {threshold:g} % training error", ylim=(-1, None))
     axes.legend(frameon=True)
     return figure

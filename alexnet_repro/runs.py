@@ -3,7 +3,8 @@
 from .errors import UserError
 from .records import RunRecord
 from .store import Store, published_folder, write_table
-from .studies import Study, records
+from .studies import STUDIES, Study, records, study
+from .verdicts import Find
 
 Found = dict[str, dict[int, RunRecord]]
 """arm -> seed -> record"""
@@ -27,6 +28,15 @@ def obtain(
 
         launch(configs, store, device=device, workers=workers, title=plan.name, progress=progress)
     return records(plan, store)
+
+
+def finder(store: Store, scale: str = "cifar10") -> Find:
+    """What the scorecard asks for, (study, arm) -> records by seed: empty where there are none, or no such study."""
+
+    def find(name: str, arm: str) -> dict[int, RunRecord]:
+        return records(study(name, scale), store).get(arm, {}) if name in STUDIES else {}
+
+    return find
 
 
 def publish(plan: Study, store: Store) -> tuple[int, int]:

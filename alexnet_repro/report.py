@@ -1,0 +1,156 @@
+"""What a page says in words and tables: every number from claims and records, none typed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+
+import pandas as pd
+from IPython.display import Markdown
+from pandas.io.formats.style import Styler
+
+from . import paths
+from .claims import claim
+from .errors import UserError
+from .records import METRIC, RunRecord, run_row
+from .runs import Found, finder
+from .scorecard import badge, found, number, with_unit
+from .statistics import paired_ratio
+from .store import Store
+from .studies import Study, fastest, records
+from .verdicts import Verdict, scorecard
+
+
+def claim_card(name: str) -> Markdown:
+    """The claim in the paper's numbers, and the rule that judges it."""
+    entry = claim(name)
+    lines = [f"> **The paper, section {entry.section}:** {entry.statement}", ""]
+    for measured in entry.measured:
+        label = f" ({measured.label})" if measured.label else ""
+        lines += [f"**The rule{label}, written down before the runs** (version {entry.version}): {measured.rule}", ""]
+    return Markdown("\n".join(lines))
+
+
+def verdict_card(name: str, store: Store, scale: str = "cifar10") -> Markdown:
+    """Every verdict on a claim, in a table, with what a reader must know beside it."""
+    verdicts = [each for each in scorecard(finder(store, scale)) if each.claim == name]
+    head = "| | verdict | ours (95 % interval) | the paper | seeds |\n|---|---|---|---|---|"
+    rows = [
+        f"| {' '.join(filter(None, [each.evidence, each.label]))} | {badge(each.verdict)} | {found(each)} | "
+        f"{each.paper} | {'' if each.seeds is None else each.seeds} |"
+        for each in verdicts
+    ]
+    notes = [
+        f"*{each.evidence}{f', {each.label}' if each.label else ''}:* {each.note}." for each in verdicts if each.note
+    ]
+    extra = [
+        f"Bootstrap interval: {_interval(each.bootstrap)}. Smallest effect that so many seeds would have shown with a "
+        f"chance of 0.8: {with_unit(number(each.detectable), each.unit)}. p = {each.p:.2g}, corrected for all "
+        f"comparisons of the scorecard (Holm): {each.p_holm:.2g}."
+        for each in verdicts
+        if each.bootstrap is not None and each.p is not None and each.p_holm is not None and each.detectable is not None
+    ]
+    return Markdown("\n\n".join(["\n".join([head, *rows]), *notes, *extra]))
+
+
+def runs_table(runs: Found, metrics: Sequence[str], names: Mapping[str, str]) -> pd.DataFrame:
+    """A row per run: arm, seed, status, the ``metrics``; columns renamed by ``names``."""
+    rows = [run_row(arm, record) for arm, by_seed in runs.items() for record in by_seed.values()]
+    columns = ["arm", "seed", "status", *(METRIC + metric for metric in metrics)]
+    table = pd.DataFrame(rows, columns=None if rows else columns)[columns]
+    return table.rename(columns={METRIC + metric: names.get(metric, metric) for metric in metrics})
+
+
+def whole(plan: Study, runs_found: Found) -> Markdown:
+    """How much of a study there is, what it cost, and where its records lie."""
+    runs: list[RunRecord] = [record for by_seed in runs_found.values() for record in by_seed.values()]
+    planned = len(plan.arms) * len(plan.seeds)
+    hours = sum(record.provenance.wall_seconds * record.provenance.threads for record in runs) / 3600
+    images = sum(record.curve[-1].images for record in runs)
+    devices = sorted({record.provenance.device for record in runs})
+    if not runs:
+        return Markdown(f"*{plan.title}:* none of {planned} runs yet; `alexnet-repro run {plan.name}` makes them.")
+    folder = PurePosixPath("data", "evidence", plan.name)
+    return Markdown(
+        f"*{plan.title}:* {len(runs)} of {planned} planned runs (seeds {', '.join(map(str, plan.seeds))}), "
+        f"{hours:.1f} core-hours, {images:,} training images, on {' and '.join(devices)}. "
+        f"Records: `{folder}/runs.csv`, a row per run, and `{folder}/curves.csv`."
+    )
+
+
+def verdict_of(name: str, store: Store, scale: str = "cifar10") -> Verdict:
+    """The first measured verdict on a claim."""
+    return next(each for each in scorecard(finder(store, scale)) if each.claim == name and each.evidence == "measured")
+
+
+def ratios(runs: Found, arm: str, against: str, metric: str) -> list[float]:
+    """Arm over against for every seed that both have; NaN where one never got there."""
+    seeds = sorted(runs[arm].keys() & runs[against].keys())
+    return [runs[arm][seed].metric(metric) / runs[against][seed].metric(metric) for seed in seeds]
+
+
+def search_card(plan: Study, store: Store) -> Markdown:
+    """What a learning-rate search found, trial by trial, and what its rule picks."""
+    rows = [
+        "| trial | " + " | ".join(f"pilot seed {seed}" for seed in plan.seeds) + " |",
+        "|---" * (len(plan.seeds) + 1) + "|",
+    ]
+    for arm, runs in records(plan, store).items():
+        rows.append(f"| {arm} | " + " | ".join(_trial(runs.get(seed)) for seed in plan.seeds) + " |")
+    try:
+        picks = fastest(plan, store)
+    except UserError as error:
+        return Markdown("\n".join([*rows, "", f"*No pick yet: {error}*"]))
+    words = ", ".join(f"{rate:g} for {name}" for name, rate in picks.items())
+    edges = [name for name, rate in picks.items() if rate in _edges(plan, name)]
+    warning = f" At an edge of the grid: {', '.join(edges)}." if edges else " Neither is at an edge of the grid."
+    return Markdown("\n".join([*rows, "", f"**Picked: {words}.**{warning}"]))
+
+
+def _trial(record: RunRecord | None) -> str:
+    if record is None:
+        return "not run"
+    if record.status == "diverged":
+        return f"diverged in epoch {math.ceil(record.curve[-1].epoch)}"
+    if math.isnan(record.metric("epochs_to_threshold")):
+        return f"not reached; {100 * record.metric('train_error'):.1f} % at the end"
+    return f"{record.metric('epochs_to_threshold'):.2f} epochs"
+
+
+def _edges(plan: Study, nonlinearity: str) -> tuple[float, float]:
+    configs = [plan.config(arm, 0) for arm in plan.arms]
+    rates = [each.optimizer.learning_rate for each in configs if each.model.nonlinearity == nonlinearity]
+    return min(rates), max(rates)
+
+
+def comparison(settings: Mapping[str, Found], arm: str, against: str, metric: str) -> pd.DataFrame:
+    """One ratio in several settings side by side: estimate, interval, pairs. Not a verdict."""
+    rows = []
+    for name, runs in settings.items():
+        values = [value for value in ratios(runs, arm, against, metric) if not math.isnan(value)]
+        pairs = len(runs[arm].keys() & runs[against].keys())
+        mean = paired_ratio(values, [1.0] * len(values)) if len(values) == pairs and pairs > 1 else None
+        rows.append(
+            {
+                "setting": name,
+                f"{arm} / {against}": "" if mean is None else number(mean.estimate),
+                "95 % interval": "" if mean is None else _interval((mean.low, mean.high)),
+                "pairs": pairs,
+                "of which both reached the threshold": len(values),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def others(name: str) -> pd.DataFrame:
+    """What others measured for the same comparison, with the source; data/others.csv."""
+    table = pd.read_csv(paths.data() / "others.csv")
+    return table[table["claim"] == name].drop(columns="claim")
+
+
+def hidden(table: pd.DataFrame) -> Styler:
+    """A table without its row numbers."""
+    return table.style.format(precision=3, na_rep="").hide(axis="index")
+
+
+def _interval(pair: tuple[float, float]) -> str:
+    return f"{number(pair[0])} to {number(pair[1])}"
