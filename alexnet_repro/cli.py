@@ -57,19 +57,14 @@ def data(name: Annotated[str, typer.Argument(metavar="DATASET", help="cifar10")]
 def plan(name: StudyName, scale: ScaleName = "cifar10") -> None:
     """Say what a study would run, and what of it is missing."""
     chosen, store = study(name, scale), Store()
-    rows = [
-        {
-            "arm": arm,
-            "changes": ", ".join(f"{field}={value}" for field, value in chosen.arms[arm].items()),
-            "seeds": len(chosen.seeds),
-            "missing": len(chosen.seeds) - len(runs),
-        }
-        for arm, runs in records(chosen, store).items()
-    ]
-    print(pd.DataFrame(rows).to_string(index=False))
-    missing = sum(int(row["missing"]) for row in rows)
-    budget = missing * chosen.baseline.budget.epochs * chosen.baseline.data.train_images
-    print(f"\n{chosen.title}: {missing} of {len(rows) * len(chosen.seeds)} runs missing, at most {budget:,} images")
+    arms = records(chosen, store)
+    missing = {arm: len(chosen.seeds) - len(runs) for arm, runs in arms.items()}
+    changes = [", ".join(f"{field}={value}" for field, value in chosen.arms[arm].items()) for arm in arms]
+    table = {"arm": list(arms), "changes": changes, "seeds": len(chosen.seeds), "missing": list(missing.values())}
+    print(pd.DataFrame(table).to_string(index=False))
+    lacking, of = sum(missing.values()), len(arms) * len(chosen.seeds)
+    images = lacking * chosen.baseline.budget.epochs * chosen.baseline.data.train_images
+    print(f"\n{chosen.title}: {lacking} of {of} runs missing, at most {images:,} images")
 
 
 @app.command()
