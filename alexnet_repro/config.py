@@ -6,9 +6,9 @@ a later recipe adds gets a default that means "as before", and is left out of th
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from .errors import UserError
 from .networks import STRICT, CudaConvnetConfig
@@ -18,6 +18,10 @@ RECIPE = 1
 
 CIFAR10_TRAIN_IMAGES = 50_000
 SAMPLE_TRAIN_IMAGES = 2_000
+
+
+# Plus zero: -0.0 is the same run as 0.0 and gets the same key.
+NonNegative = Annotated[float, Field(ge=0), AfterValidator(lambda value: value + 0.0)]
 
 
 class DataConfig(BaseModel):
@@ -31,16 +35,22 @@ class DataConfig(BaseModel):
     train_images: Annotated[int, Field(ge=1, le=CIFAR10_TRAIN_IMAGES)]
     divisor: Annotated[float, Field(gt=0)]
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.dataset == "sample" and self.train_images > SAMPLE_TRAIN_IMAGES:
+            raise ValueError(f"train_images={self.train_images}: the sample has {SAMPLE_TRAIN_IMAGES}; ask for fewer")
+        return self
+
 
 class OptimizerConfig(BaseModel):
     """Section 5's update: weight learning rate, the biases' multiple of it, momentum, weight decay, batch."""
 
     model_config = STRICT
     learning_rate: Annotated[float, Field(gt=0)]
-    bias_rate_factor: Annotated[float, Field(ge=0)]
-    momentum: Annotated[float, Field(ge=0, lt=1)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    batch_size: Annotated[int, Field(ge=1)]
+    bias_rate_factor: NonNegative
+    momentum: Annotated[NonNegative, Field(lt=1)]
+    weight_decay: NonNegative
+    batch_size: Annotated[int, Field(ge=1, lt=2**31)]
 
 
 class BudgetConfig(BaseModel):
@@ -53,7 +63,7 @@ class BudgetConfig(BaseModel):
     model_config = STRICT
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     measurements: Annotated[int, Field(ge=1, le=1_000)]
-    stop_at_train_error: Annotated[float, Field(ge=0, le=1)] | None
+    stop_at_train_error: Annotated[NonNegative, Field(le=1)] | None
 
 
 class RunConfig(BaseModel):
@@ -65,6 +75,15 @@ class RunConfig(BaseModel):
     optimizer: OptimizerConfig
     budget: BudgetConfig
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.optimizer.batch_size > self.data.train_images:
+            raise ValueError(
+                f"optimizer.batch_size={self.optimizer.batch_size} is more than data.train_images="
+                f"{self.data.train_images}: ask for a smaller batch"
+            )
+        return self
 
     @property
     def key(self) -> str:
@@ -79,13 +98,13 @@ class RunConfig(BaseModel):
         for path, value in changes.items():
             *parents, field = path.split(".")
             part = values
-            for parent in parents:
-                part = part[parent]
-            if field not in part:
-                raise UserError(
-                    f"unknown field {path!r}: {parents[-1] if parents else 'a run'} has {', '.join(sorted(part))}"
-                )
-            part[field] = value
+            owner = "a run"
+            for name in [*parents, field]:
+                if not isinstance(part, dict) or name not in part:
+                    has = f"{owner} has {', '.join(sorted(part))}" if isinstance(part, dict) else f"{owner} is a value"
+                    raise UserError(f"unknown field {path!r}: {has}")
+                owner, parent, part = name, part, part[name]
+            parent[field] = value
         return parse(values)
 
 
@@ -94,7 +113,7 @@ class Placement(BaseModel):
 
     model_config = STRICT
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
-    threads: Annotated[int, Field(ge=1)] = 1
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
 
 
 def parse(values: object) -> RunConfig:
@@ -104,9 +123,9 @@ def parse(values: object) -> RunConfig:
         return RunConfig.model_validate_json(json.dumps(values))
     except ValidationError as error:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the config"
+        where = ".".join(str(part) for part in first["loc"])[:80] or "the config"
         given = first["input"]
         shown = f" (given: {json.dumps(given)[:80]})" if not isinstance(given, dict) else ""
-        raise UserError(f"bad run config at {where}: {first['msg']}{shown}") from None
-    except (TypeError, ValueError) as error:
+        raise UserError(f"bad run config at {where}: {first['msg'].removeprefix('Value error, ')}{shown}") from None
+    except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"a run config must be plain JSON values: {error}") from None

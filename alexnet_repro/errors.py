@@ -9,7 +9,9 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, code: int = 2) -> None:
-        super().__init__(" ".join(message.split()))
+        line = " ".join(message.split())
+        # Names come from files, too: what would move the cursor of a terminal is spelled out.
+        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
         self.code = code
 
 

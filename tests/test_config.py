@@ -1,0 +1,291 @@
+"""Keys that hold still, and a parser that lets nothing through."""
+
+import copy
+import json
+import string
+from typing import get_args
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from alexnet_repro.config import Placement, RunConfig, parse
+from alexnet_repro.errors import UserError
+from alexnet_repro.studies import CUDA_CONVNET_19PCT
+
+PLAIN = json.loads(CUDA_CONVNET_19PCT.model_dump_json())
+# One other valid value of every field; a new field fails test_every_field_is_here until it stands here.
+OTHER = {
+    "model.net": None,  # one value only
+    "model.layers": None,
+    "model.nonlinearity": "tanh",
+    "model.initialization": "he",
+    "data.dataset": None,  # "sample" has too few images: see PAIRED
+    "data.train_images": 49_999,
+    "data.divisor": 2.0,
+    "optimizer.learning_rate": 0.0010000000000000002,
+    "optimizer.bias_rate_factor": 1.0,
+    "optimizer.momentum": 0.8,
+    "optimizer.weight_decay": 5e-324,
+    "optimizer.batch_size": 127,
+    "budget.epochs": 61,
+    "budget.measurements": 5,
+    "budget.stop_at_train_error": None,
+    "seed": 1,
+}
+NO_OTHER = {"model.net", "model.layers", "data.dataset"}
+
+
+def leaves(values, prefix=""):
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name
+
+
+def put(path, *value):
+    """The plain config with ``value`` at ``path``, or without ``path`` where no value is given."""
+    values = copy.deepcopy(PLAIN)
+    *parents, name = path.split(".")
+    part = values
+    for parent in parents:
+        part = part[parent]
+    part.pop(name, None)
+    if value:
+        part[name] = value[0]
+    return values
+
+
+def message(values):
+    """The error that parsing gives, which must be one short line."""
+    with pytest.raises(UserError) as error:
+        parse(values)
+    text = str(error.value)
+    assert text.isprintable()
+    assert len(text) < 400
+    return text
+
+
+def test_keys_are_pinned():
+    pinned = {
+        "4d91afb6f5a3cf83": {},
+        "d97e08ef17c7c6c0": {"data.dataset": "sample", "data.train_images": 300},
+        "e2b28cd8eaf60607": {"model.nonlinearity": "tanh", "optimizer.learning_rate": 0.01, "seed": 2**63 - 1},
+        "0c8927c073478407": {"budget.stop_at_train_error": None, "optimizer.weight_decay": 0.004, "data.divisor": 64.0},
+    }
+    assert {key: CUDA_CONVNET_19PCT.changed(**changes).key for key, changes in pinned.items()} == {k: k for k in pinned}
+
+
+def test_every_field_is_here():
+    assert set(leaves(PLAIN)) == set(OTHER)
+
+
+@pytest.mark.parametrize("path", sorted(set(OTHER) - NO_OTHER))
+def test_each_field_changes_the_key(path):
+    assert parse(put(path, OTHER[path])).key != CUDA_CONVNET_19PCT.key
+
+
+def test_the_dataset_changes_the_key():
+    small = CUDA_CONVNET_19PCT.changed(**{"data.train_images": 300})
+    assert small.changed(**{"data.dataset": "sample"}).key != small.key
+
+
+def test_fields_without_another_value_have_one_value():
+    model = RunConfig.model_fields["model"].annotation
+    assert all(len(get_args(model.model_fields[name].annotation)) == 1 for name in ("net", "layers"))
+
+
+def test_no_field_has_a_default():
+    # A default that changes would change what recorded runs mean. One that a later recipe adds means "as before".
+    def check(model):
+        for field in model.model_fields.values():
+            assert field.is_required()
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                check(field.annotation)
+
+    check(RunConfig)
+
+
+def test_placement_is_no_part_of_a_run():
+    def names(model):
+        for name, field in model.model_fields.items():
+            yield name
+            if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+                yield from names(field.annotation)
+
+    assert set(names(Placement)).isdisjoint(names(RunConfig))
+    with pytest.raises(UserError, match="device"):
+        parse(PLAIN | {"device": "cpu"})
+
+
+def test_one_run_has_one_key_however_it_is_written():
+    shuffled = {name: PLAIN[name] for name in reversed(PLAIN)}
+    shuffled["optimizer"] = {name: PLAIN["optimizer"][name] for name in reversed(PLAIN["optimizer"])}
+    for values in (
+        shuffled,
+        put("data.divisor", 1),
+        put("optimizer.weight_decay", -0.0),
+        json.loads(json.dumps(PLAIN)),
+    ):
+        assert parse(values).key == CUDA_CONVNET_19PCT.key
+        assert parse(values) == CUDA_CONVNET_19PCT
+
+
+@given(st.floats(min_value=0, exclude_min=True, allow_infinity=False, allow_nan=False))
+def test_a_config_survives_json(rate):
+    config = CUDA_CONVNET_19PCT.changed(**{"optimizer.learning_rate": rate})
+    again = parse(json.loads(config.model_dump_json()))
+    assert again == config
+    assert again.key == config.key
+
+
+WRONG = {  # values of no field, by what the field takes
+    "int": st.one_of(
+        st.none(),
+        st.booleans(),
+        st.floats(),
+        st.text(),
+        st.integers(max_value=-1),
+        st.just(10**400),
+        st.lists(st.none()),
+    ),
+    "float": st.one_of(
+        st.none(),
+        st.booleans(),
+        st.text(),
+        st.sampled_from([float("nan"), float("inf"), -float("inf"), 10**400, -(10**400), -5e-324]),
+        st.floats(max_value=0, exclude_max=True),
+        st.dictionaries(st.text(), st.integers()),
+    ),
+    "str": st.one_of(
+        st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=3), st.just("ReLU"), st.lists(st.text())
+    ),
+}
+
+
+def kind(path):
+    part = PLAIN
+    for name in path.split("."):
+        part = part[name]
+    return type(part).__name__
+
+
+@pytest.mark.parametrize("path", sorted(OTHER))
+@given(data=st.data())
+@settings(max_examples=25)
+def test_a_wrong_value_is_named(path, data):
+    value = data.draw(WRONG[kind(path)])
+    if path == "budget.stop_at_train_error" and value is None:
+        return  # means "never"
+    said = message(put(path, value))
+    # A text that is no Unicode (a lone surrogate) is refused before any field is looked at.
+    assert path.split(".")[-1] in said or "Invalid JSON" in said
+
+
+@pytest.mark.parametrize("path", [*sorted(OTHER), *(name for name, part in PLAIN.items() if isinstance(part, dict))])
+def test_a_missing_field_is_named(path):
+    assert f"at {path}: Field required" in message(put(path))
+
+
+@given(
+    part=st.sampled_from(["", "model.", "data.", "optimizer.", "budget."]),
+    name=st.text(string.ascii_letters + "_\n\x00é", min_size=1, max_size=300),
+    value=st.one_of(st.none(), st.integers(), st.text()),
+)
+@settings(max_examples=50)
+def test_an_unknown_field_is_named(part, name, value):
+    if part + name in set(leaves(PLAIN)) | set(PLAIN):
+        return
+    said = message(put(part + name, value))
+    assert "Extra inputs are not permitted" in said
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("data.train_images", 0),
+        ("data.train_images", 50_001),
+        ("data.divisor", 0),
+        ("data.divisor", 0.0),
+        ("optimizer.learning_rate", 0.0),
+        ("optimizer.momentum", 1.0),
+        ("optimizer.batch_size", 0),
+        ("optimizer.batch_size", 50_001),
+        ("budget.epochs", 0),
+        ("budget.epochs", 10_001),
+        ("budget.measurements", 0),
+        ("budget.measurements", 1_001),
+        ("budget.stop_at_train_error", 1.0000000000000002),
+        ("seed", 2**63),
+    ],
+)
+def test_out_of_range_is_named(path, value):
+    assert path.split(".")[-1] in message(put(path, value))
+
+
+def test_the_sample_holds_two_thousand():
+    sample = {"data.dataset": "sample", "data.train_images": 2_000}
+    assert CUDA_CONVNET_19PCT.changed(**sample).data.train_images == 2_000
+    with pytest.raises(UserError, match="train_images=2001: the sample has 2000"):
+        CUDA_CONVNET_19PCT.changed(**(sample | {"data.train_images": 2_001}))
+
+
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(), inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+@given(st.one_of(json_values, st.dictionaries(st.sampled_from([*PLAIN, "x"]), json_values)))
+def test_nonsense_is_one_line(values):
+    message(values)
+
+
+def test_what_is_no_json_is_one_line():
+    deep: list = []
+    for _ in range(100_000):
+        deep = [deep]
+    loop: list = []
+    loop.append(loop)
+    for values in (
+        deep,
+        loop,
+        {1, 2},
+        object(),
+        b"bytes",
+        put("seed", 10**5000),
+        put("seed", 1j),
+        put("seed", "\ud800"),
+    ):
+        message(values)
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [
+        ("optimizer.rate", "optimizer has batch_size, bias_rate_factor"),
+        ("optimiser.learning_rate", "a run has budget, data, model"),
+        ("seed.x", "seed is a value"),
+        ("", "a run has budget"),
+        ("optimizer.learning_rate.x", "learning_rate is a value"),
+    ],
+)
+def test_changing_an_unknown_field_lists_the_known(path, said):
+    with pytest.raises(UserError, match=said):
+        CUDA_CONVNET_19PCT.changed(**{path: 1})
+
+
+def test_changing_a_run_leaves_the_original():
+    before = CUDA_CONVNET_19PCT.model_dump_json()
+    CUDA_CONVNET_19PCT.changed(**{"optimizer.learning_rate": 0.5})
+    assert CUDA_CONVNET_19PCT.model_dump_json() == before
+
+
+@pytest.mark.parametrize("values", [{"device": "gpu"}, {"device": "cuda:"}, {"device": "cpu\n"}, {"threads": 0},
+                                    {"threads": True}, {"threads": 10**9}, {"thread": 1}])  # fmt: skip
+def test_a_bad_placement_is_refused(values):
+    with pytest.raises(ValueError, match="validation error"):
+        Placement.model_validate_json(json.dumps(values))
