@@ -110,6 +110,9 @@ def rate_search(
                 fillstyle="none" if kind == "none" else "full", label=label if kind == "o" else None,
             )  # fmt: skip
     axes.set_xscale("log")
-    axes.set(xlabel="learning rate of the weights", ylabel=f"epochs to {threshold:g} % training error", ylim=(-1, None))
+    rates = sorted({record.config.optimizer.learning_rate for record in trials})
+    axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
+    axes.minorticks_off()
+    axes.set(xlabel="learning rate of the weights", ylabel=f"epochs to {threshold:g} % training error")
     axes.legend(frameon=True)
     return figure

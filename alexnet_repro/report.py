@@ -13,7 +13,7 @@ from .claims import claim
 from .errors import UserError
 from .records import METRIC, RunRecord, run_row
 from .runs import Found, finder
-from .scorecard import badge, found, number, with_unit
+from .scorecard import found, number, with_unit
 from .statistics import paired_ratio
 from .store import Store
 from .studies import Study, fastest, records
@@ -35,7 +35,7 @@ def verdict_card(name: str, store: Store, scale: str = "cifar10") -> Markdown:
     verdicts = [each for each in scorecard(finder(store, scale)) if each.claim == name]
     head = "| | verdict | ours (95 % interval) | the paper | seeds |\n|---|---|---|---|---|"
     rows = [
-        f"| {' '.join(filter(None, [each.evidence, each.label]))} | {badge(each.verdict)} | {found(each)} | "
+        f"| {' '.join(filter(None, [each.evidence, each.label]))} | **{each.verdict}** | {found(each)} | "
         f"{each.paper} | {'' if each.seeds is None else each.seeds} |"
         for each in verdicts
     ]
@@ -70,10 +70,15 @@ def whole(plan: Study, runs_found: Found) -> Markdown:
     if not runs:
         return Markdown(f"*{plan.title}:* none of {planned} runs yet; `alexnet-repro run {plan.name}` makes them.")
     folder = PurePosixPath("data", "evidence", plan.name)
+    smoke = plan.baseline.data.dataset == "sample"
+    records_lie = (
+        "A rehearsal on the bundled sample, no evidence."
+        if smoke
+        else f"Records: `{folder}/runs.csv`, a row per run, and `{folder}/curves.csv`."
+    )
     return Markdown(
         f"*{plan.title}:* {len(runs)} of {planned} planned runs (seeds {', '.join(map(str, plan.seeds))}), "
-        f"{hours:.1f} core-hours, {images:,} training images, on {' and '.join(devices)}. "
-        f"Records: `{folder}/runs.csv`, a row per run, and `{folder}/curves.csv`."
+        f"{hours:.1f} core-hours, {images:,} training images, on {' and '.join(devices)}. {records_lie}"
     )
 
 

@@ -70,7 +70,7 @@ def _relu_rates(
     """A search: for each nonlinearity, the rate of the grid that `fastest` picks."""
     baseline = CUDA_CONVNET_19PCT.changed(**setting, **{"budget.epochs": epochs})
     if scale == "smoke":
-        baseline, rates = baseline.changed(**SMOKE, **{"budget.epochs": 4}), rates[1:3]
+        baseline, rates = baseline.changed(**SMOKE, **{"budget.epochs": 2}), rates[1:3]
     arms = {
         f"{f} {rate:g}": {"model.nonlinearity": f, "optimizer.learning_rate": rate}
         for f in NONLINEARITIES
@@ -92,7 +92,7 @@ def _relu_speed(
     baseline = CUDA_CONVNET_19PCT.changed(**setting)
     if scale == "smoke":  # two thousand images are too few to get to 25 % in seconds
         smoke = {"budget.epochs": 10, "budget.stop_at_train_error": 0.65}
-        baseline, seeds = baseline.changed(**SMOKE, **smoke), 2
+        baseline, seeds = baseline.changed(**SMOKE, **smoke), min(seeds, 2)
     arms = {f: {"model.nonlinearity": f, "optimizer.learning_rate": picked[f]} for f in NONLINEARITIES}
     return Study(name, title, baseline, arms, tuple(range(seeds)))
 
