@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from .. import architecture
 from ..architecture import Layer
 from ..networks import PAPER, AlexNetConfig
-from .layers import dropout, gaussian_, max_pool, within_map_norm
+from .layers import dropout_mask, gaussian_, max_pool, within_map_norm
 from .lrn import cross_map_norm
 
 
@@ -57,26 +57,32 @@ class AlexNet(nn.Module):
     def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         if self.training and self.config.dropout and generator is None:
             raise ValueError("generator=None in training with dropout: pass the step's generator, or call eval()")
-        return self._run(images, self.layers, generator if self.training else None)
+        masks: dict[str, Tensor] = {}
+        if self.training and generator is not None:
+            # Drawn ahead of everything else, so that torch.compile finds the rest in one piece.
+            for layer in self.layers:
+                if layer.kind == "dropout":
+                    masks[layer.name] = dropout_mask(len(images), layer.outputs[0], self.config.dropout, generator)
+        return self._run(images, self.layers, masks)
 
     def features(self, images: Tensor) -> Tensor:
         """Activities of the last hidden layer as at test time, the features of section 6.1: (batch, hidden)."""
-        return self._run(images, self.layers[:-1], None)
+        return self._run(images, self.layers[:-1], {})
 
     def conv1_kernels(self) -> tuple[Tensor, ...]:
         """conv1's kernels of each column, (kernels, 3, height, width) (Fig. 3); one tensor without columns."""
         weight = self.learned(self.layers[0]).weight.detach()
         return weight.chunk(2 if self.config.columns in ("linked", "unlinked") else 1)
 
-    def _run(self, x: Tensor, layers: list[Layer], generator: torch.Generator | None) -> Tensor:
+    def _run(self, x: Tensor, layers: list[Layer], masks: dict[str, Tensor]) -> Tensor:
         if x.shape[1:] != self.layers[0].inputs:
             raise ValueError(f"input of shape {tuple(x.shape)}: this net takes (batch, {self.layers[0].inputs})")
         for layer in layers:
-            x = self._apply_layer(layer, x, generator)
+            x = self._apply_layer(layer, x, masks)
             assert x.shape[1:] == (layer.outputs if x.dim() == 4 else layer.outputs[:1]), layer
         return x
 
-    def _apply_layer(self, layer: Layer, x: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _apply_layer(self, layer: Layer, x: Tensor, masks: dict[str, Tensor]) -> Tensor:
         config = self.config
         match layer.kind:
             case "convolution":
@@ -99,7 +105,7 @@ class AlexNet(nn.Module):
                 within = config.within_map_norm
                 return within_map_norm(x, within.size, within.scale, within.power, within.k)
             case "dropout":
-                return x * (1 - config.dropout) if generator is None else dropout(x, config.dropout, generator)
+                return x * masks.get(layer.name, 1 - config.dropout)
 
 
 def _module(layer: Layer, device: str) -> nn.Conv2d | nn.Linear:

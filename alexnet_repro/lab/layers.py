@@ -70,13 +70,14 @@ class LocallyConnected(nn.Module):
         )  # fmt: skip
 
 
-def dropout(x: Tensor, rate: float, generator: torch.Generator) -> Tensor:
-    """Section 4.2 in training: each output is zero with probability ``rate``, the others are kept as they are.
+@torch.compiler.disable  # torch.compile knows no generators
+def dropout_mask(batch: int, units: int, rate: float, generator: torch.Generator) -> Tensor:
+    """Section 4.2 in training: which outputs to keep as they are, (batch, units) of True and False.
 
-    At test time the outputs are to be scaled by 1 - rate. ``generator`` is on the device of x.
+    Each is False with probability ``rate``, on the generator's device. At test time the outputs are to be scaled by
+    1 - rate instead.
     """
-    keep = torch.rand(x.shape, generator=generator, device=x.device) >= rate
-    return x * keep
+    return torch.rand(batch, units, generator=generator, device=generator.device) >= rate
 
 
 def gaussian_(weight: Tensor, std: float, seed: int, number: int) -> None:

@@ -2,6 +2,7 @@
 
 import functools
 import importlib.util
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -38,17 +39,21 @@ class _CrossMapNorm(torch.autograd.Function):
         x = x.contiguous(memory_format=_format(x))
         ctx.save_for_backward(x)
         ctx.constants = constants
-        forward = _by_pieces if x.device.type == "cpu" and not torch.compiler.is_compiling() else _fused(_formula)
-        return forward(x, *constants)
+        return _choose(x, _by_pieces, _formula)(x, *constants)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         (x,) = ctx.saved_tensors
         gradient = gradient.contiguous(memory_format=_format(x))
-        pieces = x.device.type == "cpu" and not torch.compiler.is_compiling()
-        backward = _gradient_by_pieces if pieces else _fused(_gradient_formula)
-        return backward(x, gradient, *ctx.constants), None, None, None, None, None
+        compute = _choose(x, _gradient_by_pieces, _gradient_formula)
+        return compute(x, gradient, *ctx.constants), None, None, None, None, None
+
+
+def _choose(x: Tensor, pieces: Callable[..., Tensor], formula: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    if torch.compiler.is_compiling():  # the caller compiles: leave the fusing to it
+        return formula
+    return pieces if x.device.type == "cpu" else _fused(formula) if x.is_cuda else formula
 
 
 def _format(x: Tensor) -> torch.memory_format:
@@ -131,7 +136,7 @@ def _by_maps(x: Tensor, groups: int) -> Tensor:
     if _format(x) == torch.channels_last:
         x = x.permute(0, 2, 3, 1)
     elif x.dim() > 2:
-        return x.view(x.shape[0] * groups, x.shape[1] // groups, -1)
+        return x.view(x.shape[0] * groups, x.shape[1] // groups, math.prod(x.shape[2:]))
     return x.view(-1, x.shape[-1] // groups)
 
 
