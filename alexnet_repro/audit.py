@@ -14,9 +14,12 @@ from .statistics import LEVEL, t_quantile
 
 VARIANT = "schedule variant (net 153)"
 LONGER = ("145", "145-longer")
+DROP, STOPPED = "learning rate divided by 10", "stopped"
+"""Events of data/author_schedule.csv; what befell conv1 or the colour noise alone has other names."""
 
 LOG_COLUMNS = ("net", "relation", "change", "train_set", "eval_set", "views", "logprob", "top1_error", "top5_error")
 SCHEDULE_COLUMNS = ("net", "event", "epoch")
+NETS_COLUMNS = ("net", "layers", "bias_rate", "starts_from")
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,11 @@ def schedule(path: Path | None = None) -> pd.DataFrame:
     return _read(path if path is not None else paths.data() / "author_schedule.csv", SCHEDULE_COLUMNS)
 
 
+def nets(path: Path | None = None) -> pd.DataFrame:
+    """data/author_nets.csv: what tells the nets apart beside the log's ``change``. Raises UserError as `log` does."""
+    return _read(path if path is not None else paths.data() / "author_nets.csv", NETS_COLUMNS)
+
+
 def check(entry: Audited) -> Finding:
     """Whether the log's value, rounded to the digits that the paper prints, is the paper's.
 
@@ -87,16 +95,23 @@ def variants() -> pd.DataFrame:
     return table[table["relation"] == VARIANT].reset_index(drop=True)
 
 
-def scatter(column: str = "top1_error") -> Scatter:
-    """How far runs of one architecture lie apart, by the schedule variants of net 153.
+def independent() -> pd.DataFrame:
+    """The variants without those that share their first epochs with another."""
+    branched = nets().dropna(subset="starts_from")["net"]
+    table = variants()
+    return table[~table["net"].isin(branched)].reset_index(drop=True)
+
+
+def scatter(column: str = "top1_error", runs: pd.DataFrame | None = None) -> Scatter:
+    """How far runs of one architecture lie apart, by the schedule variants of net 153, or those given.
 
     An effect between two single runs stands clear if it is larger than t * sqrt(2) * sd, with t the 0.975 quantile
     at n - 1 degrees of freedom: two runs of one architecture differ by more once in twenty times. The schedules
-    (and one doubled weight decay) add to the scatter, which is therefore, if anything, too wide; no log of plain
-    repetitions exists. Two evaluations of one net, as one view and ten, share the net's own luck: the rule does not
-    speak of them.
+    (and one doubled weight decay) add to the scatter; that nets 170 and 174 go on from the 23rd or 24th epoch of 169
+    takes from it (`independent` leaves them out). No log of plain repetitions exists. Two evaluations of one net, as
+    one view and ten, share the net's own luck: the rule does not speak of them.
     """
-    errors = 100 * variants()[column]
+    errors = 100 * (variants() if runs is None else runs)[column]
     n, sd = len(errors), float(errors.std(ddof=1))
     clear_from = t_quantile(n - 1, LEVEL) * math.sqrt(2) * sd
     return Scatter(n, float(errors.mean()), sd, float(errors.min()), float(errors.max()), clear_from)
@@ -149,8 +164,9 @@ def _any_row(entry: Audited) -> Finding:
 def _value(entry: Audited, net: str, views: str) -> float | None:
     if entry.column in ("epochs", "drops"):
         events = schedule().query("net == @net")
-        stops = events[events["event"] == "stopped"]["epoch"]
-        return None if stops.empty else float(stops.iloc[0] if entry.column == "epochs" else len(events) - len(stops))
+        stops = events[events["event"] == STOPPED]["epoch"]
+        drops = int((events["event"] == DROP).sum())
+        return None if stops.empty else float(stops.iloc[0] if entry.column == "epochs" else drops)
     row = log().query("net == @net and views == @views and train_set == @entry.train_set")
     return None if row.empty else float(100 * row[entry.column].iloc[0])
 
@@ -166,7 +182,7 @@ def _note(found: str, entry: Audited) -> str:
 
 def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
     try:
-        table = pd.read_csv(path, dtype={"net": str})
+        table = pd.read_csv(path, dtype={"net": str, "bias_rate": str, "starts_from": str})
     except (OSError, ValueError) as error:
         raise UserError(f"cannot read {path} ({error}): restore it with 'git checkout {path}'", 1) from error
     if tuple(table.columns) != columns:

@@ -6,6 +6,7 @@ import pytest
 from alexnet_repro import audit, paths
 from alexnet_repro.claims import Audited, load
 from alexnet_repro.errors import UserError
+from alexnet_repro.networks import side_after
 
 # claim, label -> the log's value: errors and differences in percent.
 BY_HAND = {
@@ -142,3 +143,31 @@ def test_a_damaged_log_is_one_line(tmp_path):
     pd.read_csv(paths.data() / "author_log.csv").drop(columns="net").to_csv(tmp_path / "log.csv", index=False)
     with pytest.raises(UserError, match="must have the columns net, relation"):
         audit.log(tmp_path / "log.csv")
+
+
+def test_the_schedules_of_the_compared_nets():
+    events = audit.schedule()
+    compared = {entry.net for claim in load() for entry in claim.audited if entry.against}
+    assert compared <= set(events["net"])
+    stops = events[events["event"] == audit.STOPPED].set_index("net")["epoch"]
+    assert dict(stops) == {"145": 91, "145-2010": 93, "145-half": 96, "147": 90, "148": 97, "150": 92}
+    assert not events.duplicated().any()
+    assert (events.groupby("net")["epoch"].diff().dropna() >= 0).all()
+
+
+def test_nets_that_share_their_first_epochs_change_no_answer():
+    assert list(audit.independent()["net"]) == ["155", "156", "157", "158", "160", "165", "169", "171"]
+    effects = audit.effects()
+    for column in ("top1_error", "top5_error"):
+        clear_from = audit.scatter(column, audit.independent()).clear_from
+        rows = effects[effects["column"] == column]
+        assert list(rows["points"] > clear_from) == list(rows["clear"])
+
+
+def test_net_147_keeps_its_shapes_by_other_borders():
+    # data/author_nets.csv: cuda-convnet rounds up, so pooling 2/2 leaves 28, not 27.
+    pool1 = side_after(55, 2, 2, 0, "ceil")
+    conv2 = side_after(pool1, 5, 1, 2 * 1)
+    pool2 = side_after(conv2, 2, 2, 0, "ceil")
+    conv5 = side_after(pool2, 3, 1, 0)
+    assert (pool1, conv2, pool2, conv5, side_after(conv5, 2, 2, 0, "ceil")) == (28, 26, 13, 11, 6)
