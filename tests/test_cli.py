@@ -1,0 +1,86 @@
+"""The command as a user types it: tables and JSON out, errors in one line with the exit code that they deserve."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from alexnet_repro import cli
+from alexnet_repro.claims import load
+from alexnet_repro.studies import STUDIES
+
+
+def run(monkeypatch, capsys, tmp_path, *words):
+    """(exit code, stdout, stderr) of ``alexnet-repro words`` with an empty working store."""
+    monkeypatch.setenv("ALEXNET_REPRO_STORE", str(tmp_path / "store"))
+    monkeypatch.setattr(sys, "argv", ["alexnet-repro", *words])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as end:
+        code = end.code
+    return code, *capsys.readouterr()
+
+
+def test_scorecard_as_json(monkeypatch, capsys, tmp_path):
+    code, out, _ = run(monkeypatch, capsys, tmp_path, "verdict", "--format", "json")
+    rows = json.loads(out)
+    assert code == 0
+    assert {row["claim"] for row in rows} == {claim.id for claim in load()}
+    keys = {"claim", "section", "paper", "evidence", "verdict", "effect", "interval", "seeds"}
+    assert all(keys <= row.keys() for row in rows)
+
+
+@pytest.mark.parametrize("form", ["table", "csv"])
+def test_scorecard_shows_every_claim(monkeypatch, capsys, tmp_path, form):
+    code, out, _ = run(monkeypatch, capsys, tmp_path, "verdict", "--format", form)
+    assert code == 0
+    assert all(claim.id in out for claim in load())
+
+
+def test_plan_counts_what_is_missing(monkeypatch, capsys, tmp_path):
+    code, out, _ = run(monkeypatch, capsys, tmp_path, "plan", "relu_speed", "--scale", "smoke")
+    assert code == 0
+    assert "4 of 4 runs missing" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "expected"),
+    [
+        (["plan", "relu"], ["'relu'", *STUDIES], 2),
+        (["plan", "relu_speed", "--scale", "huge"], ["'huge'", "smoke", "cifar10"], 2),
+        (["run", "relu_speed", "--scale", "smoke", "--device", "tpu"], ["'tpu'", "cpu", "cuda"], 2),
+        (["run", "relu_speed", "--scale", "smoke", "--workers", "0"], ["workers=0"], 2),
+        (["run", "relu_speed", "--workers", "many"], ["--workers many", "integer"], 2),
+        (["data", "mnist"], ["'mnist'", "cifar10"], 2),
+        (["notebook", "nothing"], ["'nothing'", "relu_speed"], 2),
+        (["notebook", "relu_speed", "-p", "scale"], ["'scale'", "name=value"], 2),
+        (["notebook", "relu_speed", "-p", "scael=smoke"], ["'scael'", "scale"], 2),
+        (["frobnicate"], ["frobnicate", "--help"], 2),
+        (["plan"], ["STUDY", "--help"], 2),
+    ],
+)
+def test_a_mistake_is_one_line(monkeypatch, capsys, tmp_path, words, said, expected):
+    code, _, err = run(monkeypatch, capsys, tmp_path, *words)
+    assert code == expected
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert all(word in err for word in said)
+
+
+def test_without_a_checkout(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("ALEXNET_REPRO_HOME", str(tmp_path))
+    code, _, err = run(monkeypatch, capsys, tmp_path, "verdict")
+    assert code == 2
+    assert str(tmp_path) in err
+
+
+def test_a_reader_that_closes_early_sees_no_traceback(tmp_path):
+    # Larger than a pipe holds, so that the write really meets the closed end.
+    command = f"{sys.executable} -m alexnet_repro verdict --format json | head -n 1"
+    environment = {**os.environ, "ALEXNET_REPRO_STORE": str(tmp_path)}
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, check=False)
+    assert done.stdout == "[\n"
+    assert "Traceback" not in done.stderr

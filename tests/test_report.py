@@ -1,0 +1,114 @@
+"""What a page says: numbers of records, and plain words where there are none yet."""
+
+from dataclasses import replace
+
+import matplotlib.pyplot as plt
+import pytest
+
+from alexnet_repro import figures, report
+from alexnet_repro.claims import load
+from alexnet_repro.records import Measurement
+from alexnet_repro.runs import obtain, publish
+from alexnet_repro.store import Store
+from alexnet_repro.studies import fastest, study
+
+from .runs import record
+
+RATES = {"relu 0.00316": 5.0, "tanh 0.01": 12.0}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", tmp_path / "evidence")
+
+
+def crossing(config, epochs):
+    """A record that reached the threshold after ``epochs``; None for one that never did."""
+    point = Measurement(epoch=1.0, images=50_000, train_loss=1.0, train_error=0.3)
+    return record(config, curve=[point], metrics={"epochs_to_threshold": epochs, "train_error": 0.3, "test_error": 0.3})
+
+
+def test_search_picks_the_first_to_cross_then_the_lowest_error(store):
+    plan = study("relu_rates")
+    for arm, config in plan.runs():
+        run = crossing(config, RATES.get(arm))
+        store.save(run)
+    assert fastest(plan, store) == {"relu": 0.00316, "tanh": 0.01}
+    text = report.search_card(plan, store).data
+    assert "Picked: 0.00316 for relu, 0.01 for tanh" in text
+    assert "Neither is at an edge" in text
+
+
+def test_search_without_a_crossing_falls_back_to_the_error(store):
+    plan = study("relu_rates")
+    for arm, config in plan.runs():
+        run = crossing(config, None)
+        low = arm in ("relu 0.0316", "tanh 0.001")
+        store.save(run.model_copy(update={"metrics": {**run.metrics, "train_error": 0.26 if low else 0.4}}))
+    assert fastest(plan, store) == {"relu": 0.0316, "tanh": 0.001}
+    assert "At an edge of the grid: relu" in report.search_card(plan, store).data
+
+
+def test_a_search_that_is_not_whole_picks_nothing(store):
+    plan = study("relu_rates")
+    assert "No pick yet" in report.search_card(plan, store).data
+
+
+def test_published_searches_picked_what_the_studies_use():
+    store = Store()
+    whole = 0
+    for search, use in (("relu_rates", "relu_speed"), ("relu_rates_modern", "relu_speed_modern")):
+        plan = study(search)
+        if all(config.key in store.published() for _, config in plan.runs()):
+            used = {arm: study(use).config(arm, 0).optimizer.learning_rate for arm in ("relu", "tanh")}
+            assert fastest(plan, store) == used
+            whole += 1
+    assert whole, "no search has been published whole"
+
+
+def test_verdict_card_follows_the_records(store):
+    plan = study("relu_speed")
+    assert "not run" in report.verdict_card("relu_speed", store).data
+    for arm, config in plan.runs():
+        noise = 1 + 0.01 * config.seed * (-1) ** config.seed
+        store.save(crossing(config, 5.0 if arm == "relu" else 30.0 * noise))
+    text = report.verdict_card("relu_speed", store).data
+    assert "**reproduced**" in text
+    assert "| 5 |" in text
+    verdict = report.verdict_of("relu_speed", store)
+    assert verdict.effect == pytest.approx(6.0, rel=0.05)
+    found = obtain(plan, store, train=False)
+    assert report.ratios(found, "tanh", "relu", "epochs_to_threshold")[0] == 6.0
+    for figure in (
+        figures.training_curves(found, {"relu": "ReLU", "tanh": "tanh"}, 25),
+        figures.ratios({"a": [6.0, float("nan")]}, "x", verdict, smoke=True),
+        figures.ratios({"a": []}, "x", replace(verdict, effect=None, interval=None)),
+        figures.rate_search(found, {"relu": "ReLU", "tanh": "tanh"}, 25),
+    ):
+        assert figure.axes
+        plt.close(figure)
+
+
+def test_whole_counts_runs_and_hours(store):
+    plan = study("relu_speed")
+    assert "none of 10 runs" in report.whole(plan, obtain(plan, store, train=False)).data
+    store.save(crossing(plan.config("relu", 0), 5.0))
+    publish(plan, store)
+    text = report.whole(plan, obtain(plan, store, train=False)).data
+    assert "1 of 10 planned runs" in text
+    assert "50,000 training images" in text
+
+
+def test_smoke_records_are_called_a_rehearsal(store):
+    plan = study("relu_speed", "smoke")
+    store.save(crossing(plan.config("relu", 0), 5.0))
+    text = report.whole(plan, obtain(plan, store, train=False)).data
+    assert "no evidence" in text
+    assert "runs.csv" not in text
+
+
+def test_what_others_measured_names_claims_that_exist():
+    assert len(report.others("relu_speed")) == 1
+    table = report.others("lrn")
+    assert "claim" not in table
+    assert set(report.pd.read_csv(report.paths.data() / "others.csv")["claim"]) <= {claim.id for claim in load()}

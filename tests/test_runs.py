@@ -1,0 +1,91 @@
+"""The door to a study's records: trains only when asked, publishes only what may be believed."""
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from alexnet_repro.errors import UserError
+from alexnet_repro.runs import finder, obtain, publish
+from alexnet_repro.store import Store
+from alexnet_repro.studies import study
+
+from .runs import record
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", tmp_path / "evidence")
+
+
+@pytest.fixture
+def launched(monkeypatch):
+    """What would have been trained: the lab is replaced by a list."""
+    seen = []
+    lab = ModuleType("alexnet_repro.lab.launch")
+    lab.launch = lambda configs, store, **_: seen.extend(store.missing(configs))
+    monkeypatch.setitem(sys.modules, "alexnet_repro.lab.launch", lab)
+    return seen
+
+
+def test_trains_only_what_is_missing_and_only_when_asked(store, launched):
+    plan = study("relu_speed")
+    (arm, first), *rest = plan.runs()
+    store.save(record(first))
+    found = obtain(plan, store, train=False)
+    assert launched == []
+    assert list(found[arm]) == [first.seed]
+    assert sum(map(len, found.values())) == 1
+    obtain(plan, store, train=True)
+    assert launched == [config for _, config in rest]
+
+
+def test_a_whole_study_opens_no_lab(store, launched):
+    plan = study("relu_speed")
+    for _, config in plan.runs():
+        store.save(record(config))
+    found = obtain(plan, store, train=True)
+    assert launched == []
+    assert [sorted(runs) for runs in found.values()] == [list(plan.seeds)] * len(plan.arms)
+
+
+def test_finder_knows_no_other_study(store):
+    plan = study("relu_speed")
+    config = plan.config("tanh", 0)
+    store.save(record(config))
+    find = finder(store)
+    assert list(find("relu_speed", "tanh")) == [0]
+    assert find("relu_speed", "swish") == {}
+    assert find("no_such_study", "tanh") == {}
+
+
+def test_publishes_clean_runs_and_counts_the_others(store):
+    plan = study("relu_speed")
+    clean, dirty = record(plan.config("relu", 0)), record(plan.config("tanh", 0), clean=False)
+    for each in (clean, dirty):
+        store.save(each)
+    assert publish(plan, store) == (1, 1)
+    read = Store(store.root.parent / "nothing", store.evidence)
+    assert read.find(clean.config) == clean
+    assert read.find(dirty.config) is None
+    assert read.homes() == {clean.key: "relu_speed"}
+
+
+def test_publishing_keeps_what_is_published(store):
+    plan = study("relu_speed")
+    first, second = record(plan.config("relu", 0)), record(plan.config("relu", 1))
+    store.save(first)
+    publish(plan, store)
+    elsewhere = Store(store.root.parent / "another store", store.evidence)
+    elsewhere.save(second)
+    assert publish(plan, elsewhere) == (2, 0)
+
+
+@pytest.mark.parametrize("scale", ["smoke", "cifar10"])
+def test_nothing_to_publish(store, scale):
+    plan = study("relu_speed", scale)
+    if scale == "smoke":
+        store.save(record(plan.config("relu", 0)))
+    with pytest.raises(UserError, match="relu_speed"):
+        publish(plan, store)
+    assert not store.evidence.exists()
