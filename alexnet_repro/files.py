@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -51,13 +51,21 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
     except OSError as error:
         raise disk_error(error, path) from error
     finally:
-        Path(name).unlink(missing_ok=True)
+        with suppress(OSError):
+            Path(name).unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write ``content`` to ``path``: whole, or not at all."""
     with atomic(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def sweep(path: Path) -> None:
+    """Remove what killed writers of ``path`` left beside it. Only for who holds the lock on it: nobody else writes."""
+    for left in path.parent.glob(f".{path.name}.*.part"):
+        with suppress(OSError):
+            left.unlink()
 
 
 def sha256(content: bytes | memoryview) -> str:
@@ -82,4 +90,6 @@ def lock(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[Non
         except BlockingIOError:
             waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            raise UserError(f"cannot lock {path} ({error.strerror}): put the folder on a disk with locks", 1) from error
         yield

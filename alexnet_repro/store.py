@@ -1,17 +1,19 @@
 """The runs on disk: a working store of whole records, and the published tables under data/evidence/."""
 
+import csv
 import json
 from collections.abc import Iterable, Iterator
+from io import StringIO
 from pathlib import Path
-
-import pandas as pd
-from pydantic import ValidationError
+from typing import Any
 
 from . import paths
 from .config import RECIPE, RunConfig
 from .errors import UserError
-from .files import write_atomic
-from .records import METRIC, PROVENANCE, RunRecord, curve_rows, run_row
+from .files import sha256, write_atomic
+from .records import METRIC, PROVENANCE, Measurement, Provenance, RunRecord, curve_rows, run_row
+
+SUMS = "SHA256SUMS"
 
 
 class Store:
@@ -31,14 +33,10 @@ class Store:
 
     def load(self, key: str) -> RunRecord | None:
         """The record of ``key``; None where there is none. Raises UserError for a damaged one."""
-        path = self.path(key)
         try:
-            text = path.read_bytes()
+            return _read_record(self.path(key))
         except FileNotFoundError:
             return self.published().get(key)
-        except OSError as error:
-            raise UserError(f"cannot read {path}: {error.strerror}; make it readable", 1) from error
-        return self._parse(text, path)
 
     def find(self, config: RunConfig) -> RunRecord | None:
         """The record of this very run; None where it has not been run."""
@@ -51,12 +49,12 @@ class Store:
 
     def save(self, record: RunRecord) -> None:
         """Write a record whole. The last of two writers wins; both wrote the same numbers."""
-        write_atomic(self.path(record.key), record.model_dump_json(indent=1) + "\n")
+        write_atomic(self.path(record.key), _sealed(record.model_dump_json(indent=1) + "\n"))
 
     def records(self) -> Iterator[RunRecord]:
         """Every record of the working store, in order of key."""
         for path in sorted((self.root / "runs").glob("*.json")):
-            yield self._parse(path.read_bytes(), path)
+            yield _read_record(path)
 
     def published(self) -> dict[str, RunRecord]:
         """Every published record by key."""
@@ -73,24 +71,52 @@ class Store:
             self._published = {f.name: {record.key: record for record in read_table(f)} for f in folders}
         return self._published
 
-    def _parse(self, text: bytes, path: Path) -> RunRecord:
-        try:
-            record = RunRecord.model_validate_json(text)
-        except ValidationError as error:
-            if _recipe(text) > RECIPE:
-                raise UserError(
-                    f"{path} was written by recipe {_recipe(text)}, newer than this version's {RECIPE}: update it", 1
-                ) from error
-            raise UserError(f"{path} is damaged: delete it and run the study again", 1) from error
-        if record.key != path.stem:
-            raise UserError(f"{path} holds the run {record.key}: delete it and run the study again", 1)
-        return record
+
+SEAL = b'{\n "sha256": "'
+
+
+def _sealed(text: str) -> bytes:
+    """A JSON object with the SHA-256 of itself as its first member."""
+    return SEAL + sha256(text.encode()).encode() + b'",' + text.encode().removeprefix(b"{")
+
+
+def _opened(content: bytes) -> bytes:
+    """The object that was sealed; ValueError where a bit of it has changed. An object without a seal is returned."""
+    if not content.startswith(SEAL):
+        return content
+    digest, rest = content[len(SEAL) :][:64], content[len(SEAL) + 64 :]
+    text = b"{" + rest.removeprefix(b'",')
+    if not rest.startswith(b'",') or sha256(text).encode() != digest:
+        raise ValueError("does not have its SHA-256")
+    return text
+
+
+def _read_record(path: Path) -> RunRecord:
+    """The record at ``path``, whose name is its key. Raises UserError for a damaged one, FileNotFoundError for none."""
+    try:
+        text = _opened(path.read_bytes())
+        if _recipe(text) > RECIPE:
+            raise UserError(
+                f"{path} was written by recipe {_recipe(text)}, newer than this version's {RECIPE}: "
+                "update alexnet-repro, or name another store with ALEXNET_REPRO_STORE",
+                1,
+            )
+        record = RunRecord.model_validate_json(text)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; make it readable", 1) from error
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: delete it and run the study again", 1) from error
+    if record.key != path.stem or (record.recipe == RECIPE and record.config.key != record.key):
+        raise UserError(f"{path} holds another run than its name says: delete it and run the study again", 1)
+    return record
 
 
 def _recipe(text: bytes) -> int:
     try:
         return int(json.loads(text)["recipe"])
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return 0
 
 
@@ -100,46 +126,81 @@ def published_folder(store: Store, study: str) -> Path:
 
 
 def write_table(folder: Path, rows: list[tuple[str, RunRecord]]) -> None:
-    """Publish (arm, record) pairs as runs.csv, a row per run, and curves.csv, a row per run and measurement."""
+    """Publish (arm, record) pairs as runs.csv, a row per run, and curves.csv, a row per run and measurement.
+
+    SHA256SUMS beside them holds the digests of both, for ``read_table`` and for ``sha256sum -c``.
+    """
     ordered = sorted(rows, key=lambda row: (row[0], row[1].config.seed, row[1].key))
-    curves = [point for arm, record in ordered for point in curve_rows(arm, record)]
-    # The runs last: a reader that finds them finds their curves.
-    write_atomic(folder / "curves.csv", pd.DataFrame(curves).to_csv(index=False))
-    write_atomic(folder / "runs.csv", pd.DataFrame([run_row(*row) for row in ordered]).to_csv(index=False))
+    tables = {
+        "curves.csv": _csv([point for arm, record in ordered for point in curve_rows(arm, record)]),
+        "runs.csv": _csv([run_row(arm, record) for arm, record in ordered]),
+    }
+    for name, text in tables.items():
+        write_atomic(folder / name, text)
+    write_atomic(folder / SUMS, "".join(f"{sha256(text.encode())}  {name}\n" for name, text in tables.items()))
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    """Rows under the columns that any of them has. Numbers as Python spells them, which is exact; None is empty."""
+    text = StringIO()
+    table = csv.DictWriter(text, dict.fromkeys(name for row in rows for name in row), lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue()
 
 
 def read_table(folder: Path) -> list[RunRecord]:
-    """The records of one published study, exact to the last bit. Raises UserError for a damaged table."""
+    """The records of one published study, exact to the last bit. Raises UserError for a damaged table.
+
+    A metric that some runs of a study have and others have not comes back as None for the others.
+    """
+    return [record for _, record in read_rows(folder)]
+
+
+def read_rows(folder: Path) -> list[tuple[str, RunRecord]]:
+    """The (arm, record) pairs that ``write_table`` wrote, as ``read_table`` reads them."""
     try:
-        runs = _read(folder / "runs.csv", dtype={"seed": "int64"})
-        curves = dict(list(_read(folder / "curves.csv").groupby("key", sort=False)))
-        return [_record(row, curves[row["key"]]) for row in runs.to_dict("records")]
-    except (OSError, ValueError, KeyError) as error:
+        lines = [line.split() for line in (folder / SUMS).read_text().splitlines()]
+        sums = {name: digest for digest, name in lines}
+        runs, points = (_rows(folder / name, sums[name]) for name in ("runs.csv", "curves.csv"))
+        curves: dict[str, list[dict[str, str]]] = {}
+        for point in points:
+            curves.setdefault(point["key"], []).append(point)
+        return [(row["arm"], _record(row, curves[row["key"]])) for row in runs]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise UserError(f"{folder} is damaged ({reason}): restore it with 'git checkout {folder.name}'", 1) from error
+        raise UserError(f"{folder} is damaged ({reason}): restore it with 'git checkout -- {folder}'", 1) from error
 
 
-def _read(path: Path, dtype: dict[str, str] | None = None) -> pd.DataFrame:
-    keys = {"key": "str", PROVENANCE + "commit": "str"}
-    return pd.read_csv(path, float_precision="round_trip", dtype=keys | (dtype or {}))
+def _rows(path: Path, digest: str) -> list[dict[str, str]]:
+    content = path.read_bytes()
+    if sha256(content) != digest:
+        raise ValueError(f"{path.name} does not have its SHA-256")
+    return list(csv.DictReader(StringIO(content.decode(), newline=""), strict=True))
 
 
-def _plain(value: object) -> object:
-    return None if pd.isna(value) else value  # type: ignore[call-overload]
-
-
-def _record(row: dict, curve: pd.DataFrame) -> RunRecord:
-    def part(prefix: str) -> dict:
-        return {name.removeprefix(prefix): _plain(value) for name, value in row.items() if name.startswith(prefix)}
-
-    points = curve.drop(columns=["arm", "seed", "key"]).to_dict("records")
+def _record(row: dict[str, str], points: list[dict[str, str]]) -> RunRecord:
+    metrics = {name.removeprefix(METRIC): text for name, text in row.items() if name.startswith(METRIC)}
     values = {
         "key": row["key"],
-        "recipe": row["recipe"],
+        "recipe": int(row["recipe"]),
         "config": json.loads(row["config"]),
         "status": row["status"],
-        "curve": [{name: _plain(value) for name, value in point.items()} for point in points],
-        "metrics": part(METRIC),
-        "provenance": part(PROVENANCE),
+        "curve": [_fields(Measurement, point) for point in points],
+        "metrics": {name: None if text == "" else float(text) for name, text in metrics.items()},
+        "provenance": _fields(Provenance, row, PROVENANCE),
     }
     return RunRecord.model_validate_json(json.dumps(values))
+
+
+def _fields(model: type[Measurement] | type[Provenance], row: dict[str, str], prefix: str = "") -> dict[str, object]:
+    """The fields of ``model`` from the cells of a row, each read as what the field takes."""
+    return {name: _cell(row[prefix + name], field.annotation) for name, field in model.model_fields.items()}
+
+
+def _cell(text: str, kind: object) -> object:
+    if kind is str:
+        return text
+    if kind is bool:
+        return {"True": True, "False": False}[text]
+    return None if text == "" else int(text) if kind is int else float(text)
