@@ -11,13 +11,15 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
 from .errors import UserError
-from .networks import STRICT, CudaConvnetConfig
+from .networks import STRICT, AlexNetConfig, CudaConvnetConfig
 
 RECIPE = 1
 """Version of everything that turns a RunConfig into numbers; a change of recipe bumps it."""
 
 CIFAR10_TRAIN_IMAGES = 50_000
 SAMPLE_TRAIN_IMAGES = 2_000
+CIFAR10_SIDE = 32
+CIFAR10_CLASSES = 10
 
 
 # Plus zero: -0.0 is the same run as 0.0 and gets the same key.
@@ -28,22 +30,44 @@ class DataConfig(BaseModel):
     """The images: ``dataset`` ("sample" is the bundled part of CIFAR-10) and the first ``train_images`` of it.
 
     Inputs are (pixel - per-pixel mean of these training images) / ``divisor``; pixels run from 0 to 255.
+    crop: side of the square that is cut out of an image, its mean cut alongside; at the centre in tests. None: whole.
+    random_crops, reflect: in training, cut at a random place; mirror half of the images (section 4.1).
+    color_noise: in training, add the paper's multiples of the principal components of the RGB pixels (section 4.1),
+        or those of the 2012 source: see ``lab.augment``.
+    shared_crops: how many consecutive images of an epoch share one place and one coin (32 in the 2012 source).
     """
 
     model_config = STRICT
     dataset: Literal["cifar10", "sample"]
     train_images: Annotated[int, Field(ge=1, le=CIFAR10_TRAIN_IMAGES)]
     divisor: Annotated[float, Field(gt=0)]
+    crop: Annotated[int, Field(ge=1, lt=CIFAR10_SIDE)] | None = None
+    random_crops: bool = False
+    reflect: bool = False
+    color_noise: Literal["none", "paper", "source"] = "none"
+    shared_crops: Annotated[int, Field(ge=1, le=CIFAR10_TRAIN_IMAGES)] = 1
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.dataset == "sample" and self.train_images > SAMPLE_TRAIN_IMAGES:
             raise ValueError(f"train_images={self.train_images}: the sample has {SAMPLE_TRAIN_IMAGES}; ask for fewer")
+        if self.random_crops and self.crop is None:
+            raise ValueError("random_crops=True without a crop: give its side")
+        if self.shared_crops > 1 and not (self.random_crops or self.reflect):
+            raise ValueError(f"shared_crops={self.shared_crops} with nothing to share: use 1")
         return self
+
+    @property
+    def side(self) -> int:
+        """Side of the inputs in pixels."""
+        return CIFAR10_SIDE if self.crop is None else self.crop
 
 
 class OptimizerConfig(BaseModel):
-    """Section 5's update: weight learning rate, the biases' multiple of it, momentum, weight decay, batch."""
+    """Section 5's update: weight learning rate, the biases' multiple of it, momentum, weight decay, batch.
+
+    drops: the rates are divided by 10 after each of these epochs; in the paper by hand, three times.
+    """
 
     model_config = STRICT
     learning_rate: Annotated[float, Field(gt=0)]
@@ -51,26 +75,34 @@ class OptimizerConfig(BaseModel):
     momentum: Annotated[NonNegative, Field(lt=1)]
     weight_decay: NonNegative
     batch_size: Annotated[int, Field(ge=1, lt=2**31)]
+    drops: tuple[Annotated[int, Field(ge=1)], ...] = ()
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if list(self.drops) != sorted(set(self.drops)):
+            raise ValueError(f"drops={self.drops} must be ascending epochs without repeats")
+        return self
 
 
 class BudgetConfig(BaseModel):
     """How long: at most ``epochs``; training error and loss are recorded ``measurements`` times per epoch.
 
     With ``stop_at_train_error``, a run ends at the first measurement at which the training error over the
-    latest epoch's worth of images is at or below it.
+    latest epoch's worth of images is at or below it. With ``test_curve``, the test error is recorded after every epoch.
     """
 
     model_config = STRICT
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     measurements: Annotated[int, Field(ge=1, le=1_000)]
     stop_at_train_error: Annotated[NonNegative, Field(le=1)] | None
+    test_curve: bool = False
 
 
 class RunConfig(BaseModel):
     """Everything that changes a run's numbers."""
 
     model_config = STRICT
-    model: CudaConvnetConfig
+    model: Annotated[CudaConvnetConfig | AlexNetConfig, Field(discriminator="net")]
     data: DataConfig
     optimizer: OptimizerConfig
     budget: BudgetConfig
@@ -83,6 +115,18 @@ class RunConfig(BaseModel):
                 f"optimizer.batch_size={self.optimizer.batch_size} is more than data.train_images="
                 f"{self.data.train_images}: ask for a smaller batch"
             )
+        if self.optimizer.drops and self.optimizer.drops[-1] >= self.budget.epochs:
+            raise ValueError(
+                f"optimizer.drops={self.optimizer.drops} reach the end of budget.epochs={self.budget.epochs}: "
+                "drop the rate earlier"
+            )
+        takes = self.model.image_size if isinstance(self.model, AlexNetConfig) else CIFAR10_SIDE
+        if takes != self.data.side:
+            raise ValueError(
+                f"the net takes images of side {takes}, and data.crop gives {self.data.side}: make them one"
+            )
+        if isinstance(self.model, AlexNetConfig) and self.model.classes < CIFAR10_CLASSES:
+            raise ValueError(f"model.classes={self.model.classes} is fewer than the {CIFAR10_CLASSES} of the data")
         return self
 
     @property
@@ -122,10 +166,22 @@ def parse(values: object) -> RunConfig:
         # JSON mode: what strict types accept from a file and from Python is then the same.
         return RunConfig.model_validate_json(json.dumps(values))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])[:80] or "the config"
-        given = first["input"]
+        where, said, given = _fault(error)
         shown = f" (given: {json.dumps(given)[:80]})" if not isinstance(given, dict) else ""
-        raise UserError(f"bad run config at {where}: {first['msg'].removeprefix('Value error, ')}{shown}") from None
+        raise UserError(f"bad run config at {where}: {said}{shown}") from None
     except (TypeError, ValueError, RecursionError) as error:
         raise UserError(f"a run config must be plain JSON values: {error}") from None
+
+
+def _fault(error: ValidationError) -> tuple[str, str, Any]:
+    """Where the first fault is, what it is, and what was given; of a network, the field without the network's name."""
+    first = error.errors()[0]
+    place, given = list(first["loc"]), first["input"]
+    if first["type"] == "union_tag_not_found":
+        return f"{place[0]}.net", "Field required", {}
+    if first["type"] == "union_tag_invalid":
+        return f"{place[0]}.net", f"Input should be one of {first['ctx']['expected_tags']}", given["net"]
+    if place[:1] == ["model"]:
+        del place[1:2]
+    where = ".".join(str(part) for part in place)[:80] or "the config"
+    return where, first["msg"].removeprefix("Value error, "), given

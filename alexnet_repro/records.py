@@ -19,7 +19,8 @@ Status = Literal["finished", "stopped", "diverged"]
 class Measurement(BaseModel):
     """Training since the measurement before: each image counted by the forward pass of its own update step.
 
-    ``epoch`` is images seen over training images, at the end of the interval; errors are fractions.
+    ``epoch`` is images seen over training images, at the end of the interval; errors are fractions. ``test_error``,
+    that of the network at this point, is left out where it was not asked for.
     """
 
     model_config = STRICT
@@ -27,6 +28,7 @@ class Measurement(BaseModel):
     images: int
     train_loss: float | None
     train_error: float
+    test_error: float | None = None
 
 
 class Provenance(BaseModel):
@@ -77,10 +79,10 @@ def run_row(arm: str, record: RunRecord) -> dict[str, Any]:
         | {"status": record.status, "recipe": record.recipe}
         | {METRIC + name: value for name, value in sorted(record.metrics.items())}
         | {PROVENANCE + name: value for name, value in record.provenance.model_dump().items()}
-        | {"config": json.dumps(record.config.model_dump(mode="json"), sort_keys=True)}
+        | {"config": json.dumps(record.config.model_dump(mode="json", exclude_defaults=True), sort_keys=True)}
     )
 
 
 def curve_rows(arm: str, record: RunRecord) -> list[dict[str, Any]]:
     """A run's curve as rows, a measurement each."""
-    return [identity(arm, record) | point.model_dump() for point in record.curve]
+    return [identity(arm, record) | point.model_dump(exclude_defaults=True) for point in record.curve]

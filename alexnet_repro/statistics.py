@@ -4,7 +4,7 @@ scipy is imported where it is used: the training loop and the command line need 
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -211,3 +211,27 @@ def _fewest(effect: float, sd: float, enough: Callable[[int], bool]) -> int:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high
+
+
+def mean_until(epochs: Sequence[float], values: Sequence[float | None], until: float) -> float | None:
+    """Mean of the values up to epoch ``until``, that included; None where one is missing, or none is there.
+
+    Each value stands for the interval since the epoch before, the first for that since 0, and counts by its length.
+    """
+    total = last = 0.0
+    for epoch, value in zip(epochs, values, strict=True):
+        if epoch > until:
+            break
+        if value is None:
+            return None
+        total, last = total + value * (epoch - last), epoch
+    return total / last if last else None
+
+
+def epochs_to_converge(epochs: Sequence[float], errors: Sequence[float], margin: float = 0.01) -> float | None:
+    """The first epoch whose error, averaged with its two neighbours', is within ``margin`` of the lowest such average.
+
+    None where there are fewer than three epochs.
+    """
+    smooth = [sum(errors[i - 1 : i + 2]) / 3 for i in range(1, len(errors) - 1)]
+    return next((epochs[i + 1] for i, value in enumerate(smooth) if value <= min(smooth) + margin), None)

@@ -49,7 +49,7 @@ class Store:
 
     def save(self, record: RunRecord) -> None:
         """Write a record whole. The last of two writers wins; both wrote the same numbers."""
-        write_atomic(self.path(record.key), _sealed(record.model_dump_json(indent=1) + "\n"))
+        write_atomic(self.path(record.key), _sealed(record.model_dump_json(indent=1, exclude_defaults=True) + "\n"))
 
     def records(self) -> Iterator[RunRecord]:
         """Every record of the working store, in order of key."""
@@ -195,7 +195,8 @@ def _record(row: dict[str, str], points: list[dict[str, str]]) -> RunRecord:
 
 def _fields(model: type[Measurement] | type[Provenance], row: dict[str, str], prefix: str = "") -> dict[str, object]:
     """The fields of ``model`` from the cells of a row, each read as what the field takes."""
-    return {name: _cell(row[prefix + name], field.annotation) for name, field in model.model_fields.items()}
+    fields = [(n, f) for n, f in model.model_fields.items() if f.is_required() or prefix + n in row]
+    return {name: _cell(row[prefix + name], field.annotation) for name, field in fields}
 
 
 def _cell(text: str, kind: object) -> object:

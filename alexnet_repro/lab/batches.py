@@ -1,6 +1,6 @@
 """Images in memory on the device, and batches of them as whole tensors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,12 +32,27 @@ class Images:
             divisor,
         )
 
+    def window(self, top: int, left: int, side: int) -> "Images":
+        """The same square of every image and of the mean, its upper left pixel in row ``top``: views, no copies."""
+        rows, columns = slice(top, top + side), slice(left, left + side)
+        return replace(self, pixels=self.pixels[:, rows, columns], mean=self.mean[rows, columns])
+
+    def centre(self, side: int) -> "Images":
+        """The central square of every image."""
+        place = centre(self.pixels.shape[1], side)
+        return self.window(place, place, side)
+
     def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Inputs (batch, 3, h, w) float32 in channels_last memory, and labels, of the images at ``index``."""
         inputs = self.pixels[index].float().sub_(self.mean)
         if self.divisor != 1:
             inputs.div_(self.divisor)
         return inputs.permute(0, 3, 1, 2), self.labels[index]
+
+
+def centre(whole: int, side: int) -> int:
+    """Row, and column, of the upper left pixel of the central square of an image."""
+    return (whole - side) // 2
 
 
 def pixel_mean(images: Records) -> Tensor:

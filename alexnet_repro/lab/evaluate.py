@@ -1,24 +1,97 @@
-"""What a trained network does on images that it has not seen."""
+"""What a trained network does as it is tested: no dropout, no chance."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
+from ..records import Measurement
+from ..statistics import epochs_to_converge, mean_until
 from .batches import Images
 
 BATCH = 500
 
+EARLY_EPOCHS = 3
+"""How long learning is early, for ``early_train_loss``."""
 
-@torch.no_grad()
+
 def error(net: nn.Module, images: Images) -> float:
     """Fraction of ``images`` misclassified (top-1), one view each."""
-    wrong = torch.zeros((), dtype=torch.int64, device=images.labels.device)
-    for start in range(0, len(images.labels), BATCH):
-        index = torch.arange(start, min(start + BATCH, len(images.labels)), device=images.labels.device)
-        inputs, labels = images.batch(index)
-        wrong += (net(inputs).argmax(1) != labels).sum()
-    return wrong.item() / len(images.labels)
+    return _wrong(net, images, lambda index: net(images.batch(index)[0])) / len(images.labels)
+
+
+def ten_view_error(net: nn.Module, images: Images, side: int) -> float:
+    """Fraction misclassified (top-1) by the mean softmax output over ten views (section 4.1).
+
+    The views are the squares of ``side`` pixels in the four corners and at the centre, and their reflections.
+    """
+    views = ten_views(images, side)
+
+    def mean_output(index: Tensor) -> Tensor:
+        inputs = (view.batch(index)[0] for view in views)
+        outputs = [net(each).softmax(1) for view in inputs for each in (view, reflected(view))]
+        return torch.stack(outputs).mean(0)
+
+    return _wrong(net, images, mean_output) / len(images.labels)
+
+
+def ten_views(images: Images, side: int) -> list[Images]:
+    """Five of the ten views, the four corners and the centre; the others are their reflections."""
+    last = images.pixels.shape[1] - side
+    corners = [images.window(top, left, side) for top in (0, last) for left in (0, last)]
+    return [*corners, images.centre(side)]
+
+
+def reflected(inputs: Tensor) -> Tensor:
+    """Inputs (batch, 3, h, w), left and right exchanged, in channels_last memory."""
+    return inputs.flip(3).contiguous(memory_format=torch.channels_last)
+
+
+def alexnet_metrics(
+    net: nn.Module, train: Images, test: Images, side: int, curve: list[Measurement]
+) -> dict[str, float | None]:
+    """The metrics of a run of AlexNet, fractions but where said.
+
+    test_error: at the centre of the test images. ten_view_error: see above. clean_train_error: at the centre of the
+    training images. gap: test_error - clean_train_error. early_train_loss: mean cross-entropy in nats over the first
+    ``EARLY_EPOCHS`` epochs of training. epochs_to_converge: where the curve has test errors, see statistics.py.
+    """
+    test_error, train_error = error(net, test.centre(side)), error(net, train.centre(side))
+    epochs = [m.epoch for m in curve]
+    metrics: dict[str, float | None] = {
+        "test_error": test_error,
+        "ten_view_error": ten_view_error(net, test, side),
+        "clean_train_error": train_error,
+        "gap": test_error - train_error,
+        "early_train_loss": mean_until(epochs, [m.train_loss for m in curve], EARLY_EPOCHS),
+    }
+    tested = {m.epoch: m.test_error for m in curve if m.test_error is not None}
+    if tested:
+        metrics["epochs_to_converge"] = epochs_to_converge(list(tested), list(tested.values()))
+    return metrics
 
 
 def top1_wrong(logits: Tensor, labels: Tensor) -> Tensor:
     """How many of a batch have another class on top, as a tensor: no host synchronization."""
     return (logits.argmax(1) != labels).sum()
+
+
+@torch.no_grad()
+def _wrong(net: nn.Module, images: Images, outputs: Callable[[Tensor], Tensor]) -> int:
+    """How many of ``images`` have another class on top of ``outputs``, which takes their indices."""
+    device = images.labels.device
+    wrong = torch.zeros((), dtype=torch.int64, device=device)
+    with _testing(net):
+        for index in torch.arange(len(images.labels), device=device).split(BATCH):
+            wrong += top1_wrong(outputs(index), images.labels[index])
+    return int(wrong.item())
+
+
+@contextmanager
+def _testing(net: nn.Module) -> Iterator[None]:
+    """The net in the mode of testing, then again in the one before."""
+    before = net.training
+    net.eval()
+    yield
+    net.train(before)

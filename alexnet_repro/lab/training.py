@@ -13,14 +13,16 @@ from torch.nn.functional import cross_entropy
 
 from ..config import RECIPE, OptimizerConfig, Placement, RunConfig
 from ..errors import UserError
+from ..networks import AlexNetConfig
 from ..records import Measurement, Provenance, RunRecord, Status
 from ..statistics import crossing, trailing_error
 from . import checkpoint, datasets, provenance
+from .augment import Augmentation
 from .batches import Images, pixel_mean
-from .cifar import CudaConvnet
-from .evaluate import error, top1_wrong
-from .optim import Momentum, ParameterGroup
-from .streams import stream
+from .evaluate import alexnet_metrics, error, top1_wrong
+from .nets import build
+from .optim import Dated, Momentum, ParameterGroup
+from .streams import stream, torch_stream
 
 Observer = Callable[[int, int], None]
 """Called with (steps done, steps of the budget) after every measurement."""
@@ -44,9 +46,11 @@ class Run:
         self.train = Images.of(train_images, data.train_labels[:size], mean, divisor, self.device)
         self.test = Images.of(data.test_images, data.test_labels, mean, divisor, self.device)
         self.digest = data.digest
-        self.net: nn.Module = CudaConvnet(config.model, config.seed)
+        self.net: nn.Module = build(config.model, config.seed)
         self.net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = Momentum(_groups(self.net, config.optimizer), config.optimizer.momentum)
+        self.schedule = Dated(config.optimizer.drops)
+        self.augmentation = Augmentation(config.data, self.train, config.seed) if _augmented(config) else None
         self.step = 0
         self.curve: list[Measurement] = []
         self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -72,8 +76,13 @@ class Run:
         if position == 0 or len(self._order) == 0:
             order = stream(self.config.seed, "order", epoch).permutation(size)
             self._order = torch.from_numpy(order).to(self.device)
-        inputs, labels = self.train.batch(self._order[position * batch : (position + 1) * batch])
-        logits = self.net(inputs)
+            self.optimizer.rate_factor = self.schedule.factor(epoch)
+            if self.augmentation is not None:
+                self.augmentation.start(epoch)
+        part = slice(position * batch, (position + 1) * batch)
+        index = self._order[part]
+        inputs, labels = self.augmentation.batch(index, part) if self.augmentation else self.train.batch(index)
+        logits = self.net(inputs, *self._masks())
         loss = cross_entropy(logits, labels)
         self.optimizer.zero_grad()
         loss.backward()
@@ -81,6 +90,12 @@ class Run:
         self.wrong += top1_wrong(logits.detach(), labels)
         self.loss += loss.detach().double() * len(labels)
         self.step += 1
+
+    def _masks(self) -> list[torch.Generator]:
+        """The generator of this step's dropout masks, where the net takes one."""
+        if not isinstance(self.config.model, AlexNetConfig):
+            return []
+        return [torch_stream(self.config.seed, "dropout", self.step, device=self.device)]
 
     def due(self) -> bool:
         """Whether a measurement falls after the step just made."""
@@ -101,10 +116,14 @@ class Run:
                 images=images,
                 train_loss=loss if math.isfinite(loss) else None,
                 train_error=self.wrong.item() / since,
+                test_error=self._test_error() if self.config.budget.test_curve and position == 0 else None,
             )
         )
         self.wrong.zero_()
         self.loss.zero_()
+
+    def _test_error(self) -> float:
+        return error(self.net, self.test.centre(self.config.data.side))
 
     def status(self) -> Status | None:
         """How the run has ended; None while it goes on."""
@@ -131,8 +150,10 @@ class Run:
             "epochs": self.curve[-1].epoch,
             "train_error": float(trailing[-1]) if len(trailing) else None,
             "train_loss": self.curve[-1].train_loss,
-            "test_error": None if status == "diverged" else error(self.net, self.test),
+            "test_error": None if status == "diverged" else self._test_error(),
         }
+        if isinstance(config.model, AlexNetConfig) and status != "diverged":
+            metrics |= alexnet_metrics(self.net, self.train, self.test, config.data.side, self.curve)
         if config.budget.stop_at_train_error is not None:
             crossed = crossing(epochs, trailing, config.budget.stop_at_train_error)
             metrics["epochs_to_threshold"] = None if math.isnan(crossed) or status == "diverged" else crossed
@@ -165,7 +186,7 @@ class Run:
 
     def values(self) -> dict[str, Any]:
         """Every plain value that the rest of the run depends on."""
-        curve = [m.model_dump() for m in self.curve]
+        curve = [m.model_dump(exclude_defaults=True) for m in self.curve]
         return {"key": self.config.key, "step": self.step, "curve": curve, "seconds": self.seconds,
                 "started": self.started}  # fmt: skip
 
@@ -179,6 +200,10 @@ class Run:
             tensor.copy_(tensors[name])
         self.step, self.seconds, self.started = values["step"], values["seconds"], values["started"]
         self.curve = [Measurement(**point) for point in values["curve"]]
+
+
+def _augmented(config: RunConfig) -> bool:
+    return config.data.crop is not None or config.data.reflect or config.data.color_noise != "none"
 
 
 def _device(placement: Placement) -> str:
