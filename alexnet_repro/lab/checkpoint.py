@@ -1,11 +1,13 @@
 """Save and resume a run, bit for bit: tensors and plain values in one safetensors file, never code."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
+import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
@@ -15,16 +17,30 @@ from ..files import write_atomic
 
 def save(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
     """Write a checkpoint whole, in place of the one before."""
-    plain = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    write_atomic(path, safetensors.torch.save(plain, metadata={"values": json.dumps(dict(values))}))
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    text = json.dumps(dict(values))
+    write_atomic(path, safetensors.torch.save(plain, {"values": text, "sha256": _digest(plain, text)}))
 
 
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and values of a checkpoint. Raises UserError for a file that is no whole checkpoint."""
+    """The tensors and values of a checkpoint. Raises UserError for a file that is not what ``save`` wrote."""
     try:
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            values = json.loads(file.metadata()["values"])
+            metadata = file.metadata()
+        # The first checkpoints held their values alone.
+        if set(metadata) != {"values"} and metadata["sha256"] != _digest(tensors, metadata["values"]):
+            raise ValueError("does not have its SHA-256")
+        values = json.loads(metadata["values"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path} is no whole checkpoint: delete it, and the run starts afresh", 1) from error
     return tensors, values
+
+
+def _digest(tensors: Mapping[str, Tensor], values: str) -> str:
+    """SHA-256 of every name, type, shape and bit: safetensors itself has no checksum."""
+    digest = hashlib.sha256(values.encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
