@@ -164,7 +164,7 @@ def _rows(x: Tensor, size: int, dtype: torch.dtype) -> Iterator[_Piece]:
 def _planes(x: Tensor, size: int, dtype: torch.dtype) -> Iterator[_Piece]:
     images, maps, pixels = x.shape
     radius, elements = size // 2, PIECE * torch.get_num_threads()
-    width = max(1, min(pixels, elements // maps))
+    width = math.ceil(pixels / math.ceil(pixels * maps / elements))  # equal parts: a small last one costs as much
     count = max(1, min(images, elements // (maps * width)))
     planes = x.new_zeros(count, maps + 2 * radius, width, dtype=dtype)
     buffers = x.new_zeros(2, count, maps, width, dtype=dtype)
