@@ -88,7 +88,8 @@ class BudgetConfig(BaseModel):
     """How long: at most ``epochs``; training error and loss are recorded ``measurements`` times per epoch.
 
     With ``stop_at_train_error``, a run ends at the first measurement at which the training error over the
-    latest epoch's worth of images is at or below it. With ``test_curve``, the test error is recorded after every epoch.
+    latest epoch's worth of images is at or below it. With ``test_curve``, the test error is recorded after every epoch;
+    with ``ten_views``, that over ten views at the end.
     """
 
     model_config = STRICT
@@ -96,6 +97,7 @@ class BudgetConfig(BaseModel):
     measurements: Annotated[int, Field(ge=1, le=1_000)]
     stop_at_train_error: Annotated[NonNegative, Field(le=1)] | None
     test_curve: bool = False
+    ten_views: bool = False
 
 
 class RunConfig(BaseModel):
@@ -153,11 +155,12 @@ class RunConfig(BaseModel):
 
 
 class Placement(BaseModel):
-    """Where a run computes: never part of its key."""
+    """Where a run computes, and how often it saves a checkpoint: never part of its key."""
 
     model_config = STRICT
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
 
 
 def parse(values: object) -> RunConfig:

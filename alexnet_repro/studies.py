@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
 
+from . import ablations
 from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
 from .errors import UserError, one_of
 from .networks import CudaConvnetConfig
@@ -60,6 +61,9 @@ RATES_MODERN: tuple[float, ...] = (0.00316, 0.01, 0.0316, 0.1)
 
 SMOKE = {"data.dataset": "sample", "data.train_images": 2_000}
 
+SMOKE_SEEDS = 3
+"""As many as a verdict needs."""
+
 MODERN = {"model.initialization": "he", "data.divisor": 64.0}
 """What a modern reader would have assumed where the paper is silent: He initialization, inputs near unit scale."""
 
@@ -97,6 +101,23 @@ def _relu_speed(
     return Study(name, title, baseline, arms, tuple(range(seeds)))
 
 
+def _ablation(
+    name: str,
+    title: str,
+    setting: Mapping[str, Any],
+    arms: Mapping[str, Mapping[str, Any]],
+    seeds: int,
+    scale: Scale,
+    pilot: bool = False,
+) -> Study:
+    """AlexNet in CIFAR size, and arms that change it."""
+    baseline, first = ablations.BASELINE.changed(**setting), PILOT_SEEDS if pilot else 0
+    if scale == "smoke":
+        baseline, seeds = baseline.changed(**ablations.SMOKE), min(seeds, SMOKE_SEEDS)
+        arms = {arm: changes for arm, changes in arms.items() if "data.train_images" not in changes}
+    return Study(name, title, baseline, arms, tuple(range(first, first + seeds)), pilot=pilot)
+
+
 STUDIES: dict[str, Callable[[Scale], Study]] = {
     "relu_rates": partial(_relu_rates, "relu_rates", "Search for the learning rates", {}, RATES, 16),
     "relu_speed": partial(_relu_speed, "relu_speed", "ReLU against tanh in the paper's setting", {}, PICKED, 5),
@@ -105,6 +126,30 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
     ),
     "relu_speed_modern": partial(
         _relu_speed, "relu_speed_modern", "ReLU against tanh, modern setting", MODERN, PICKED_MODERN, 3
+    ),
+    "alexnet_rates": partial(
+        _ablation,
+        "alexnet_rates",
+        "Search for the rate and the pixel scale of AlexNet in CIFAR size",
+        ablations.PROBE,
+        ablations.RATE_PROBES,
+        1,
+        pilot=True,
+    ),
+    "alexnet_pilot": partial(
+        _ablation, "alexnet_pilot", "Search for the size of AlexNet's runs", {}, ablations.PILOT, 1, pilot=True
+    ),
+    **{
+        name: partial(_ablation, name, plan.title, {}, plan.arms, plan.seeds)
+        for name, plan in ablations.ABLATIONS.items()
+    },
+    "dropout_convergence": partial(
+        _ablation,
+        "dropout_convergence",
+        "Dropout and the epochs to converge",
+        ablations.CONVERGENCE,
+        {arm: ablations.ARMS[arm] for arm in ("baseline", "no_dropout")},
+        10,
     ),
 }
 

@@ -44,12 +44,14 @@ AS_BEFORE = {
     "data.shared_crops": 1,
     "optimizer.drops": [],
     "budget.test_curve": False,
+    "budget.ten_views": False,
 }
 LATER = {
     "data.reflect": True,
     "data.color_noise": "paper",
     "optimizer.drops": [50],
     "budget.test_curve": True,
+    "budget.ten_views": True,
 }
 NO_OTHER = {"model.net", "model.layers", "data.dataset"}
 

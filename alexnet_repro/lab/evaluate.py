@@ -6,6 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from ..config import RunConfig
 from ..records import Measurement
 from ..statistics import epochs_to_converge, mean_until
 from .batches import Images
@@ -49,25 +50,27 @@ def reflected(inputs: Tensor) -> Tensor:
 
 
 def alexnet_metrics(
-    net: nn.Module, train: Images, test: Images, side: int, curve: list[Measurement]
+    net: nn.Module, config: RunConfig, train: Images, test: Images, curve: list[Measurement]
 ) -> dict[str, float | None]:
     """The metrics of a run of AlexNet, fractions but where said.
 
-    test_error: at the centre of the test images. ten_view_error: see above. clean_train_error: at the centre of the
-    training images. gap: test_error - clean_train_error. early_train_loss: mean cross-entropy in nats over the first
-    ``EARLY_EPOCHS`` epochs of training. epochs_to_converge: where the curve has test errors, see statistics.py.
+    test_error: at the centre of the test images. clean_train_error: at the centre of the training images.
+    gap: test_error - clean_train_error. early_train_loss: mean cross-entropy in nats over the first ``EARLY_EPOCHS``
+    epochs of training. Where the budget asks for them, ten_view_error: above; epochs_to_converge: statistics.py.
     """
+    side = config.data.side
     test_error, train_error = error(net, test.centre(side)), error(net, train.centre(side))
     epochs = [m.epoch for m in curve]
     metrics: dict[str, float | None] = {
         "test_error": test_error,
-        "ten_view_error": ten_view_error(net, test, side),
         "clean_train_error": train_error,
         "gap": test_error - train_error,
         "early_train_loss": mean_until(epochs, [m.train_loss for m in curve], EARLY_EPOCHS),
     }
+    if config.budget.ten_views:
+        metrics["ten_view_error"] = ten_view_error(net, test, side)
     tested = {m.epoch: m.test_error for m in curve if m.test_error is not None}
-    if tested:
+    if config.budget.test_curve:
         metrics["epochs_to_converge"] = epochs_to_converge(list(tested), list(tested.values()))
     return metrics
 

@@ -28,6 +28,10 @@ Observer = Callable[[int, int], None]
 """Called with (steps done, steps of the budget) after every measurement."""
 
 
+class Stopped(Exception):
+    """A run that was asked to stop before its end; it resumes from its checkpoint."""
+
+
 class Run:
     """One run in progress: network, optimizer, images, and where it stands.
 
@@ -39,8 +43,6 @@ class Run:
         self.device = _device(placement)
         data = datasets.load(config.data.dataset)
         size = config.data.train_images
-        if size > len(data.train_labels):
-            raise UserError(f"train_images={size}: {config.data.dataset} has {len(data.train_labels)}; ask for fewer")
         train_images = data.train_images[:size]
         mean, divisor = pixel_mean(train_images), config.data.divisor
         self.train = Images.of(train_images, data.train_labels[:size], mean, divisor, self.device)
@@ -56,6 +58,8 @@ class Run:
         self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)
         self.loss = torch.zeros((), dtype=torch.float64, device=self.device)
         self.seconds = 0.0
+        # Now, not when the record is written: by then the checkout may have moved on.
+        self.commit, self.clean = provenance.commit()
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self._order = torch.empty(0)
 
@@ -153,11 +157,10 @@ class Run:
             "test_error": None if status == "diverged" else self._test_error(),
         }
         if isinstance(config.model, AlexNetConfig) and status != "diverged":
-            metrics |= alexnet_metrics(self.net, self.train, self.test, config.data.side, self.curve)
+            metrics |= alexnet_metrics(self.net, config, self.train, self.test, self.curve)
         if config.budget.stop_at_train_error is not None:
             crossed = crossing(epochs, trailing, config.budget.stop_at_train_error)
             metrics["epochs_to_threshold"] = None if math.isnan(crossed) or status == "diverged" else crossed
-        commit, clean = provenance.commit()
         return RunRecord(
             key=config.key,
             recipe=RECIPE,
@@ -166,8 +169,8 @@ class Run:
             curve=tuple(self.curve),
             metrics=metrics,
             provenance=Provenance(
-                commit=commit,
-                clean=clean,
+                commit=self.commit,
+                clean=self.clean,
                 **provenance.versions(),
                 device=provenance.device_name(self.device),
                 threads=torch.get_num_threads(),
@@ -194,7 +197,8 @@ class Run:
         """Continue from a checkpoint of this very run. Raises UserError for one that is not."""
         tensors, values = checkpoint.load(path)
         own = self.tensors()
-        if values.get("key") != self.config.key or own.keys() != tensors.keys():
+        shapes, found = ({name: tensor.shape for name, tensor in part.items()} for part in (own, tensors))
+        if values.get("key") != self.config.key or shapes != found:
             raise UserError(f"{path} belongs to another run: delete it, and the run starts afresh", 1)
         for name, tensor in own.items():
             tensor.copy_(tensors[name])
@@ -230,14 +234,31 @@ def train(
     config: RunConfig,
     placement: Placement,
     checkpoint_path: Path | None = None,
-    checkpoint_seconds: float = 60.0,
     observe: Observer = lambda done, total: None,
+    stop: Callable[[], bool] = lambda: False,
 ) -> RunRecord:
     """Run ``config`` to its end, resuming from ``checkpoint_path`` where that exists.
 
-    A checkpoint is written there every ``checkpoint_seconds``, at any step, and removed by whoever saves the
-    record. Resumed or not, the record holds the same numbers; its wall time is the sum of the parts.
+    A checkpoint is written there every ``placement.checkpoint_seconds``, at any step, and removed by whoever saves
+    the record. Resumed or not, the record holds the same numbers; its wall time is the sum of the parts. ``stop`` is
+    asked before every step; where it says so, a checkpoint is written and Stopped raised. Raises UserError where
+    memory runs out.
     """
+    try:
+        return _train(config, placement, checkpoint_path, observe, stop)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        raise UserError(
+            f"too little memory on {placement.device} for run {config.key}: train fewer runs at once, "
+            "or one with a smaller batch",
+            1,
+        ) from error
+
+
+def _train(
+    config: RunConfig, placement: Placement, checkpoint_path: Path | None, observe: Observer, stop: Callable[[], bool]
+) -> RunRecord:
     torch.set_num_threads(placement.threads)
     run = Run(config, placement)
     if checkpoint_path is not None and checkpoint_path.is_file():
@@ -246,6 +267,10 @@ def train(
     saved = start
     status = run.status()
     while status is None:
+        if stop():
+            if checkpoint_path is not None:
+                checkpoint.save(checkpoint_path, run.tensors(), run.values())
+            raise Stopped
         run.update()
         if run.due():
             run.measure()
@@ -253,7 +278,7 @@ def train(
             observe(run.step, run.budget_steps)
         now = time.monotonic()
         run.seconds = before + now - start
-        if status is None and checkpoint_path is not None and now - saved >= checkpoint_seconds:
+        if status is None and checkpoint_path is not None and now - saved >= placement.checkpoint_seconds:
             checkpoint.save(checkpoint_path, run.tensors(), run.values())
             saved = now
     return run.record(status)

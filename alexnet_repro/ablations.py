@@ -1,0 +1,107 @@
+"""AlexNet in CIFAR size as it is trained: the baseline of the ablations, and every arm as a named change to it."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
+from .networks import CIFAR_ALEXNET
+
+BASELINE = RunConfig(
+    model=CIFAR_ALEXNET,
+    data=DataConfig(
+        dataset="cifar10",
+        train_images=10_000,
+        divisor=8.0,
+        crop=24,
+        random_crops=True,
+        reflect=True,
+        color_noise="paper",
+    ),
+    optimizer=OptimizerConfig(
+        learning_rate=0.01, bias_rate_factor=1.0, momentum=0.9, weight_decay=0.0005, batch_size=128, drops=(24, 32)
+    ),
+    budget=BudgetConfig(epochs=36, measurements=1, stop_at_train_error=None, ten_views=True),
+    seed=0,
+)
+"""Sections 3 to 5 as printed, but He's initialization, a pixel scale and dated drops that the pilot picked."""
+
+ARMS: Mapping[str, Mapping[str, Any]] = {
+    "baseline": {},
+    "half": {"model.columns": "half"},
+    "unlinked": {"model.columns": "unlinked"},
+    "no_lrn": {"model.cross_map_norm": None},
+    "pool_2_2": {"model.pool": (2, 2)},
+    "no_crops": {"data.random_crops": False, "data.reflect": False},
+    "no_color": {"data.color_noise": "none"},
+    "color_source": {"data.color_noise": "source"},
+    "no_dropout": {"model.dropout": 0.0},
+    "no_weight_decay": {"optimizer.weight_decay": 0.0},
+    "bias_zero": {"model.bias_init": "zero"},
+    "no_conv3": {"model.removed": ("conv3",)},
+    "no_conv4": {"model.removed": ("conv4",)},
+    "no_conv5": {"model.removed": ("conv5",)},
+    "paper_init": {"model.weight_init": "paper"},
+}
+
+CONVERGENCE = {"optimizer.drops": (), "budget.epochs": 40, "budget.test_curve": True, "budget.ten_views": False}
+"""The baseline of dropout_convergence: one rate throughout, and the test error after every epoch."""
+
+
+class Ablation(NamedTuple):
+    """What one claim compares: the arms, as changes to the baseline, and the number of seeds."""
+
+    title: str
+    seeds: int
+    arms: Mapping[str, Mapping[str, Any]]
+
+
+def _against_baseline(title: str, seeds: int, *arms: str) -> Ablation:
+    return Ablation(title, seeds, {arm: ARMS[arm] for arm in ("baseline", *arms)})
+
+
+ABLATIONS: Mapping[str, Ablation] = {
+    "ablations": Ablation("Every ablation of AlexNet in CIFAR size", 20, ARMS),
+    "two_gpu_error": _against_baseline("Two columns against one of half the kernels", 20, "half"),
+    "column_links": _against_baseline("Linked columns against unlinked", 20, "unlinked"),
+    "lrn": _against_baseline("Local response normalization", 20, "no_lrn"),
+    "overlapping_pooling": _against_baseline("Overlapping pooling", 20, "pool_2_2"),
+    "overlapping_pooling_overfit": _against_baseline("Overlapping pooling against overfitting", 20, "pool_2_2"),
+    "augmentation": _against_baseline("Crops and reflections", 5, "no_crops"),
+    "pca_color": Ablation(
+        "Colour noise in both readings",
+        20,
+        {"no_color": ARMS["no_color"], "color_printed": {}, "color_source": ARMS["color_source"]},
+    ),
+    "ten_crop": _against_baseline("One view against ten", 20),
+    "dropout_overfit": _against_baseline("Dropout against overfitting", 5, "no_dropout"),
+    "weight_decay": _against_baseline("Weight decay and the training error", 20, "no_weight_decay"),
+    "bias_one": _against_baseline("Biases of 1 against biases of 0", 10, "bias_zero"),
+    "depth": _against_baseline("One conv layer less", 20, "no_conv3", "no_conv4", "no_conv5"),
+    "initialization": _against_baseline("The paper's own initial weights", 5, "paper_init"),
+}
+"""Studies that share the baseline's runs; the names, arms and seeds are those of data/claims.toml."""
+
+SMOKE = {
+    "data.dataset": "sample",
+    "data.train_images": 2_000,
+    "model.kernels": (8, 16, 24, 24, 16),
+    "model.hidden": 64,
+    "optimizer.drops": (),
+    "budget.epochs": 3,
+}
+"""A net and a data set small enough for seconds."""
+
+PROBE = {"optimizer.drops": (), "budget.epochs": 5, "budget.ten_views": False}
+
+RATE_PROBES: Mapping[str, Mapping[str, Any]] = {
+    f"/{divisor:g} {rate:g}": {"data.divisor": divisor, "optimizer.learning_rate": rate}
+    for divisor, rates in ((1.0, (0.0003, 0.001, 0.003)), (8.0, (0.001, 0.003, 0.01)), (64.0, (0.003, 0.01, 0.03)))
+    for rate in rates
+}
+"""The scale of the pixels decides how much normalization does, and with it the rate: both are the pilot's to pick."""
+
+PILOT: Mapping[str, Mapping[str, Any]] = {
+    name: ARMS[name] for name in ("baseline", "no_dropout", "no_crops", "paper_init")
+} | {
+    "20k": {"data.train_images": 20_000, "optimizer.drops": (12, 16), "budget.epochs": 18},
+}
