@@ -236,16 +236,21 @@ def train(
     checkpoint_path: Path | None = None,
     observe: Observer = lambda done, total: None,
     stop: Callable[[], bool] = lambda: False,
+    weights_path: Path | None = None,
 ) -> RunRecord:
     """Run ``config`` to its end, resuming from ``checkpoint_path`` where that exists.
 
     A checkpoint is written there every ``placement.checkpoint_seconds``, at any step, and removed by whoever saves
     the record. Resumed or not, the record holds the same numbers; its wall time is the sum of the parts. ``stop`` is
-    asked before every step; where it says so, a checkpoint is written and Stopped raised. Raises UserError where
-    memory runs out.
+    asked before every step; where it says so, a checkpoint is written and Stopped raised. The final weights go to
+    ``weights_path``, for questions that come later. Raises UserError where memory runs out.
     """
     try:
-        return _train(config, placement, checkpoint_path, observe, stop)
+        run, status = _train(config, placement, checkpoint_path, observe, stop)
+        record = run.record(status)
+        if weights_path is not None:
+            checkpoint.save(weights_path, run.net.state_dict(), {"key": config.key})
+        return record
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
@@ -258,7 +263,7 @@ def train(
 
 def _train(
     config: RunConfig, placement: Placement, checkpoint_path: Path | None, observe: Observer, stop: Callable[[], bool]
-) -> RunRecord:
+) -> tuple[Run, Status]:
     torch.set_num_threads(placement.threads)
     run = Run(config, placement)
     if checkpoint_path is not None and checkpoint_path.is_file():
@@ -281,4 +286,4 @@ def _train(
         if status is None and checkpoint_path is not None and now - saved >= placement.checkpoint_seconds:
             checkpoint.save(checkpoint_path, run.tensors(), run.values())
             saved = now
-    return run.record(status)
+    return run, status
