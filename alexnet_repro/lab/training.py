@@ -150,14 +150,15 @@ class Run:
         """The record of a run that has ended."""
         config = self.config
         epochs, trailing = self.trailing()
+        test_error = None if status == "diverged" else self._test_error()
         metrics: dict[str, float | None] = {
             "epochs": self.curve[-1].epoch,
             "train_error": float(trailing[-1]) if len(trailing) else None,
             "train_loss": self.curve[-1].train_loss,
-            "test_error": None if status == "diverged" else self._test_error(),
+            "test_error": test_error,
         }
-        if isinstance(config.model, AlexNetConfig) and status != "diverged":
-            metrics |= alexnet_metrics(self.net, config, self.train, self.test, self.curve)
+        if isinstance(config.model, AlexNetConfig) and test_error is not None:
+            metrics |= alexnet_metrics(self.net, config, self.train, self.test, self.curve, test_error)
         if config.budget.stop_at_train_error is not None:
             crossed = crossing(epochs, trailing, config.budget.stop_at_train_error)
             metrics["epochs_to_threshold"] = None if math.isnan(crossed) or status == "diverged" else crossed
