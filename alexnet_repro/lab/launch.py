@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -22,6 +23,8 @@ MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(4 * 10**9),
 }
 TRIES = 2
+GRACE = 30.0
+"""Seconds that a worker has for its last step, an evaluation at most, and its checkpoint."""
 
 
 class Worker:
@@ -33,11 +36,12 @@ class Worker:
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(gpu)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "alexnet_repro.lab.worker", placement.model_dump_json()],
+            [sys.executable, "-m", "alexnet_repro.lab.worker", placement.model_dump_json(), str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             env=environment,
+            process_group=0,  # Ctrl-C is for this process alone
         )
 
     def run(self, config: RunConfig, events: "queue.Queue[tuple[str, dict[str, Any]]]") -> bool:
@@ -46,19 +50,23 @@ class Worker:
         assert self.process.stdout is not None
         try:
             print(json.dumps(config.model_dump(mode="json")), file=self.process.stdin, flush=True)
-        except OSError:
-            return False
-        for line in self.process.stdout:
-            event = json.loads(line)
-            events.put((config.key, event))
-            if "saved" in event or "error" in event:
-                return True
+            for line in self.process.stdout:
+                event = json.loads(line)
+                events.put((config.key, event))
+                if "saved" in event or "error" in event:
+                    return True
+        except (OSError, ValueError):  # it died while one side wrote
+            pass
         return False
 
-    def close(self) -> None:
-        """End the process; what it was training resumes from its checkpoint."""
+    def close(self) -> int:
+        """End the process, which saves a checkpoint of what it was training; its exit code."""
         self.process.terminate()
-        self.process.wait()
+        try:
+            return self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
 
 
 def places(device: str, workers: int | None) -> list[tuple[Placement, int | None]]:
@@ -88,8 +96,8 @@ def launch(
 ) -> None:
     """Train those of ``configs`` that the store lacks, in order, over the machine; return when all are saved.
 
-    A run whose process dies is tried once more, from its checkpoint. Ctrl-C ends the workers and is raised
-    again. Raises UserError with the first error once the runs under way have ended.
+    A run whose process dies is tried once more, from its checkpoint. Ctrl-C ends the workers, each with a
+    checkpoint, and is raised again. Raises UserError with the first error once all other runs have ended.
     """
     missing = store.missing(configs)
     if not missing:
@@ -100,24 +108,40 @@ def launch(
     events: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
     live: list[Worker] = []
     stop = threading.Event()
+    starting = threading.Lock()
+
+    def start(placement: Placement, gpu: int | None) -> Worker | None:
+        """A new worker; None once all are to end, so that none outlives this function."""
+        with starting:
+            if stop.is_set():
+                return None
+            live.append(Worker(placement, store, gpu))
+            return live[-1]
 
     def feed(placement: Placement, gpu: int | None) -> None:
-        worker = Worker(placement, store, gpu)
-        live.append(worker)
+        worker: Worker | None = None
         while not stop.is_set():
             try:
                 config = waiting.get_nowait()
             except queue.Empty:
                 break
+            said = ""
             for _ in range(TRIES):
-                if worker.run(config, events) or stop.is_set():
+                try:
+                    worker = worker or start(placement, gpu)
+                except OSError as error:
+                    said = f"cannot start a process ({error.strerror}): close others, or ask for fewer workers"
+                    continue
+                if worker is None or worker.run(config, events):
                     break
-                worker = Worker(placement, store, gpu)
-                live.append(worker)
+                code = worker.close()
+                worker = None
+                how = "out of memory? ask for fewer workers" if code == -signal.SIGKILL else f"exit code {code}"
+                said = f"the process of run {config.key} died {TRIES} times ({how}): run the study again to resume"
             else:
-                events.put((config.key, {"error": f"run {config.key} died {TRIES} times (out of memory?): "
-                                         "start it again with fewer workers", "code": 1}))  # fmt: skip
-        worker.close()
+                events.put((config.key, {"error": said, "code": 1}))
+        if worker is not None:
+            worker.close()
 
     spots = places(device, workers)[: len(missing)]
     threads = [threading.Thread(target=feed, args=spot, daemon=True) for spot in spots]
@@ -126,9 +150,20 @@ def launch(
             thread.start()
         _follow(events, threads, len(missing), title, progress)
     finally:
-        stop.set()
+        with starting:
+            stop.set()
+        for worker in live:
+            worker.process.terminate()
         for worker in live:
             worker.close()
+
+
+def _bar(total: int, title: str, shape: str, progress: bool) -> Any:
+    """The progress bar; a silent one where stderr is closed or full."""
+    try:
+        return tqdm(total=float(total), desc=title, bar_format=shape, disable=not progress or sys.stderr is None)
+    except OSError:
+        return tqdm(disable=True)
 
 
 def _follow(
@@ -142,7 +177,7 @@ def _follow(
     parts: dict[str, float] = {}
     first: UserError | None = None
     shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left{postfix}"
-    with tqdm(total=float(total), desc=title, bar_format=shape, disable=not progress) as bar:
+    with _bar(total, title, shape, progress) as bar:
         done = 0
         while done < total and (any(t.is_alive() for t in threads) or not events.empty()):
             try:
@@ -158,7 +193,10 @@ def _follow(
                     first = first or UserError(event["error"], event["code"])
             running = sum(part < 1 for part in parts.values())
             bar.n = sum(parts.values())
-            bar.set_postfix_str(f"{done} of {total} runs done, {running} running")
+            try:
+                bar.set_postfix_str(f"{done} of {total} runs done, {running} running")
+            except OSError:  # nobody can see it any more: no reason to stop training
+                bar.disable = True
     if first is not None:
         raise first
     if done < total:

@@ -1,0 +1,214 @@
+"""Many runs at once: all saved, none lost, no process left behind."""
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+import torch
+
+from alexnet_repro.config import Placement
+from alexnet_repro.errors import UserError
+from alexnet_repro.lab import checkpoint, launch
+from alexnet_repro.lab.training import train
+from alexnet_repro.store import Store
+
+from ..runs import record, tiny
+
+ONE_EPOCH = {"budget.epochs": 1, "budget.measurements": 1}
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", tmp_path / "none")
+
+
+@pytest.fixture
+def every_step(monkeypatch):
+    """Workers that save a checkpoint after every step, so that little is lost by a kill."""
+    placement = Placement(checkpoint_seconds=0.0)
+    monkeypatch.setattr(launch, "places", lambda device, workers: [(placement, None)] * (workers or 1))
+
+
+def checkpoint_of(store, config):
+    return store.root / "checkpoints" / f"{config.key}.safetensors"
+
+
+def until(true):
+    """Wait for something that must happen; a minute means that it does not."""
+    for _ in range(6_000):
+        if true():
+            return
+        time.sleep(0.01)
+    raise AssertionError("it did not happen")
+
+
+def test_runs_are_saved_past_a_killed_worker_and_an_error(store, every_step, monkeypatch):
+    # Two workers and four runs: one is killed in the middle, one has a damaged checkpoint, one is in the store.
+    long, damaged, known, last = (tiny(seed=seed, **ONE_EPOCH) for seed in range(4))
+    long = long.changed(**{"budget.epochs": 4})
+    checkpoint_of(store, damaged).parent.mkdir(parents=True)
+    checkpoint_of(store, damaged).write_text("nonsense")
+    store.save(record(known))
+    workers, died = [], {}
+
+    class Watched(launch.Worker):
+        def __init__(self, *args):
+            super().__init__(*args)
+            workers.append(self)
+
+        def run(self, config, events):
+            if config == long and not died:
+                threading.Thread(target=self.kill_in_the_middle).start()
+            return super().run(config, events)
+
+        def kill_in_the_middle(self):
+            until(checkpoint_of(store, long).is_file)
+            self.process.kill()
+            self.process.wait()
+            died.update(checkpoint.load(checkpoint_of(store, long))[1])
+
+    monkeypatch.setattr(launch, "Worker", Watched)
+    with pytest.raises(UserError, match="no whole checkpoint: delete it, and the run starts afresh") as error:
+        launch.launch([long, damaged, known, last], store, workers=2, progress=False)
+    assert error.value.code == 1
+    assert [store.find(config) is not None for config in (long, damaged, known, last)] == [True, False, True, True]
+    assert store.find(known) == record(known)  # trained by nobody
+    # The killed run went on where it stood, and ended as if nothing had been.
+    assert 0 < died["step"] < 12
+    assert store.find(long).provenance.started == died["started"]
+    torch.set_num_threads(1)
+    assert store.find(long).provenance.weights == train(long, Placement()).provenance.weights
+    assert len(workers) == 3
+    assert all(worker.process.returncode is not None for worker in workers)
+    assert [path.name for path in checkpoint_of(store, long).parent.iterdir()] == [checkpoint_of(store, damaged).name]
+
+
+LAUNCH = """
+import os, sys
+from alexnet_repro.config import Placement
+from alexnet_repro.lab import launch
+from alexnet_repro.store import Store
+from tests.runs import tiny
+
+launch.places = lambda device, workers: [(Placement(checkpoint_seconds=0.0), None)] * workers
+runs = [tiny(seed=seed, **{"budget.epochs": 10_000}) for seed in range(3)]
+try:
+    launch.launch(runs, Store(), workers=int(sys.argv[1]), progress=True)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(("end", "workers"), [(signal.SIGINT, 2), (signal.SIGKILL, 1)])
+def test_an_ended_launch_leaves_no_process_and_what_to_resume(store, end, workers):
+    # SIGINT is Ctrl-C; SIGKILL is what nobody can prepare for, here with a stderr that is full.
+    configs = [tiny(seed=seed, **{"budget.epochs": 10_000}) for seed in range(workers)]
+    env = {**os.environ, "ALEXNET_REPRO_STORE": str(store.root)}
+    with open("/dev/full" if end == signal.SIGKILL else os.devnull, "w") as stderr:
+        process = subprocess.Popen([sys.executable, "-c", LAUNCH, str(workers)], stderr=stderr, env=env)
+    until(lambda: all(checkpoint_of(store, config).is_file() for config in configs))
+    process.send_signal(end)
+    assert process.wait(60) == (130 if end == signal.SIGINT else -signal.SIGKILL)
+    for config in configs:  # a worker holds the lock on its run until it dies
+        until(lambda config=config: free(store.root / "locks" / config.key))
+        assert checkpoint.load(checkpoint_of(store, config))[1]["step"] > 0
+        assert store.find(config) is None
+    assert len(list((store.root / "checkpoints").iterdir())) == workers
+    assert not (store.root / "errors").exists()
+
+
+def free(path):
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+def test_a_worker_that_cannot_live_is_one_line(store, monkeypatch):
+    monkeypatch.setattr(launch.sys, "executable", "/bin/false")
+    with pytest.raises(UserError, match=rf"the process of run {tiny().key} died 2 times .exit code 1.: run the study"):
+        launch.launch([tiny()], store, workers=1, progress=False)
+
+
+def test_a_worker_that_the_system_kills_is_told_to_want_memory(store, monkeypatch, tmp_path):
+    script = tmp_path / "killed"
+    script.write_text("#!/bin/sh\nkill -9 $$\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(launch.sys, "executable", str(script))
+    with pytest.raises(UserError, match=r"out of memory\? ask for fewer workers"):
+        launch.launch([tiny()], store, workers=1, progress=False)
+
+
+def test_a_worker_that_does_not_start_is_one_line(store, monkeypatch):
+    monkeypatch.setattr(launch.sys, "executable", "/nonexistent")
+    with pytest.raises(UserError, match=r"cannot start a process .No such file"):
+        launch.launch([tiny(), tiny(seed=1)], store, workers=2, progress=False)
+
+
+def test_what_the_store_has_costs_nothing(store, monkeypatch):
+    store.save(record())
+    monkeypatch.setattr(launch, "Worker", None)
+    launch.launch([tiny(), tiny()], store, device="nonsense")
+
+
+@pytest.mark.parametrize(
+    ("device", "workers", "said"),
+    [
+        ("gpu", None, "unknown device 'gpu': choose cpu or cuda"),
+        ("cuda:0", None, "unknown device 'cuda:0': choose cpu or cuda"),
+        ("cuda", None, "device 'cuda' is not available: this machine has no CUDA GPU; use 'cpu'"),
+        ("cpu", 0, "workers=0: ask for at least one"),
+        ("cpu", -1, "workers=-1: ask for at least one"),
+    ],
+)
+def test_an_impossible_place_is_one_line(store, monkeypatch, device, workers, said):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError) as error:
+        launch.launch([tiny()], store, device=device, workers=workers)
+    assert str(error.value) == said
+    assert not store.root.exists()
+
+
+def test_places(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    assert [gpu for _, gpu in launch.places("cuda", None)] == [0, 1, 2]
+    assert [gpu for _, gpu in launch.places("cuda", 2)] == [0, 1]
+    assert [gpu for _, gpu in launch.places("cuda", 9)] == [0, 1, 2]
+    cpu = launch.places("cpu", None)
+    assert len(cpu) == (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    assert launch.places("cpu", 5) == [(Placement(device="cpu", threads=1), None)] * 5
+
+
+def test_each_gpu_worker_sees_its_own_gpu(store, monkeypatch):
+    seen = []
+    monkeypatch.setattr(launch.subprocess, "Popen", lambda command, env, **more: seen.append((command, env)))
+    launch.Worker(Placement(device="cuda"), store, 2)
+    (command, env), = seen  # fmt: skip
+    assert env["CUDA_VISIBLE_DEVICES"] == "2"
+    assert env["OMP_NUM_THREADS"] == "1"
+    assert env["ALEXNET_REPRO_STORE"] == str(store.root)
+    assert json.loads(command[3])["device"] == "cuda"
+
+
+def test_a_display_that_nobody_can_see_stops_nothing(monkeypatch):
+    class Full:
+        def write(self, text):
+            raise OSError(28, "No space left on device")
+
+        def flush(self):
+            raise OSError(28, "No space left on device")
+
+    for stderr in (Full(), None):
+        monkeypatch.setattr(sys, "stderr", stderr)
+        bar = launch._bar(3, "runs", "{desc}", progress=True)
+        assert bar.disable
+        bar.close()

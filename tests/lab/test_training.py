@@ -1,0 +1,378 @@
+"""One run: what it measures, when it ends, and that nothing which kills it changes its numbers."""
+
+import json
+import math
+import os
+import signal
+import sys
+import tempfile
+import traceback
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from alexnet_repro.config import Placement
+from alexnet_repro.errors import UserError
+from alexnet_repro.files import lock
+from alexnet_repro.lab import checkpoint, datasets, training
+from alexnet_repro.lab import worker as worker_module
+from alexnet_repro.lab.cifar import CudaConvnet
+from alexnet_repro.lab.streams import stream
+from alexnet_repro.lab.training import Run, Stopped, train
+from alexnet_repro.store import Store
+
+from ..runs import tiny
+
+EVERY_STEP = Placement(checkpoint_seconds=0.0)
+QUICK = {"model.initialization": "he", "data.divisor": 64.0, "optimizer.learning_rate": 0.01}
+
+
+def numbers(record):
+    """All of a record but the clock's part."""
+    clock = {"started", "wall_seconds", "images_per_second"}
+    return record.model_dump(exclude={"provenance": clock})
+
+
+@pytest.fixture(scope="module")
+def uninterrupted():
+    return train(tiny(), Placement())
+
+
+class After:
+    """Says to stop after so many steps."""
+
+    def __init__(self, steps):
+        self.left = steps + 1
+
+    def __call__(self):
+        self.left -= 1
+        return self.left == 0
+
+
+@pytest.mark.parametrize("pieces", [[1] * 6, [2, 3], [3], [5]], ids=str)
+def test_a_run_in_pieces_gives_the_same_record(tmp_path, uninterrupted, pieces):
+    # Three steps an epoch: the pieces end within epochs, between them, and right before the end.
+    path = tmp_path / "run"
+    for steps in pieces[:5]:
+        with pytest.raises(Stopped):
+            train(tiny(), Placement(), path, stop=After(steps))
+    assert checkpoint.load(path)[1]["step"] == sum(pieces[:5])
+    record = train(tiny(), Placement(), path)
+    assert numbers(record) == numbers(uninterrupted)
+
+
+class Forked:
+    """A real process that runs ``main``, forked so that it need not import torch anew. For a worker: its pipes."""
+
+    def __init__(self, main):
+        (stdin, self.into), (outof, stdout) = os.pipe(), os.pipe()
+        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
+        self.pid = os.fork()
+        if self.pid == 0:
+            code = 1
+            try:
+                for number, end in enumerate([stdin, stdout, self.stderr.fileno()]):
+                    os.dup2(end, number)
+                os.closerange(3, 1_000)
+                sys.stdin, sys.stderr = os.fdopen(0), os.fdopen(2, "w")
+                main()
+                code = 0
+            except SystemExit as ended:
+                code = ended.code
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stderr.flush()
+                os._exit(code)
+        os.close(stdin)
+        os.close(stdout)
+        self.out = os.fdopen(outof)
+
+    def send(self, config):
+        os.write(self.into, config.model_dump_json().encode() + b"\n")
+
+    def end(self):
+        os.close(self.into)
+
+    def wait(self):
+        """The exit code, negative for a signal."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def errors(self):
+        self.stderr.seek(0)
+        return self.stderr.read().decode()
+
+
+def test_a_run_killed_twice_gives_the_same_record(tmp_path, uninterrupted):
+    # First within an epoch; then while the checkpoint of step 5 is written, so that the one of step 4 counts.
+    path = tmp_path / "run"
+    for last, where, saved in [(2, "step", 2), (4, "rename", 4)]:
+
+        def killed(last=last, where=where):
+            update = Run.update
+
+            def die(*paths):
+                os.kill(os.getpid(), signal.SIGKILL)
+
+            def counted(run):
+                if run.step == last:
+                    if where == "step":
+                        die()
+                    os.replace = die
+                update(run)
+
+            Run.update = counted
+            train(tiny(), EVERY_STEP, path)
+
+        assert Forked(killed).wait() == -signal.SIGKILL
+        assert checkpoint.load(path)[1]["step"] == saved
+    record = train(tiny(), Placement(), path)
+    assert numbers(record) == numbers(uninterrupted)
+    # The time of both lives counts, and the start is that of the first.
+    assert record.provenance.wall_seconds > checkpoint.load(path)[1]["seconds"]
+    assert record.provenance.started == checkpoint.load(path)[1]["started"]
+
+
+def worker(store, placement, prepare=lambda: None):
+    """A worker as launch starts it, at work on ``store``."""
+
+    def main():
+        prepare()
+        os.environ["ALEXNET_REPRO_STORE"] = str(store.root)
+        sys.argv = ["worker", placement.model_dump_json(), str(os.getppid())]
+        worker_module.main()
+
+    return Forked(main)
+
+
+def test_two_processes_race_for_one_run(tmp_path, uninterrupted):
+    store, config = Store(tmp_path, tmp_path / "none"), tiny()
+    (store.root / "checkpoints").mkdir(parents=True)
+    left = store.root / "checkpoints" / f".{config.key}.safetensors.x.part"
+    left.touch()  # of a process that was killed while it wrote
+    with lock(store.root / "locks" / config.key):
+        both = [worker(store, EVERY_STEP) for _ in range(2)]
+        for process in both:
+            process.send(config)
+            process.end()
+    said = [process.out.read() for process in both]
+    assert [process.wait() for process in both] == [0, 0]
+    assert sorted('"step"' in out for out in said) == [False, True]  # one trained, one waited
+    assert all(f'"saved": "{config.key}"' in out for out in said)
+    assert [process.errors() for process in both] == ["", ""]
+    assert numbers(store.find(config)) == numbers(uninterrupted)
+    assert list((store.root / "checkpoints").iterdir()) == []
+
+
+def test_sigterm_saves_a_checkpoint_first(tmp_path):
+    # No checkpoint is due for a minute: the one that is found was made because of the signal.
+    store, config = Store(tmp_path, tmp_path / "none"), tiny(**{"budget.epochs": 10_000})
+    process = worker(store, Placement())
+    process.send(config)
+    assert '"step"' in process.out.readline()
+    os.kill(process.pid, signal.SIGTERM)
+    assert process.wait() == 128 + signal.SIGTERM
+    assert process.errors() == ""
+    path = store.root / "checkpoints" / f"{config.key}.safetensors"
+    assert checkpoint.load(path)[1]["step"] >= 2
+    assert [each.name for each in path.parent.iterdir()] == [path.name]
+    assert store.find(config) is None
+
+
+def test_an_unforeseen_error_is_one_line_and_a_file(tmp_path):
+    def by_chance(*args):
+        raise ZeroDivisionError("by chance")
+
+    store = Store(tmp_path, tmp_path / "none")
+    process = worker(store, Placement(), lambda: setattr(worker_module, "train", by_chance))
+    path = tmp_path / "errors" / f"{tiny().key}.txt"
+    for _ in range(2):  # it serves on
+        process.send(tiny())
+        said = json.loads(process.out.readline())
+        assert said["code"] == 1
+        assert said["error"] == f"run {tiny().key} failed (ZeroDivisionError: by chance): report it with {path}"
+    process.end()
+    assert process.wait() == 0
+    assert process.errors() == ""
+    assert "Traceback" in path.read_text()
+
+
+# What a run measures, recomputed image by image.
+
+
+def test_measurements_are_those_of_a_plain_loop():
+    config = tiny(**QUICK, **{"budget.epochs": 3})
+    record = train(config, Placement())
+    data = datasets.sample()
+    images = torch.from_numpy(data.train_images[:300].astype(np.float32))
+    images = (images - torch.from_numpy(data.train_images[:300].mean(0, dtype=np.float64).astype(np.float32))) / 64
+    labels = torch.from_numpy(data.train_labels[:300].astype(np.int64))
+    net = CudaConvnet(config.model, config.seed)
+    sgd = torch.optim.SGD(
+        [{"params": [p], "lr": 0.01 * (2.0 if p.ndim == 1 else 1.0)} for p in net.parameters()], lr=0.01, momentum=0.9
+    )
+    wrong, losses, measured = [], [], []
+    for epoch in range(3):
+        order = stream(config.seed, "order", epoch).permutation(300)
+        for start, end in [(0, 128), (128, 256), (256, 300)]:  # the last batch is uneven
+            index = torch.from_numpy(order[start:end])
+            logits = net(images[index])
+            each = cross_entropy(logits, labels[index], reduction="none")
+            sgd.zero_grad()
+            each.mean().backward()
+            sgd.step()
+            wrong += (logits.argmax(1) != labels[index]).tolist()
+            losses += each.tolist()
+            if end > 128:  # two measurements an epoch: after ceil(3/2) and 3 steps
+                measured.append(len(wrong))
+    assert [m.images for m in record.curve] == measured == [256, 300, 556, 600, 856, 900]
+    assert [m.epoch for m in record.curve] == [count / 300 for count in measured]
+    starts = [0, *measured[:-1]]
+    # Nine steps through other kernels: rounding alone. A near tie of two logits may count differently.
+    expected = [np.mean(losses[a:b]) for a, b in zip(starts, measured, strict=True)]
+    assert [m.train_loss for m in record.curve] == pytest.approx(expected, rel=1e-4)
+    for m, a, b in zip(record.curve, starts, measured, strict=True):
+        assert abs(m.train_error * (b - a) - sum(wrong[a:b])) < 1.5
+    assert record.status == "finished"
+    assert record.metrics["epochs"] == 3.0
+    assert record.metrics["train_error"] == pytest.approx(np.mean(wrong[600:]), abs=1.5 / 300)
+    test = torch.from_numpy(data.test_images.astype(np.float32))
+    test = (test - torch.from_numpy(data.train_images[:300].mean(0, dtype=np.float64).astype(np.float32))) / 64
+    with torch.no_grad():
+        missed = (net(test).argmax(1).numpy() != data.test_labels).mean()
+    assert record.metrics["test_error"] == pytest.approx(missed, abs=3.5 / 1000)
+
+
+def bookkeeping(images, batch, count):
+    """A run on which only what is due is asked."""
+    run = object.__new__(Run)
+    run.config = tiny(**{"data.train_images": images, "optimizer.batch_size": batch, "budget.measurements": count})
+    return run
+
+
+@pytest.mark.parametrize(("images", "batch"), [(300, 128), (256, 128), (128, 128), (129, 128), (2_000, 64), (7, 1)])
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 1_000])
+def test_measurements_are_due_evenly_and_at_every_epochs_end(images, batch, count):
+    run = bookkeeping(images, batch, count)
+    steps = math.ceil(images / batch)
+    assert run.epoch_steps == steps
+    due = []
+    for step in range(1, 2 * steps + 1):
+        run.step = step
+        if run.due():
+            due.append(step)
+    first = [step for step in due if step <= steps]
+    assert due == first + [step + steps for step in first]  # every epoch alike
+    assert first[-1] == steps
+    assert len(first) == min(count, steps)
+    gaps = np.diff([0, *first])
+    assert gaps.max() - gaps.min() <= 1
+
+
+# When a run ends.
+
+
+def test_it_stops_at_the_first_measurement_at_the_threshold():
+    free = train(tiny(**QUICK, **{"budget.epochs": 4, "budget.stop_at_train_error": None}), Placement())
+    assert "epochs_to_threshold" not in free.metrics
+    # The training error over each latest 300 images, from measurements after 256 and 300 images of every epoch.
+    wrong = [
+        m.train_error * (m.images - p) for m, p in zip(free.curve, [0, *[m.images for m in free.curve]], strict=False)
+    ]
+    trailing = [(wrong[i] + wrong[i - 1]) / 300 for i in range(1, len(wrong))]
+    ends = [m.images / 300 for m in free.curve[1:]]
+    target = next(i for i in range(2, len(trailing)) if trailing[i] < min(trailing[:i]))
+    threshold = (trailing[target] + min(trailing[:target])) / 2
+    record = train(tiny(**QUICK, **{"budget.epochs": 4, "budget.stop_at_train_error": threshold}), Placement())
+    assert record.status == "stopped"
+    assert record.curve == free.curve[: target + 2]
+    assert record.metrics["epochs"] == ends[target]
+    part = (trailing[target - 1] - threshold) / (trailing[target - 1] - trailing[target])
+    crossed = ends[target - 1] + part * (ends[target] - ends[target - 1]) - 0.5  # the middle of the window
+    assert record.metrics["epochs_to_threshold"] == pytest.approx(crossed, rel=1e-12)
+
+
+def test_a_run_that_never_crosses_is_finished_and_censored(uninterrupted):
+    assert uninterrupted.status == "finished"
+    assert uninterrupted.metrics["epochs_to_threshold"] is None
+    assert uninterrupted.metrics["epochs"] == 2.0
+
+
+@pytest.mark.parametrize("threshold", [0.25, None])
+def test_a_loss_that_leaves_the_numbers_is_diverged(threshold):
+    config = tiny(**QUICK, **{"budget.epochs": 9, "budget.stop_at_train_error": threshold})
+    record = train(config.changed(**{"optimizer.learning_rate": 1e30}), Placement())
+    assert record.status == "diverged"
+    assert record.curve[-1].train_loss is None
+    assert record.metrics["epochs"] == record.curve[-1].epoch < 9
+    assert record.metrics["train_loss"] is None
+    assert record.metrics["test_error"] is None
+    assert record.metrics.get("epochs_to_threshold") is None
+
+
+# What else may go wrong.
+
+
+def test_a_checkpoint_of_another_run_is_refused(tmp_path):
+    with pytest.raises(Stopped):
+        train(tiny(seed=1), Placement(), tmp_path / "run", stop=After(1))
+    with pytest.raises(UserError, match="belongs to another run: delete it"):
+        train(tiny(), Placement(), tmp_path / "run")
+
+
+def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):
+    run = Run(tiny(), Placement())
+    tensors = {name: tensor[..., None] for name, tensor in run.tensors().items()}
+    checkpoint.save(tmp_path / "run", tensors, run.values())
+    with pytest.raises(UserError, match="belongs to another run: delete it"):
+        run.resume(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    "exhaust", [lambda *args: torch.empty(2**50, dtype=torch.uint8), lambda *args: np.empty(2**50, np.uint8)]
+)
+def test_too_little_memory_is_one_line(monkeypatch, exhaust):
+    monkeypatch.setattr(training.Images, "of", exhaust)
+    with pytest.raises(UserError, match=r"too little memory on cpu for run .*: train fewer runs at once"):
+        train(tiny(), Placement())
+
+
+def test_an_error_that_is_not_about_memory_stays_what_it_is(monkeypatch):
+    def wrong(*args):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(training.Images, "of", wrong)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        train(tiny(), Placement())
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7"])
+def test_a_device_that_is_not_there_is_one_line(monkeypatch, device):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(UserError, match=f"device '{device}' is not available"):
+        train(tiny(), Placement(device=device))
+
+
+def test_a_gpu_too_many_is_one_line(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(UserError, match="device 'cuda:2' is not available: there are 2 GPUs"):
+        train(tiny(), Placement(device="cuda:2"))
+
+
+def test_the_wall_clock_may_jump(monkeypatch):
+    # Durations come from the monotonic clock; the wall clock dates the start, and nothing else.
+    times = iter(range(10**9, 0, -(10**6)))
+    monkeypatch.setattr("time.time", lambda: float(next(times)))
+    record = train(tiny(**{"budget.epochs": 1}), Placement())
+    assert record.provenance.wall_seconds > 0
+    assert record.provenance.images_per_second == pytest.approx(300 / record.provenance.wall_seconds, rel=0.01)
+
+
+def test_the_commit_is_that_of_the_start(monkeypatch):
+    # The checkout may move on while a run is under way.
+    commits = iter([("a" * 40, True), ("b" * 40, True)])
+    monkeypatch.setattr(training.provenance, "commit", lambda: next(commits))
+    assert train(tiny(**{"budget.epochs": 1}), Placement()).provenance.commit == "a" * 40
