@@ -161,7 +161,3 @@ def _read_state(state: Path) -> dict[str, str]:
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}
-
-
-if __name__ == "__main__":
-    build()
