@@ -1,0 +1,147 @@
+"""Notebooks: parameters checked before anything runs, execution whole or not at all, stored without outputs."""
+
+import resource
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+from alexnet_repro import notebooks
+from alexnet_repro.errors import UserError
+
+from . import homes
+
+STORED = sorted((homes.ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    return homes.make(tmp_path / "home", monkeypatch)
+
+
+def outputs(path: Path) -> list[dict]:
+    cells = nbformat.read(path, as_version=4).cells
+    return [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]
+
+
+def test_parameters_have_types_defaults_and_help(home: Path) -> None:
+    homes.write_notebook(home)
+    found = notebooks.parameters("toy")
+    assert list(found) == ["scale", "count", "rate", "loud"]
+    assert found["count"] == notebooks.Parameter("count", "int", "2", "how many")
+
+
+def test_values_become_the_declared_types(home: Path) -> None:
+    homes.write_notebook(home)
+    given = {"scale": "7", "count": "7", "rate": "1e-3", "loud": "true"}
+    assert notebooks.parse("toy", given) == {"scale": "7", "count": 7, "rate": 1e-3, "loud": True}
+
+
+def test_unknown_parameter_lists_the_valid_ones(home: Path, tmp_path: Path) -> None:
+    homes.write_notebook(home)
+    with pytest.raises(UserError, match=r"'scael': choose one of count, loud, rate, scale") as caught:
+        notebooks.execute("toy", tmp_path / "out.ipynb", {"scael": "smoke"})
+    assert caught.value.code == 2
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+@pytest.mark.parametrize(("name", "value"), [("count", "2.5"), ("count", "many"), ("rate", "fast"), ("loud", "2")])
+def test_value_of_another_type_is_named(home: Path, name: str, value: str) -> None:
+    homes.write_notebook(home)
+    with pytest.raises(UserError, match=f"'{name}'='{value}' is no"):
+        notebooks.parse("toy", {name: value})
+
+
+def test_unknown_notebook_lists_the_valid_ones(home: Path) -> None:
+    homes.write_notebook(home)
+    with pytest.raises(UserError, match=r"unknown notebook 'tyo': choose one of toy"):
+        notebooks.parameters("tyo")
+
+
+def test_damaged_notebook_is_named(home: Path) -> None:
+    (home / "notebooks" / "toy.ipynb").write_text("{}")
+    with pytest.raises(UserError, match=r"toy\.ipynb is no notebook"):
+        notebooks.parameters("toy")
+
+
+def test_execution_sees_the_values_and_keeps_what_a_page_shows(home: Path, tmp_path: Path) -> None:
+    noise = "import sys; print('a warning', file=sys.stderr)"
+    homes.write_notebook(home, noise, "print(scale, count * 2)", "object()")
+    out = tmp_path / "deep" / "out.ipynb"
+    notebooks.execute("toy", out, {"count": "21"})
+    text, thing = outputs(out)
+    assert text["text"] == "smoke 42\n"
+    assert thing["data"]["text/plain"] == "<object>"
+    injected = [
+        c for c in nbformat.read(out, as_version=4).cells if "injected-parameters" in c.metadata.get("tags", [])
+    ]
+    assert ["hide-input" in cell.metadata.tags for cell in injected] == [True]
+
+
+def test_two_executions_write_the_same_bytes(home: Path, tmp_path: Path) -> None:
+    homes.write_notebook(home, "from tqdm.auto import tqdm\nfor _ in tqdm(range(3)):\n    print(_)", "lambda: 0")
+    for name in ("one", "two"):
+        notebooks.execute("toy", tmp_path / name, {"count": "3"})
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+
+
+def test_failing_notebook_leaves_nothing(home: Path, tmp_path: Path) -> None:
+    homes.write_notebook(home, "print('so far')", "1 / 0")
+    with pytest.raises(UserError, match=r"notebook toy failed in cell \[3\] with ZeroDivisionError") as caught:
+        notebooks.execute("toy", tmp_path / "out.ipynb")
+    assert caught.value.code == 1
+    assert list(tmp_path.glob("*.ipynb")) == []
+
+
+def test_failing_notebook_leaves_the_page_before_it(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.ipynb").write_text("before")
+    homes.write_notebook(home, "1 / 0")
+    with pytest.raises(UserError):
+        notebooks.execute("toy", tmp_path / "out.ipynb")
+    assert (tmp_path / "out.ipynb").read_text() == "before"
+
+
+def test_users_error_inside_a_notebook_stays_one_line(home: Path, tmp_path: Path) -> None:
+    homes.write_notebook(home, "from alexnet_repro.studies import study\nstudy('nosuch')")
+    with pytest.raises(UserError, match=r"^notebook toy: unknown study 'nosuch': choose one of"):
+        notebooks.execute("toy", tmp_path / "out.ipynb")
+
+
+def test_dead_kernel_is_said(home: Path, tmp_path: Path) -> None:
+    homes.write_notebook(home, "import os; os._exit(9)")
+    with pytest.raises(UserError, match="lost its kernel"):
+        notebooks.execute("toy", tmp_path / "out.ipynb")
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_stored_without_outputs(path: Path) -> None:
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert all(cell.outputs == [] and cell.execution_count is None for cell in cells)
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_parameters_say_what_they_are(path: Path) -> None:
+    found = notebooks.parameters(path.stem)
+    assert "scale" in found
+    assert all(each.help and each.type != "None" for each in found.values())
+
+
+@pytest.mark.parametrize("folder", [".", "notebooks"])
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_runs_bare_at_smoke_scale(path: Path, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By papermill alone, from the root and from its own folder: at most a minute of two cores, no download."""
+    monkeypatch.setenv("ALEXNET_REPRO_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("ALEXNET_REPRO_DATA", str(tmp_path / "no-downloads"))
+    before, out = _cpu_seconds(), tmp_path / "out.ipynb"
+    papermill.execute_notebook(
+        str(path), str(out), {"scale": "smoke"}, cwd=str(homes.ROOT / folder), progress_bar=False
+    )
+    assert _cpu_seconds() - before < 2 * 60
+    assert any("image/png" in output.get("data", {}) for output in outputs(out))
+
+
+def _cpu_seconds() -> float:
+    """CPU time of all child processes that have ended: unlike the clock's, not the machine's other work."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
