@@ -15,6 +15,7 @@ from typing import Any, TextIO
 from ..config import Placement, RunConfig, parse
 from ..errors import UserError
 from ..files import lock, sweep, write_atomic
+from ..networks import AlexNetConfig
 from ..store import Store
 from .training import Stopped, train
 
@@ -46,12 +47,14 @@ def _say(out: TextIO, **event: Any) -> None:
 
 
 def _work(config: RunConfig, placement: Placement, store: Store, out: TextIO, stop: Stop) -> None:
-    checkpoint = store.root / "checkpoints" / f"{config.key}.safetensors"
+    checkpoint, weights = (store.root / folder / f"{config.key}.safetensors" for folder in ("checkpoints", "weights"))
     with lock(store.root / "locks" / config.key):
         sweep(checkpoint)
+        sweep(weights)
         sweep(store.path(config.key))
         if store.find(config) is None:
-            record = train(config, placement, checkpoint, lambda done, of: _say(out, step=done, of=of), stop)
+            kept = weights if isinstance(config.model, AlexNetConfig) else None
+            record = train(config, placement, checkpoint, lambda done, of: _say(out, step=done, of=of), stop, kept)
             store.save(record)
         checkpoint.unlink(missing_ok=True)
     _say(out, saved=config.key)
