@@ -1,6 +1,7 @@
 """What training a network keeps in memory at the same time, as the source of 2012 allots it. Needs no torch."""
 
 from .architecture import Layer, layers
+from .communication import sees_both
 from .networks import AlexNetConfig
 
 GPU_BYTES = 3 * 2**30
@@ -33,7 +34,7 @@ def ledger(config: AlexNetConfig, batch: int, gpus: int = 1) -> dict[str, int]:
     convs = [layer for layer in net if layer.kind == "convolution"]
     values = sum(_size(layer.outputs) for layer in net if layer.kind not in IN_PLACE) // gpus
     if gpus == 2:
-        values += sum(_size(layer.inputs) // 2 for layer in net if _sees_both(config, layer))
+        values += sum(_size(layer.inputs) // 2 for layer in net if sees_both(config, layer))
     norms = sum(_size(layer.outputs) for layer in net if layer.kind in NORMS) // gpus
     parameters = sum(layer.parameters for layer in net) // gpus
     partial = sum(_partial_sums(config, layer) for layer in convs) // gpus
@@ -49,15 +50,10 @@ def ledger(config: AlexNetConfig, batch: int, gpus: int = 1) -> dict[str, int]:
     }
 
 
-def _sees_both(config: AlexNetConfig, layer: Layer) -> bool:
-    """Whether a layer of two columns reads the maps of both."""
-    return config.columns in ("linked", "unlinked") and layer.learned and layer.groups == 1 and layer.number > 1
-
-
 def _partial_sums(config: AlexNetConfig, layer: Layer) -> int:
     _, height, width = layer.outputs
     # A layer that reads both columns handles them one after the other.
-    inputs = 2 if _sees_both(config, layer) else 1
+    inputs = 2 if sees_both(config, layer) else 1
     return (height * width // PARTIAL_SUM[layer.number]) * layer.weights // inputs
 
 

@@ -20,7 +20,8 @@ class AlexNet(nn.Module):
     channels_last; inputs are best so too. On the device "meta" nothing is drawn.
 
     In training, ``forward`` takes the generator that draws the dropout masks, made anew for each step: there is no
-    state to save. Raises ValueError where it is missing, or where the input's shape is wrong.
+    state to save; or the masks themselves, as ``masks`` draws them. Raises ValueError where both are missing, or where
+    the input's shape is wrong.
     """
 
     def __init__(self, config: AlexNetConfig, seed: int, device: str = "cpu") -> None:
@@ -54,16 +55,23 @@ class AlexNet(nn.Module):
         assert isinstance(module, nn.Conv2d | nn.Linear)
         return module
 
-    def forward(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        if self.training and self.config.dropout and generator is None:
+    def forward(
+        self, images: Tensor, generator: torch.Generator | None = None, masks: dict[str, Tensor] | None = None
+    ) -> Tensor:
+        if self.training and self.config.dropout and generator is None and masks is None:
             raise ValueError("generator=None in training with dropout: pass the step's generator, or call eval()")
-        masks: dict[str, Tensor] = {}
         if self.training and generator is not None:
             # Drawn ahead of everything else, so that torch.compile finds the rest in one piece.
-            for layer in self.layers:
-                if layer.kind == "dropout":
-                    masks[layer.name] = dropout_mask(len(images), layer.outputs[0], self.config.dropout, generator)
-        return self._run(images, self.layers, masks)
+            masks = self.masks(len(images), generator)
+        return self._run(images, self.layers, masks or {})
+
+    def masks(self, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """What dropout keeps of a batch, (batch, units) of True and False by layer, drawn in the order of layers."""
+        return {
+            layer.name: dropout_mask(batch, layer.outputs[0], self.config.dropout, generator)
+            for layer in self.layers
+            if layer.kind == "dropout"
+        }
 
     def features(self, images: Tensor) -> Tensor:
         """Activities of the last hidden layer as at test time, the features of section 6.1: (batch, hidden)."""
