@@ -62,31 +62,38 @@ def _execute_pages(pages: Path) -> None:
     stale = [name for name in wanted if known.get(name) != wanted[name] or not (pages / f"{name}.ipynb").is_file()]
     done = {name: digest for name, digest in wanted.items() if name not in stale}
     failures = []
-    if stale:
-        workers = min(len(stale), os.cpu_count() or 1)
-        with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-            results = pool.map(_execute_page, stale, [pages / f"{name}.ipynb" for name in stale])
-            for name, (seconds, failure) in zip(stale, results, strict=True):
-                if failure:
-                    failures.append(failure)
-                    continue
-                print(f"executed notebook {name} in {seconds:.0f} s")
-                done[name] = wanted[name]
-                write_atomic(state, json.dumps(done, indent=1, sort_keys=True))
+    for name, seconds, failure in _execute_all(stale, pages):
+        if failure:
+            failures.append(failure)
+            continue
+        print(f"executed notebook {name} in {seconds:.0f} s")
+        done[name] = wanted[name]
+        write_atomic(state, json.dumps(done, indent=1, sort_keys=True))
     if failures:
         more = f" (and {len(failures) - 1} more notebooks failed)" if len(failures) > 1 else ""
         raise UserError(failures[0] + more, 1)
     write_atomic(state, json.dumps(done, indent=1, sort_keys=True))
 
 
-def _execute_page(name: str, page: Path) -> tuple[float, str]:
-    """(seconds, the failure in one line or nothing)."""
+def _execute_all(names: list[str], pages: Path) -> Iterator[tuple[str, float, str]]:
+    outputs = [pages / f"{name}.ipynb" for name in names]
+    if len(names) < 2:
+        yield from map(_execute_page, names, outputs)
+        return
+    # Processes, since papermill changes the working folder; spawned, since threads of ours may be running.
+    workers = min(len(names), os.cpu_count() or 1)
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_execute_page, names, outputs)
+
+
+def _execute_page(name: str, page: Path) -> tuple[str, float, str]:
+    """(name, seconds, the failure in one line or nothing)."""
     start = time.monotonic()
     try:
         notebooks.execute(name, page)
     except UserError as error:
-        return 0.0, str(error)
-    return time.monotonic() - start, ""
+        return name, time.monotonic() - start, str(error)
+    return name, time.monotonic() - start, ""
 
 
 def _render(book: Path) -> Path:

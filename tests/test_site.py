@@ -1,6 +1,6 @@
 """The build of the book, on a book of a few lines: only what changed, nothing where something fails."""
 
-import json
+import shutil
 import subprocess
 from pathlib import Path
 from typing import get_args
@@ -17,6 +17,8 @@ from . import homes
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small book; all of CIFAR-10 cannot be had."""
+
     def unreachable() -> None:
         raise UserError("could not get CIFAR-10; tried nothing", 1)
 
@@ -26,97 +28,115 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return home
 
 
+@pytest.fixture
+def executed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the notebooks that a build executes: their copies stand in for the executed ones."""
+    names: list[str] = []
+
+    def copy(name: str, output: Path) -> None:
+        names.append(name)
+        output.write_bytes(notebooks.path(name).read_bytes())
+
+    monkeypatch.setattr(notebooks, "execute", copy)
+    return names
+
+
+@pytest.fixture
+def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A line for each run of Jupyter Book, which is not run: an empty page stands in for its site."""
+    runs: list[str] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        runs.append(command[-1])
+        html = Path(command[-1]) / "_build" / "html"
+        html.mkdir(parents=True)
+        (html / "index.html").write_text("")
+        return subprocess.CompletedProcess(command, 0, "")
+
+    monkeypatch.setattr(site.subprocess, "run", run)
+    return runs
+
+
 def published(home: Path) -> dict[str, str]:
     html = home / "book" / "_build" / "html"
     return {str(path.relative_to(html)): sha256(path.read_bytes()) for path in html.rglob("*") if path.is_file()}
 
 
-def test_builds_without_the_download_and_says_so(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_builds_from_nothing_give_identical_pages(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    homes.write_notebook(home, "print('another')", name="extra")
+    toc = home / "book" / "_toc.yml"
+    toc.write_text(toc.read_text() + "- file: pages/extra\n")
     index = site.build()
     said = capsys.readouterr().out
     assert "without all of CIFAR-10: could not get CIFAR-10" in said
     assert said.splitlines()[-1] == f"the book: {index}"
     assert "not run" in index.read_text()
     assert "hello from smoke" in (index.parent / "pages" / "toy.html").read_text()
-
-
-def test_second_build_does_nothing(
-    home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    site.build()
-    capsys.readouterr()
-    before = published(home)
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("Jupyter Book ran again"))
-    monkeypatch.setattr(site, "ProcessPoolExecutor", lambda *_, **__: pytest.fail("a notebook ran again"))
-    site.build()
-    assert "executed" not in capsys.readouterr().out
-    assert published(home) == before
-
-
-def test_what_changed_is_built_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    site.build()
-    index = home / "book" / "index.md"
-    index.write_text(index.read_text() + "\nA new line.\n")
-    capsys.readouterr()
-    html = site.build()
-    assert "executed" not in capsys.readouterr().out
-    assert "A new line." in html.read_text()
-    homes.write_notebook(home, "print('hello again')")
-    site.build()
-    assert "executed notebook toy" in capsys.readouterr().out
-    assert "hello again" in (html.parent / "pages" / "toy.html").read_text()
-
-
-def test_a_change_of_claims_runs_the_notebooks_again(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    site.build()
-    file = home / "data" / "claims.toml"
-    file.write_text(file.read_text() + "\n# a remark\n")
-    site.build()
-    assert "executed notebook toy" in capsys.readouterr().out
-
-
-def test_two_builds_give_identical_pages(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site.build()
     first = published(home)
-    for built in ("_build/inputs.sha256", "pages/.digests.json"):
-        (home / "book" / built).unlink()
+    for built in ("_build", "_generated", "pages"):
+        shutil.rmtree(home / "book" / built)
     site.build()
     assert published(home) == first
 
 
-def test_failing_notebook_fails_the_build(home: Path) -> None:
+def test_build_does_only_what_changed(home: Path, executed: list[str], rendered: list[str]) -> None:
+    site.build()
+    assert (len(executed), len(rendered)) == (1, 1)
+    site.build()
+    assert (len(executed), len(rendered)) == (1, 1)
+    index = home / "book" / "index.md"
+    index.write_text(index.read_text() + "\nA new line.\n")
+    site.build()
+    assert (len(executed), len(rendered)) == (1, 2)
+    homes.write_notebook(home, "print('hello again')")
+    site.build()
+    assert (len(executed), len(rendered)) == (2, 3)
+
+
+@pytest.mark.parametrize("file", ["data/claims.toml", "data/evidence/toy/runs.csv", "store/runs/0.json"])
+def test_new_evidence_runs_the_notebooks_again(
+    home: Path, executed: list[str], rendered: list[str], monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    monkeypatch.setattr(site.scorecard, "write", lambda book: None)
+    site.build()
+    changed = home / file
+    changed.parent.mkdir(parents=True, exist_ok=True)
+    changed.write_text((changed.read_text() if changed.exists() else "") + "\n# a remark\n")
+    site.build()
+    assert executed == ["toy", "toy"]
+    assert len(rendered) == 1  # the pages came out the same
+
+
+def test_failing_notebook_fails_the_build_and_runs_again(home: Path, rendered: list[str]) -> None:
     homes.write_notebook(home, "1 / 0")
-    with pytest.raises(UserError, match="ZeroDivisionError"):
-        site.build()
-    assert not (home / "book" / "_build" / "html").exists()
-    assert json.loads((home / "book" / "pages" / ".digests.json").read_text() or "{}") == {}
+    for _ in range(2):
+        with pytest.raises(UserError, match="ZeroDivisionError"):
+            site.build()
+    assert rendered == []
 
 
-def test_warning_fails_the_build_and_is_said(home: Path) -> None:
+def test_warning_fails_the_build_and_is_not_forgotten(home: Path, executed: list[str]) -> None:
     (home / "book" / "index.md").write_text("# Toy\n\n[](nowhere.md)\n")
-    with pytest.raises(UserError, match=r"does not build: .*nowhere"):
-        site.build()
-    with pytest.raises(UserError, match=r"does not build: .*nowhere"):  # and is not forgotten
-        site.build()
+    for _ in range(2):
+        with pytest.raises(UserError, match=r"does not build: .*nowhere"):
+            site.build()
 
 
-def test_notebook_outside_the_contents_is_said_before_it_runs(home: Path) -> None:
-    homes.write_notebook(home, "1 / 0", name="extra")
+def test_notebook_outside_the_contents_is_said_before_it_runs(home: Path, executed: list[str]) -> None:
+    homes.write_notebook(home, name="extra")
     with pytest.raises(UserError, match=r"pages/extra is not in .*_toc\.yml"):
         site.build()
+    assert executed == []
 
 
-def test_page_of_a_notebook_that_is_gone_goes_too(home: Path) -> None:
-    toc = home / "book" / "_toc.yml"
-    with_extra = toc.read_text() + "- file: pages/extra\n"
-    homes.write_notebook(home, name="extra")
-    toc.write_text(with_extra)
+def test_page_of_a_notebook_that_is_gone_goes_too(home: Path, executed: list[str], rendered: list[str]) -> None:
     site.build()
-    (home / "notebooks" / "extra.ipynb").unlink()
-    toc.write_text(with_extra.replace("- file: pages/extra\n", ""))
-    html = site.build().parent
-    assert not (home / "book" / "pages" / "extra.ipynb").exists()
-    assert not (html / "pages" / "extra.html").exists()
+    homes.write_notebook(home, name="other")
+    (home / "notebooks" / "toy.ipynb").unlink()
+    toc = home / "book" / "_toc.yml"
+    toc.write_text(toc.read_text().replace("pages/toy", "pages/other"))
+    site.build()
+    assert [page.name for page in (home / "book" / "pages").glob("*.ipynb")] == ["other.ipynb"]
 
 
 def test_scorecard_has_every_claim_and_links_pages(home: Path) -> None:
