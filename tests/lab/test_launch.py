@@ -40,8 +40,8 @@ def checkpoint_of(store, config):
 
 
 def until(true):
-    """Wait for something that must happen; a minute means that it does not."""
-    for _ in range(6_000):
+    """Wait for something that must happen; five minutes mean that it does not."""
+    for _ in range(30_000):
         if true():
             return
         time.sleep(0.01)
@@ -55,7 +55,7 @@ def test_runs_are_saved_past_a_killed_worker_and_an_error(store, every_step, mon
     checkpoint_of(store, damaged).parent.mkdir(parents=True)
     checkpoint_of(store, damaged).write_text("nonsense")
     store.save(record(known))
-    workers, died = [], {}
+    workers, killers, died = [], [], {}
 
     class Watched(launch.Worker):
         def __init__(self, *args):
@@ -63,8 +63,9 @@ def test_runs_are_saved_past_a_killed_worker_and_an_error(store, every_step, mon
             workers.append(self)
 
         def run(self, config, events):
-            if config == long and not died:
-                threading.Thread(target=self.kill_in_the_middle).start()
+            if config == long and not killers:
+                killers.append(threading.Thread(target=self.kill_in_the_middle))
+                killers[0].start()
             return super().run(config, events)
 
         def kill_in_the_middle(self):
@@ -114,7 +115,7 @@ def test_an_ended_launch_leaves_no_process_and_what_to_resume(store, end, worker
         process = subprocess.Popen([sys.executable, "-c", LAUNCH, str(workers)], stderr=stderr, env=env)
     until(lambda: all(checkpoint_of(store, config).is_file() for config in configs))
     process.send_signal(end)
-    assert process.wait(60) == (130 if end == signal.SIGINT else -signal.SIGKILL)
+    assert process.wait(300) == (130 if end == signal.SIGINT else -signal.SIGKILL)
     for config in configs:  # a worker holds the lock on its run until it dies
         until(lambda config=config: free(store.root / "locks" / config.key))
         assert checkpoint.load(checkpoint_of(store, config))[1]["step"] > 0
