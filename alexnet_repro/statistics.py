@@ -16,6 +16,8 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 POWER = 0.8
 RESAMPLES = 9_999
+EARLY_EPOCHS = 5
+"""How long the learning of AlexNet in CIFAR size is early, for ``early_train_loss``."""
 
 
 @dataclass(frozen=True)

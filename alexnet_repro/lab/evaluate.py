@@ -8,13 +8,10 @@ from torch import Tensor, nn
 
 from ..config import RunConfig
 from ..records import Measurement
-from ..statistics import epochs_to_converge, mean_until
+from ..statistics import EARLY_EPOCHS, epochs_to_converge, mean_until
 from .batches import Images
 
 BATCH = 500
-
-EARLY_EPOCHS = 3
-"""How long learning is early, for ``early_train_loss``."""
 
 
 def error(net: nn.Module, images: Images) -> float:
