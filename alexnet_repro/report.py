@@ -3,21 +3,22 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from typing import Literal
 
 import pandas as pd
 from IPython.display import Markdown
 from pandas.io.formats.style import Styler
 
 from . import paths
-from .claims import claim
+from .claims import Audited, Derived, claim
 from .errors import UserError
 from .records import METRIC, RunRecord, run_row
 from .runs import Found, finder
-from .scorecard import found, number, with_unit
+from .scorecard import badge, found, number, with_unit
 from .statistics import paired_ratio
 from .store import Store
 from .studies import Study, fastest, records
-from .verdicts import Verdict, scorecard
+from .verdicts import Verdict, audited, derived, scorecard
 
 
 def claim_card(name: str) -> Markdown:
@@ -50,6 +51,29 @@ def verdict_card(name: str, store: Store, scale: str = "cifar10") -> Markdown:
         if each.bootstrap is not None and each.p is not None and each.p_holm is not None and each.detectable is not None
     ]
     return Markdown("\n\n".join(["\n".join([head, *rows]), *notes, *extra]))
+
+
+def numbers_table(names: Sequence[str], evidence: Literal["audited", "derived"]) -> pd.DataFrame:
+    """A row per number of the paper that an audit or arithmetic judges, of these claims."""
+    rows = []
+    for entry in map(claim, names):
+        judged: list[tuple[Audited | Derived, Verdict]] = (
+            [(each, audited(entry, each)) for each in entry.audited]
+            if evidence == "audited"
+            else [(each, derived(entry, each)) for each in entry.derived]
+        )
+        for each, verdict in judged:
+            rows.append(
+                {
+                    "claim": verdict.title,
+                    "number": verdict.label,
+                    "paper": "" if each.paper_value is None else with_unit(_printed(each), verdict.unit),
+                    "found": found(verdict),
+                    "verdict": badge(verdict.verdict, short=True),
+                    "note": verdict.note,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def runs_table(runs: Found, metrics: Sequence[str], names: Mapping[str, str]) -> pd.DataFrame:
@@ -152,9 +176,30 @@ def others(name: str) -> pd.DataFrame:
     return table[table["claim"] == name].drop(columns="claim")
 
 
+def written(table: pd.DataFrame, right: Sequence[str] = (), wide: bool = False) -> Markdown:
+    """A table in the book's own style: columns in ``right`` aligned right; ``wide`` scrolls on a phone, not breaks."""
+    head = [_cell(name) for name in table.columns]
+    lines = [
+        "| " + " | ".join(head) + " |",
+        "| " + " | ".join("---:" if name in right else "---" for name in table.columns) + " |",
+        *("| " + " | ".join(map(_cell, row)) + " |" for row in table.itertuples(index=False)),
+    ]
+    return Markdown("\n".join([":::{div} wide-table", *lines, ":::"] if wide else lines))
+
+
 def hidden(table: pd.DataFrame) -> Styler:
     """A table without its row numbers."""
     return table.style.format(precision=3, na_rep="").hide(axis="index")
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|") or " "
+
+
+def _printed(entry: Audited | Derived) -> str:
+    """The paper's number with the digits that it prints."""
+    assert entry.paper_value is not None
+    return f"{entry.paper_value:,.{max(entry.digits, 0)}f}" if isinstance(entry, Audited) else number(entry.paper_value)
 
 
 def _interval(pair: tuple[float, float]) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import matplotlib.pyplot as plt
+import pandas as pd
 import pytest
 
 from alexnet_repro import figures, report
@@ -112,3 +113,25 @@ def test_what_others_measured_names_claims_that_exist():
     table = report.others("lrn")
     assert "claim" not in table
     assert set(report.pd.read_csv(report.paths.data() / "others.csv")["claim"]) <= {claim.id for claim in load()}
+
+
+def test_a_table_in_the_books_style():
+    table = pd.DataFrame({"name": ["a|b", ""], "size": [1, 2]})
+    text = report.written(table, right=["size"], wide=True).data
+    assert text.splitlines() == [
+        ":::{div} wide-table",
+        "| name | size |",
+        "| --- | ---: |",
+        "| a\\|b | 1 |",
+        "|   | 2 |",
+        ":::",
+    ]
+    assert report.written(table).data.startswith("| name")
+
+
+def test_numbers_as_the_paper_prints_them():
+    audited = report.numbers_table(["ten_crop"], "audited")
+    assert audited["paper"].tolist() == ["39.0 %", "18.3 %", "37.5 %", "17.0 %"]
+    derived = report.numbers_table(["architecture"], "derived").set_index("number")
+    assert derived.loc["parameters", "paper"] == "60,000,000 parameters"
+    assert "disagrees" in derived.loc["Fig. 2, conv1", "verdict"]
