@@ -1,0 +1,185 @@
+"""Drawings of networks, computed from their configs, in the book's style."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyArrowPatch, Rectangle
+
+from . import anatomy
+from .architecture import Layer, learned_layers
+from .figures import PALETTE, canvas
+from .memory import GPU_BYTES
+from .networks import PAPER, AlexNetConfig
+
+COLUMN_FACES = ("#cfe3f3", "#d3ecd9")
+COLUMN_EDGES = (PALETTE[0], PALETTE[2])
+LINK = PALETTE[3]
+PLAIN = "0.45"
+IMAGE = "#eeeeee"
+
+MIDDLES = (3.75, 6.75)
+"""Of the two columns; the names of the layers stand on the left of 1.9."""
+GAP = 0.8
+WIDEST, NARROWEST, FLATTEST = 2.6, 2.0, 0.5
+
+
+def network(config: AlexNetConfig = PAPER) -> Figure:
+    """The network from the image down to the classes: columns side by side, links between them in another colour.
+
+    A block is the taller the larger its maps, and a little wider the more of them a column has; fully-connected flat.
+    """
+    net = learned_layers(config)
+    columns = 2 if config.columns in ("linked", "unlinked") else 1
+    middles = MIDDLES if columns == 2 else (sum(MIDDLES) / 2,)
+    figure, (axes,) = canvas(width=4.7, height=9.4)
+    axes.set_axis_off()
+    widest = max(layer.outputs[0] for layer in net if layer.kind == "convolution") / columns
+    tallest = net[0].outputs[1]
+
+    bottom = _image(axes, config, y=0.0)
+    above: tuple[float, ...] = (sum(middles) / columns,)
+    for position, layer in enumerate(net):
+        last = position == len(net) - 1
+        centres = (sum(middles) / columns,) if last else middles
+        maps, side, _ = layer.outputs
+        maps //= len(centres)
+        dense = layer.kind == "fully-connected"
+        width = WIDEST if dense else NARROWEST + (WIDEST - NARROWEST) * maps / widest
+        height = FLATTEST if dense else max(FLATTEST, 2.3 * side / tallest)
+        top = bottom + GAP
+        _connect(axes, layer, above, centres, bottom, top)
+        for i, x in enumerate(centres):
+            face, edge = (IMAGE, PLAIN) if last or columns == 1 else (COLUMN_FACES[i], COLUMN_EDGES[i])
+            axes.add_patch(
+                Rectangle((x - width / 2, top), width, height, facecolor=face, edgecolor=edge, linewidth=1.4)
+            )
+            text = anatomy.shape((maps, side, side))
+            axes.text(x, top + height / 2, text, ha="center", va="center", fontsize=10.5)
+        _name(axes, config, layer, top + height / 2)
+        above, bottom = centres, top + height
+    if columns == 2:
+        for i, x in enumerate(middles):
+            axes.text(
+                x, bottom + 0.45, f"column {i + 1}", ha="center", va="center", fontsize=10.5, color=COLUMN_EDGES[i]
+            )
+    axes.set(xlim=(0, 8.3), ylim=(bottom + 0.8, -0.1))
+    return figure
+
+
+def border(config: AlexNetConfig = PAPER) -> Figure:
+    """The last windows of conv1 at the right edge of the image: where the border of zeros is read."""
+    first = learned_layers(config)[0]
+    side, kernel, stride, count = config.image_size, first.kernel, first.stride, first.outputs[1]
+    before, after = first.padding
+    figure, (axes,) = canvas(width=5.2, height=2.8)
+    start = side - 20
+    axes.axvspan(start, side, color=COLUMN_FACES[0], zorder=0, label="image")
+    axes.axvspan(side, side + after, facecolor="none", edgecolor=LINK, hatch="///", linewidth=0, label="zeros")
+    shown = range(count - 3, count)
+    for row, window in enumerate(shown):
+        left = window * stride - before
+        outside = left + kernel > side
+        axes.plot(
+            [left, left + kernel], [row, row], color=LINK if outside else "black", linewidth=4, solid_capstyle="butt"
+        )
+        axes.annotate(f"{window + 1}", (left, row), xytext=(-4, 0), textcoords="offset points", ha="right", va="center")
+    axes.axvline(side, color="0.35", linewidth=1)
+    ends = [window * stride - before + kernel for window in shown]
+    axes.annotate(
+        f"image ends at {side}", (side, 2.45), xytext=(-5, 0), textcoords="offset points", ha="right", va="bottom"
+    )
+    axes.set_xticks(ends)
+    axes.set_yticks([])
+    axes.set(xlabel="pixel column at the right edge", ylabel="window", xlim=(start, side + after + 2), ylim=(2.6, -0.6))
+    axes.grid(False)
+    axes.legend(loc="lower left", frameon=True, fontsize=10)
+    return figure
+
+
+def shares(config: AlexNetConfig = PAPER) -> Figure:
+    """Of each learned layer, the share of the parameters, of the work and of the neurons."""
+    table = anatomy.shares(config)
+    figure, (axes,) = canvas(width=5.0, height=5.2)
+    for i, (name, hatch) in enumerate(zip(table, ("", "//", ".."), strict=True)):
+        places = [row + (i - 1) * 0.27 for row in range(len(table))]
+        bars = axes.barh(places, table[name], height=0.25, color=PALETTE[i], label=name, hatch=hatch, edgecolor="white")
+        axes.bar_label(bars, fmt="%.1f", padding=3, fontsize=9)
+    axes.set_yticks(range(len(table)), list(table.index))
+    axes.invert_yaxis()
+    axes.grid(False, axis="y")
+    axes.set(xlabel="share of the whole net (%)", xlim=(0, 1.12 * table.to_numpy().max()))
+    axes.legend(
+        loc="lower center", bbox_to_anchor=(0.45, 1.0), frameon=False, ncols=3, handlelength=1.2, columnspacing=1
+    )
+    return figure
+
+
+def memory(batch: int) -> Figure:
+    """What each GPU holds in training, stacked, beside the memory of a GTX 580."""
+    table = anatomy.memory_table(batch).drop(index=anatomy.TOTAL) / 1024
+    figure, (axes,) = canvas(width=5.2, height=4.4)
+    hatches = ("", "", "///", "", "", "///", "", "...")
+    left = [0.0] * len(table.columns)
+    for i, ((name, values), hatch) in enumerate(zip(table.iterrows(), hatches, strict=True)):
+        axes.barh(range(len(left)), values, left=left, height=0.6, color=PALETTE[i], hatch=hatch, edgecolor="white",
+                  linewidth=0.5, label=name)  # fmt: skip
+        left = [a + b for a, b in zip(left, values, strict=True)]
+    limit = GPU_BYTES / 2**30
+    axes.axvline(limit, color="black", linewidth=1.5, linestyle="--")
+    axes.annotate(
+        "GTX 580",
+        (limit, 0),
+        xycoords=("data", "axes fraction"),
+        xytext=(-4, 6),
+        textcoords="offset points",
+        ha="right",
+    )
+    axes.set_yticks(range(len(left)), [name.replace(", ", ",\n") for name in table.columns])
+    axes.invert_yaxis()
+    axes.grid(False, axis="y")
+    axes.set(xlabel=f"GiB on one GPU, batch {batch}", xlim=(0, 1.05 * max(limit, *left)))
+    axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), frameon=False, ncols=2, fontsize=9, handlelength=1.4)
+    return figure
+
+
+def _image(axes: Axes, config: AlexNetConfig, y: float) -> float:
+    """The input at the top; returns its lower edge."""
+    middle, height = sum(MIDDLES) / 2, 0.6
+    text = anatomy.shape((3, config.image_size, config.image_size))
+    axes.add_patch(Rectangle((middle - 1.25, y), 2.5, height, facecolor=IMAGE, edgecolor=PLAIN, linewidth=1.4))
+    axes.text(middle, y + height / 2, text, ha="center", va="center", fontsize=10.5)
+    axes.text(0, y + height / 2, "image", va="center", fontsize=11, weight="bold")
+    return y + height
+
+
+def _name(axes: Axes, config: AlexNetConfig, layer: Layer, y: float) -> None:
+    """Name, window and what follows, on the left."""
+    rest = anatomy.after(config, layer.name).removeprefix("ReLU, ").removeprefix("ReLU")
+    below = [text for text in (anatomy.window(layer), *rest.split(", ")) if text]
+    offset = 0.19 * len(below)
+    axes.text(0, y - offset, layer.name, va="center", fontsize=11, weight="bold")
+    for line, text in enumerate(below, 1):
+        axes.text(0, y - offset + 0.4 * line, text, va="center", fontsize=9, color="0.3")
+
+
+def _connect(
+    axes: Axes, layer: Layer, above: tuple[float, ...], below: tuple[float, ...], bottom: float, top: float
+) -> None:
+    """Arrows from every block that the layer reads; those from one column to the other in colour."""
+    for i, end in enumerate(below):
+        for j, start in enumerate(above):
+            crosses = len(above) == len(below) == 2 and i != j
+            if crosses and layer.groups > 1:
+                continue
+            axes.add_patch(
+                FancyArrowPatch(
+                    (start, bottom),
+                    (end + (start - end) * 0.12 * crosses, top),
+                    arrowstyle="-|>",
+                    mutation_scale=11,
+                    shrinkA=0,
+                    shrinkB=0,
+                    linewidth=2.0 if crosses else 1.2,
+                    color=LINK if crosses else PLAIN,
+                    gid="link" if crosses else "path",
+                )
+            )

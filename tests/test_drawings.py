@@ -1,0 +1,58 @@
+"""Drawings hold what their config has."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+
+matplotlib.use("Agg")
+
+from alexnet_repro import anatomy, drawings
+from alexnet_repro.architecture import learned_layers
+from alexnet_repro.networks import CIFAR_ALEXNET, PAPER, SOURCE
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+def texts(figure):
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def links(figure):
+    return sum(patch.get_gid() == "link" for patch in figure.axes[0].patches)
+
+
+@pytest.mark.parametrize(
+    "config", [PAPER, SOURCE, CIFAR_ALEXNET, PAPER.change(columns="half"), PAPER.change(removed=("conv4",))]
+)
+def test_every_layer_is_drawn_with_its_shape(config):
+    figure = drawings.network(config)
+    columns = 2 if config.columns == "linked" else 1
+    for layer in learned_layers(config):
+        assert layer.name in texts(figure)
+        maps, side, _ = layer.outputs
+        shown = maps if layer.name == "fc8" else maps // columns
+        assert anatomy.shape((shown, side, side)) in texts(figure)
+    assert anatomy.shape((3, config.image_size, config.image_size)) in texts(figure)
+
+
+@pytest.mark.parametrize(("columns", "count"), [("linked", 6), ("unlinked", 0), ("half", 0), ("single", 0)])
+def test_links_cross_where_a_layer_sees_both_columns(columns, count):
+    # Two arrows each into conv3, fc6 and fc7; the last layer is one block.
+    assert links(drawings.network(PAPER.change(columns=columns))) == count
+
+
+def test_the_border_ends_where_the_last_window_does():
+    axes = drawings.border().axes[0]
+    assert list(axes.get_xticks()) == [219, 223, 227]
+
+
+def test_bars_are_the_tables_values():
+    widths = [bar.get_width() for bar in drawings.shares().axes[0].patches]
+    assert widths == pytest.approx(anatomy.shares(PAPER).to_numpy().T.ravel().tolist())
+    widths = [bar.get_width() for bar in drawings.memory(64).axes[0].patches]
+    table = anatomy.memory_table(64).drop(index=anatomy.TOTAL)
+    assert widths == pytest.approx((table / 1024).to_numpy().ravel().tolist())
