@@ -1,0 +1,53 @@
+"""The paper beside the source: fields exist, values are the presets', presets follow whom they claim to."""
+
+import pytest
+
+from alexnet_repro import unsaid
+from alexnet_repro.config import RunConfig
+from alexnet_repro.networks import PAPER, SOURCE, AlexNetConfig
+
+
+def exists(model, path):
+    head, _, rest = path.partition(".")
+    field = model.model_fields.get(head)
+    if field is None or not rest:
+        return field is not None
+    parts = [field.annotation, *getattr(field.annotation, "__args__", ())]
+    return any(exists(part, rest) for part in parts if hasattr(part, "model_fields"))
+
+
+@pytest.mark.parametrize("row", unsaid.rows(), ids=lambda row: row.item)
+def test_fields_exist(row):
+    assert row.field is None or exists(AlexNetConfig, row.field) or exists(RunConfig, row.field)
+    assert row.of_network == (row.source_value is not None)
+    assert row.of_network or row.paper_value is None
+    if row.of_network:  # silent rows have no value of the paper, the others have one
+        assert (row.paper_value is None) == (row.says == "silent")
+
+
+@pytest.mark.parametrize("row", [row for row in unsaid.rows() if row.of_network], ids=lambda row: row.item)
+def test_each_preset_follows_its_own(row):
+    assert unsaid.follows(row, "source") in ("both", "source")
+    if row.paper_value is not None:
+        assert unsaid.follows(row, "paper") in ("both", "paper")
+        assert (row.paper_value == row.source_value) == (row.says == "same")
+
+
+def test_every_field_in_which_the_presets_differ_has_a_row():
+    tops = {row.field.split(".")[0] for row in unsaid.rows() if row.of_network}
+    assert {name for name in AlexNetConfig.model_fields if getattr(PAPER, name) != getattr(SOURCE, name)} <= tops
+
+
+def test_values_shown_are_the_presets():
+    table = unsaid.presets().set_index("field")
+    assert table.loc["conv1_padding", "paper preset"] == "0, 3 (as the source)"
+    assert table.loc["within_map_norm", "paper preset"] == "none (as the paper)"
+    assert table.loc["weight_init", "CIFAR preset"] == "he (its own)"
+    assert table.loc["cross_map_norm.divide_alpha", "source preset"] == "yes (as the source)"
+    assert unsaid.value(PAPER, "dropout") == "0.5"
+
+
+def test_places_are_linked():
+    text = unsaid.places().data
+    assert text.count("](https://github.com/computerhistory/") == sum(len(row.places) for row in unsaid.rows())
+    assert "layers/layers-145.cfg](" in text
