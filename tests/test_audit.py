@@ -150,7 +150,15 @@ def test_the_schedules_of_the_compared_nets():
     compared = {entry.net for claim in load() for entry in claim.audited if entry.against}
     assert compared <= set(events["net"])
     stops = events[events["event"] == audit.STOPPED].set_index("net")["epoch"]
-    assert dict(stops) == {"145": 91, "145-2010": 93, "145-half": 96, "147": 90, "148": 97, "150": 92}
+    assert dict(stops) == {
+        "145": 91,
+        "145-longer": 135,
+        "145-2010": 93,
+        "145-half": 96,
+        "147": 90,
+        "148": 97,
+        "150": 92,
+    }
     assert not events.duplicated().any()
     assert (events.groupby("net")["epoch"].diff().dropna() >= 0).all()
 

@@ -1,0 +1,51 @@
+"""The page of the 2012 notebook says what the audit found."""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import pytest
+
+matplotlib.use("Agg")
+
+from alexnet_repro import audit, logbook
+
+
+@pytest.fixture(autouse=True)
+def _close():
+    yield
+    plt.close("all")
+
+
+def test_the_words_count_the_table():
+    words, table = logbook.audited_words().data, logbook.audited_table()
+    assert (
+        "speaks of 20 numbers that the paper prints. 18 agree to the printed digit, 0 disagree, and 2 are not" in words
+    )
+    assert len(table) == 22
+    assert "39.0 %" in set(table["paper"])  # as printed
+
+
+def test_scatter_and_effects_in_words():
+    scatter, effects = logbook.scatter_words().data, logbook.effects_words().data
+    assert "170 from 169, 174 from 169" in scatter
+    assert "40.42 to 41.37 %" in scatter
+    assert "stand clear of the scatter: half net, no links, no normalization" in effects
+    assert "do not: 2 × 2 pooling, shorter training" in effects
+    assert "gained 0.41 points: more than the 0.39 points" in effects
+
+
+@pytest.mark.parametrize("column", ["top1_error", "top5_error"])
+def test_the_bars_are_the_effects(column):
+    axes = logbook.figure(column).axes[0]
+    effects = audit.effects().query("column == @column")
+    assert [bar.get_width() for bar in axes.patches] == pytest.approx(effects["points"].tolist())
+    dots = [x for line in axes.lines[:2] for x in line.get_xdata()]
+    assert len(dots) == len(audit.variants())
+    assert len(axes.lines[2].get_xdata()) == 45  # pairs of ten
+
+
+def test_compared_nets_and_what_else_differs():
+    table = logbook.compared_table().set_index("net")
+    assert table.loc["145", "rate / 10 at epochs"] == "25, 51, 79"
+    assert "160 kernels" in table.loc["150", "its layer file also has"]
+    assert table.loc["147", "bias rate left behind"] == "0.002"
+    assert list(logbook.variants_table()["goes on from"]).count("169") == 2
