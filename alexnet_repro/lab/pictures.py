@@ -1,0 +1,86 @@
+"""One image file, whatever it holds, as the square of pixels that the paper trains on (section 2)."""
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Pixels = NDArray[np.uint8]
+
+# No format that runs a program (EPS) or reads other files.
+FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM")
+SUFFIXES = {
+    "JPEG": (".jpeg", ".jpg", ".jpe", ".jfif"),
+    "MPO": (".jpeg", ".jpg", ".mpo"),
+    "TIFF": (".tiff", ".tif"),
+    "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
+}
+ORIENTATION = 0x0112
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""What undoes each EXIF orientation but the first, which is upright."""
+
+
+class Unreadable(Exception):
+    """A file that is no whole image; the message says why, in one line."""
+
+
+def square(content: bytes, name: str, size: int) -> tuple[Pixels, list[str]]:
+    """The central square of an image file, ``size`` pixels a side: (size, size, 3) uint8 RGB, and remarks.
+
+    The central square of the whole image is resized at once (bilinear, averaging over what a pixel covers): the
+    paper's two steps without the rounding of the longer side. A JPEG whose shorter side is four times ``size`` or
+    more is decoded at a half, a quarter or an eighth, never below twice ``size``. Images that are not plain RGB, or
+    lie on their side by their EXIF tag, or whose ``name`` names another format, are mended, and a remark says so.
+    Raises Unreadable for all else.
+    """
+    if not content:
+        raise Unreadable("empty file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # damaged metadata and large images only warn
+            with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+                return _square(image, name, size)
+    except Image.UnidentifiedImageError:
+        raise Unreadable("not an image") from None
+    except Exception as error:  # a decoder meets a damaged file with whatever comes to hand
+        raise Unreadable(" ".join(f"{error}".split())[:120] or type(error).__name__) from None
+
+
+def _square(image: Image.Image, name: str, size: int) -> tuple[Pixels, list[str]]:
+    remarks = []
+    suffix, form = name[name.rfind(".") :].lower() if "." in name else "", image.format or ""
+    if suffix not in SUFFIXES.get(form, (f".{form.lower()}",)):
+        remarks.append(f"{form} by another name")
+    turn = UPRIGHT.get(image.getexif().get(ORIENTATION, 1))
+    image.draft(None, (2 * size, 2 * size))
+    if image.mode != "RGB":
+        remarks.append(f"mode {image.mode}")
+        image = _rgb(image)
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    image = image.resize((size, size), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
+    if turn is not None:  # the centre of a turned image is its turned centre
+        remarks.append("turned upright")
+        image = image.transpose(turn)
+    return np.asarray(image), remarks
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """An image of another mode in RGB: 16-bit grey by its upper bytes, transparency over white."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")
