@@ -1,0 +1,169 @@
+"""What is off in the published evidence: keys, digests, curves and metrics derived anew. Needs no torch."""
+
+import math
+import re
+from collections.abc import Iterator
+from datetime import datetime
+
+from .config import DIGESTS, RECIPE, RunConfig
+from .errors import UserError
+from .records import Measurement, RunRecord
+from .statistics import crossing, epochs_to_converge, trailing_error
+from .store import Store, read_rows
+from .studies import STUDIES, study
+
+TEST_IMAGES = 10_000
+ROUNDING = 1e-9
+"""How far a number may be from the same number computed anew: rounding, far below one image."""
+
+
+def verify(store: Store) -> list[str]:
+    """Every fault of the tables under ``store.evidence``, a line each that begins with the place; empty if sound."""
+    faults: list[str] = []
+    homes: dict[str, str] = {}
+    for folder in sorted(path for path in store.evidence.glob("*") if path.is_dir()):
+        name = folder.name
+        try:
+            rows = read_rows(folder)
+        except UserError as error:
+            faults.append(f"{name}: {error}")
+            continue
+        if name not in STUDIES:
+            faults.append(f"{name}: no study has this name")
+        for arm, record in rows:
+            place = f"{name}, arm {arm!r}, seed {record.config.seed}, run {record.key}"
+            if record.key in homes:
+                faults.append(f"{place}: published twice, first in {homes[record.key]}")
+            homes.setdefault(record.key, name)
+            found = [*_identity(name, arm, record), *_provenance(record), *_curve(record), *_metrics(record)]
+            faults += [f"{place}: {fault}" for fault in found]
+    return faults
+
+
+def _identity(name: str, arm: str, record: RunRecord) -> Iterator[str]:
+    config = record.config
+    if record.recipe != RECIPE:
+        yield f"recipe {record.recipe} is not this version's {RECIPE}: its key cannot be derived"
+    elif record.key != config.key:
+        yield f"its config has the key {config.key}"
+    if config.data.dataset == "sample":
+        yield "trained on the bundled sample, which is never evidence"
+    if name not in STUDIES:
+        return
+    plan = study(name)
+    if arm not in plan.arms:
+        yield f"the study has no such arm (it has {', '.join(plan.arms)})"
+    elif plan.config(arm, config.seed) != config:
+        yield "its config is not that of its arm"
+    if config.seed not in plan.seeds:
+        yield f"the study has no seed {config.seed}"
+
+
+def _provenance(record: RunRecord) -> Iterator[str]:
+    source = record.provenance
+    if not source.clean:
+        yield "its code was not a clean commit"
+    if not re.fullmatch(r"[0-9a-f]{40}", source.commit):
+        yield f"its commit {source.commit!r} is no commit"
+    if not re.fullmatch(r"[0-9a-f]{64}", source.weights):
+        yield f"the digest of its weights {source.weights!r} is no SHA-256"
+    if source.data != DIGESTS[record.config.data.dataset]:
+        yield f"its data {source.data!r} are not the pinned {record.config.data.dataset}"
+    try:
+        dated = datetime.fromisoformat(source.started).tzinfo is not None
+    except ValueError:
+        dated = False
+    if not dated:
+        yield f"its start {source.started!r} is no date with a time zone"
+    if source.threads < 1 or source.wall_seconds <= 0:
+        yield f"{source.threads} threads for {source.wall_seconds} s is no training"
+    elif record.curve:
+        rate = record.curve[-1].images / source.wall_seconds
+        # Rounded to 0.1, of a time rounded to 0.001 s.
+        if abs(source.images_per_second - rate) > 0.051 + rate * 0.0005 / source.wall_seconds:
+            yield f"{source.images_per_second} images/s is not its images over its seconds, {rate:.1f}"
+
+
+def _due(config: RunConfig) -> list[int]:
+    """Images seen at every measurement that the budget holds."""
+    size, batch, count = config.data.train_images, config.optimizer.batch_size, config.budget.measurements
+    steps = math.ceil(size / batch)
+    within = sorted({min(math.ceil(k * steps / count) * batch, size) for k in range(1, count + 1)})
+    return [epoch * size + images for epoch in range(config.budget.epochs) for images in within]
+
+
+def _curve(record: RunRecord) -> Iterator[str]:
+    curve, config = record.curve, record.config
+    if not curve:
+        yield "it has no curve"
+        return
+    due = _due(config)
+    if [m.images for m in curve] != due[: len(curve)]:
+        yield "its curve is not measured where its budget says"
+        return
+    if any(abs(m.epoch - m.images / config.data.train_images) > ROUNDING for m in curve):
+        yield "its epochs are not its images over the training set"
+    for before, m in zip([0, *(m.images for m in curve)], curve, strict=False):
+        if not _share(m.train_error, m.images - before):
+            yield f"train_error {m.train_error} after {m.images} images is no share of {m.images - before} images"
+        if m.test_error is not None and not _share(m.test_error, TEST_IMAGES):
+            yield f"test_error {m.test_error} after {m.images} images is no share of {TEST_IMAGES} images"
+        if m.train_loss is not None and m.train_loss < 0:
+            yield f"train_loss {m.train_loss} after {m.images} images is negative"
+    lost = [m.train_loss is None for m in curve]
+    if any(lost[:-1]) or lost[-1] != (record.status == "diverged"):
+        yield f"it is {record.status}, and its losses say otherwise"
+    if record.status == "finished" and len(curve) != len(due):
+        yield f"it is finished after {curve[-1].epoch:g} of {config.budget.epochs} epochs"
+    threshold = config.budget.stop_at_train_error
+    _, trailing = _trailing(curve, config)
+    crossed = [] if threshold is None else [error <= threshold for error in trailing]
+    if any(crossed[:-1]) or (any(crossed) != (record.status == "stopped") and record.status != "diverged"):
+        yield f"it is {record.status}, and the stopping rule says otherwise"
+
+
+def _metrics(record: RunRecord) -> Iterator[str]:
+    curve, config = record.curve, record.config
+    if not curve:
+        return
+    middles, trailing = _trailing(curve, config)
+    expected: dict[str, float | None] = {
+        "epochs": curve[-1].epoch,
+        "train_loss": curve[-1].train_loss,
+        "train_error": trailing[-1] if trailing else None,
+    }
+    threshold = config.budget.stop_at_train_error
+    if threshold is not None:
+        crossed = crossing(middles, trailing, threshold)
+        expected["epochs_to_threshold"] = None if math.isnan(crossed) or record.status == "diverged" else crossed
+    if "gap" in record.metrics:
+        expected["gap"] = record.metric("test_error") - record.metric("clean_train_error")
+    if "epochs_to_converge" in record.metrics:
+        tested = [(m.epoch, m.test_error) for m in curve if m.test_error is not None]
+        expected["epochs_to_converge"] = epochs_to_converge([epoch for epoch, _ in tested], [e for _, e in tested])
+    for name, value in expected.items():
+        given = record.metrics.get(name)
+        if name not in record.metrics or not _same(given, value):
+            yield f"its {name} is {given}, and its curve gives {value}"
+    test_error = record.metrics.get("test_error")
+    if test_error is None:
+        if record.status != "diverged":
+            yield "it has no test_error"
+    elif not _share(test_error, TEST_IMAGES):
+        yield f"its test_error {test_error} is no share of {TEST_IMAGES} images"
+
+
+def _trailing(curve: tuple[Measurement, ...], config: RunConfig) -> tuple[list[float], list[float]]:
+    """Middles in epochs of every latest epoch's worth of images, and the training error over it."""
+    size = config.data.train_images
+    middle, error = trailing_error([m.images for m in curve], [m.train_error for m in curve], size)
+    return (middle / size).tolist(), error.tolist()
+
+
+def _share(value: float, images: int) -> bool:
+    """Whether ``value`` is a whole number of ``images``, as a fraction of them."""
+    return 0 <= value <= 1 and abs(value * images - round(value * images)) < 1e-6
+
+
+def _same(a: float | None, b: float | None) -> bool:
+    return a is b if a is None or b is None else math.isclose(a, b, rel_tol=ROUNDING, abs_tol=ROUNDING)

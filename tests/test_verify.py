@@ -1,0 +1,181 @@
+"""Sound evidence passes; whatever is changed in it is named."""
+
+import subprocess
+import sys
+
+import pytest
+
+from alexnet_repro.config import DIGESTS
+from alexnet_repro.records import Measurement
+from alexnet_repro.store import Store, write_table
+from alexnet_repro.studies import CUDA_CONVNET_19PCT, study
+from alexnet_repro.verify import verify
+
+from .runs import record
+
+ARM = "relu 0.001"
+PLAN = study("relu_rates")
+CONFIG = PLAN.config(ARM, PLAN.seeds[0])
+# By hand: 391 steps an epoch, measured after 98, 196, 294 and 391 of them.
+INTERVALS = [12_544, 12_544, 12_544, 12_368]
+ERRORS = [0.9] * 4 + [0.5] * 4 + [0.2] * 4
+SIZES = INTERVALS * 3
+WRONG = [round(error * size) for error, size in zip(ERRORS, SIZES, strict=True)]
+# Any four intervals in a row hold each of the 50,000 images' worth once.
+TRAILING = [sum(WRONG[i - 4 : i]) / 50_000 for i in range(4, 13)]
+
+
+def points():
+    ends = [sum(SIZES[: i + 1]) for i in range(12)]
+    return [
+        Measurement(epoch=end / 50_000, images=end, train_loss=2 * error, train_error=wrong / size)
+        for end, error, wrong, size in zip(ends, ERRORS, WRONG, SIZES, strict=True)
+    ]
+
+
+def sound():
+    """The record of a run that stopped at the end of its third epoch, where its training error was 20 %."""
+    before, after = TRAILING[-2:]
+    start, end = (150_000 - 12_368) / 50_000 - 0.5, 3 - 0.5  # the middles of the latest 50,000
+    metrics = {
+        "epochs": 3.0,
+        "train_error": after,
+        "train_loss": 0.4,
+        "test_error": 0.25,
+        "epochs_to_threshold": start + (before - 0.25) / (before - after) * (end - start),
+    }
+    return record(
+        CONFIG, status="stopped", curve=points(), metrics=metrics, data=DIGESTS["cifar10"], weights="a" * 64,
+        wall_seconds=100.0, images_per_second=1500.0,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", tmp_path / "evidence")
+
+
+def faults(store, *records, name="relu_rates", arm=ARM):
+    write_table(store.evidence / name, [(arm, each) for each in records])
+    return verify(store)
+
+
+def test_sound_evidence_has_no_faults(store):
+    assert TRAILING[-2] > 0.25 >= TRAILING[-1]
+    assert verify(store) == []
+    assert faults(store, sound()) == []
+
+
+def with_point(index, **changes):
+    curve = list(sound().curve)
+    curve[index] = curve[index].model_copy(update=changes)
+    return sound().model_copy(update={"curve": tuple(curve)})
+
+
+def with_metric(**changes):
+    return sound().model_copy(update={"metrics": sound().metrics | changes})
+
+
+def with_source(**changes):
+    return sound().model_copy(update={"provenance": sound().provenance.model_copy(update=changes)})
+
+
+def without(metric):
+    metrics = {name: value for name, value in sound().metrics.items() if name != metric}
+    return sound().model_copy(update={"metrics": metrics})
+
+
+CHANGES = [
+    (sound().model_copy(update={"key": "0" * 16}), f"its config has the key {CONFIG.key}"),
+    (sound().model_copy(update={"recipe": 2}), "recipe 2 is not this version's 1"),
+    (sound().model_copy(update={"curve": sound().curve[:-1]}), "its epochs is 3.0, and its curve gives 2.75264"),
+    (sound().model_copy(update={"curve": sound().curve[1:]}), "not measured where its budget says"),
+    (sound().model_copy(update={"status": "finished"}), "it is finished after 3 of 16 epochs"),
+    (sound().model_copy(update={"status": "finished"}), "it is finished, and the stopping rule says otherwise"),
+    (sound().model_copy(update={"status": "diverged"}), "it is diverged, and its losses say otherwise"),
+    (with_point(3, images=50_001), "not measured where its budget says"),
+    (with_point(3, epoch=1.1), "its epochs are not its images over the training set"),
+    (with_point(3, train_error=0.90001), "train_error 0.90001 after 50000 images is no share of 12368 images"),
+    (with_point(3, train_error=-WRONG[0] / SIZES[3]), "is no share of 12368 images"),
+    (with_point(3, train_loss=None), "it is stopped, and its losses say otherwise"),
+    (with_point(3, train_loss=-0.1), "train_loss -0.1 after 50000 images is negative"),
+    (with_point(3, test_error=0.12345), "test_error 0.12345 after 50000 images is no share of 10000 images"),
+    (with_point(11, train_error=WRONG[4] / SIZES[11]), "it is stopped, and the stopping rule says otherwise"),
+    (with_point(7, train_error=0.0), "and its curve gives"),
+    (with_metric(epochs=2.0), "its epochs is 2.0, and its curve gives 3.0"),
+    (with_metric(train_error=0.2), "its train_error is 0.2, and its curve gives"),
+    (with_metric(train_loss=None), "its train_loss is None, and its curve gives 0.4"),
+    (with_metric(epochs_to_threshold=2.4), "its epochs_to_threshold is 2.4, and its curve gives"),
+    (with_metric(epochs_to_threshold=None), "its epochs_to_threshold is None, and its curve gives"),
+    (with_metric(test_error=0.25001), "its test_error 0.25001 is no share of 10000 images"),
+    (with_metric(test_error=1.5), "its test_error 1.5 is no share of 10000 images"),
+    (with_metric(test_error=None), "it has no test_error"),
+    (with_metric(clean_train_error=0.125, gap=0.13), "its gap is 0.13, and its curve gives 0.125"),
+    (with_metric(epochs_to_converge=3.0), "its epochs_to_converge is 3.0, and its curve gives None"),
+    (without("epochs_to_threshold"), "its epochs_to_threshold is None"),
+    (with_source(clean=False), "its code was not a clean commit"),
+    (with_source(commit="unknown"), "its commit 'unknown' is no commit"),
+    (with_source(weights="a" * 63), "is no SHA-256"),
+    (with_source(weights="A" * 64), "is no SHA-256"),
+    (with_source(data=DIGESTS["sample"]), "are not the pinned cifar10"),
+    (with_source(started="yesterday"), "its start 'yesterday' is no date with a time zone"),
+    (with_source(started="2025-01-01T00:00:00"), "is no date with a time zone"),
+    (with_source(threads=0), "0 threads for 100.0 s is no training"),
+    (with_source(wall_seconds=0.0), "1 threads for 0.0 s is no training"),
+    (with_source(images_per_second=1500.2), "1500.2 images/s is not its images over its seconds, 1500.0"),
+]
+
+
+@pytest.mark.parametrize(("changed", "said"), CHANGES, ids=range(len(CHANGES)))
+def test_a_change_is_named(store, changed, said):
+    found = faults(store, changed)
+    assert any(said in fault for fault in found), found
+    assert all(fault.startswith(f"relu_rates, arm '{ARM}', seed {CONFIG.seed}, run {changed.key}: ") for fault in found)
+
+
+def test_a_row_of_another_arm_is_named(store):
+    assert "its config is not that of its arm" in faults(store, sound(), arm="tanh 0.001")[0]
+
+
+def test_an_unknown_arm_is_named(store):
+    assert "the study has no such arm (it has relu 0.000316" in faults(store, sound(), arm="relu 0.002")[0]
+
+
+def test_an_unknown_seed_is_named(store):
+    config = PLAN.config(ARM, 7)
+    other = sound().model_copy(update={"config": config, "key": config.key})
+    found = faults(store, other)
+    assert [fault.rpartition(": ")[2] for fault in found] == ["the study has no seed 7"]
+
+
+def test_an_unknown_study_is_named(store):
+    assert faults(store, sound(), name="relu_haste")[0] == "relu_haste: no study has this name"
+
+
+def test_a_run_published_twice_is_named(store):
+    write_table(store.evidence / "relu_speed", [("relu", sound())])
+    assert any("published twice, first in relu_rates" in fault for fault in faults(store, sound()))
+    assert any("published twice, first in relu_rates" in fault for fault in faults(store, sound(), sound()))
+
+
+def test_the_sample_is_never_evidence(store):
+    config = CUDA_CONVNET_19PCT.changed(**{"data.dataset": "sample", "data.train_images": 2_000})
+    found = faults(store, record(config))
+    assert any("trained on the bundled sample" in fault for fault in found)
+
+
+def test_a_damaged_table_is_named_beside_the_others(store):
+    write_table(store.evidence / "relu_speed", [("relu", sound())])
+    path = store.evidence / "relu_speed" / "runs.csv"
+    path.write_bytes(path.read_bytes()[:-1])
+    (store.evidence / "empty").mkdir()
+    found = faults(store, with_metric(epochs=2.0))
+    assert len(found) == 3
+    assert "empty is damaged" in found[0]
+    assert "its epochs is 2.0" in found[1]
+    assert "relu_speed is damaged (runs.csv does not have its SHA-256)" in found[2]
+
+
+def test_it_needs_no_torch():
+    code = "import sys, alexnet_repro.verify; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
