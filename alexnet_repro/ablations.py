@@ -95,7 +95,11 @@ PROBE = {"optimizer.drops": (), "budget.epochs": 5, "budget.ten_views": False}
 
 RATE_PROBES: Mapping[str, Mapping[str, Any]] = {
     f"/{divisor:g} {rate:g}": {"data.divisor": divisor, "optimizer.learning_rate": rate}
-    for divisor, rates in ((1.0, (0.0003, 0.001, 0.003)), (8.0, (0.001, 0.003, 0.01)), (64.0, (0.003, 0.01, 0.03)))
+    for divisor, rates in (
+        (1.0, (0.0003, 0.001, 0.003, 0.01)),
+        (8.0, (0.001, 0.003, 0.01)),
+        (64.0, (0.003, 0.01, 0.03)),
+    )
     for rate in rates
 }
 """The scale of the pixels decides how much normalization does, and with it the rate: both are the pilot's to pick."""
