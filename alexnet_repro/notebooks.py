@@ -125,7 +125,9 @@ def _value(parameter: Parameter, text: str) -> Any:
 
 
 def _bool(text: str) -> bool:
-    return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else bool(int(text))
+    if text.lower() not in ("true", "false"):
+        raise ValueError
+    return text.lower() == "true"
 
 
 def _native_kernel() -> type:
