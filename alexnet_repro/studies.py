@@ -83,7 +83,6 @@ def _relu_rates(
     return Study(name, title, baseline, arms, (PILOT_SEEDS,), pilot=True)
 
 
-# provisional until the searches are whole
 PICKED = {"relu": 0.00316, "tanh": 0.01}
 PICKED_MODERN = {"relu": 0.01, "tanh": 0.01}
 """What `fastest` picks from the published searches; a test compares."""
