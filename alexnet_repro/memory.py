@@ -1,6 +1,7 @@
 """What training a network keeps in memory at the same time, as the source of 2012 allots it. Needs no torch."""
 
 from .architecture import Layer, layers
+from .errors import UserError
 from .communication import sees_both
 from .networks import AlexNetConfig
 
@@ -25,8 +26,11 @@ def ledger(config: AlexNetConfig, batch: int, gpus: int = 1) -> dict[str, int]:
     code, driver, temporary transposes. Source: layer.py, include/layer.cuh, src/layer.cu, src/weights.cu of 2012.
 
     On two GPUs each holds one column: half of every layer, all images, and the other column's maps, with their
-    gradients, wherever a layer sees both. Raises ValueError for another number of GPUs, or a net without columns.
+    gradients, wherever a layer sees both. Raises UserError for a batch without images, ValueError for another number
+    of GPUs, or a net without columns.
     """
+    if batch < 1:
+        raise UserError(f"batch={batch} has no images: give 1 or more")
     columns = 2 if config.columns in ("linked", "unlinked") else 1
     if gpus not in (1, columns):
         raise ValueError(f"gpus={gpus} for columns={config.columns!r}: one GPU, or one for each of two columns")

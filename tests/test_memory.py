@@ -3,6 +3,7 @@
 import pytest
 
 from alexnet_repro import architecture
+from alexnet_repro.errors import UserError
 from alexnet_repro.memory import GPU_BYTES, ledger
 from alexnet_repro.networks import CIFAR_ALEXNET, PAPER, SOURCE
 
@@ -44,3 +45,8 @@ def test_a_net_without_columns_has_no_two_gpus(config):
         ledger(config, batch=1, gpus=2)
     with pytest.raises(ValueError, match="gpus=3"):
         ledger(PAPER, batch=1, gpus=3)
+
+
+def test_a_batch_without_images_is_one_line():
+    with pytest.raises(UserError, match="batch=0 has no images"):
+        ledger(PAPER, batch=0)
