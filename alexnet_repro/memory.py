@@ -1,8 +1,8 @@
 """What training a network keeps in memory at the same time, as the source of 2012 allots it. Needs no torch."""
 
 from .architecture import Layer, layers
-from .errors import UserError
 from .communication import sees_both
+from .errors import UserError
 from .networks import AlexNetConfig
 
 GPU_BYTES = 3 * 2**30
