@@ -20,7 +20,7 @@ check: $(STAMP) ## ruff, mypy, notebooks stored without outputs
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
-	@$(BIN)/nbstripout --verify notebooks/*.ipynb
+	@$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 
 serve: book ## build the site and show it on http://127.0.0.1:8000 until Ctrl-C
 	@$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory book/_build/html

@@ -7,12 +7,11 @@ from typing import Literal
 
 import pandas as pd
 from IPython.display import Markdown
-from pandas.io.formats.style import Styler
 
 from . import paths
 from .claims import Audited, Derived, claim
 from .errors import UserError
-from .records import METRIC, RunRecord, run_row
+from .records import RunRecord
 from .runs import Found, finder
 from .scorecard import badge, found, number, with_unit
 from .statistics import paired_ratio
@@ -76,12 +75,21 @@ def numbers_table(names: Sequence[str], evidence: Literal["audited", "derived"])
     return pd.DataFrame(rows)
 
 
-def runs_table(runs: Found, metrics: Sequence[str], names: Mapping[str, str]) -> pd.DataFrame:
-    """A row per run: arm, seed, status, the ``metrics``; columns renamed by ``names``."""
-    rows = [run_row(arm, record) for arm, by_seed in runs.items() for record in by_seed.values()]
-    columns = ["arm", "seed", "status", *(METRIC + metric for metric in metrics)]
-    table = pd.DataFrame(rows, columns=None if rows else columns)[columns]
-    return table.rename(columns={METRIC + metric: names.get(metric, metric) for metric in metrics})
+def runs_table(runs: Found, metrics: Mapping[str, str]) -> pd.DataFrame:
+    """A row per run: arm, seed, how it ended, and the ``metrics`` under the names given; errors in percent."""
+    rows = [
+        {"arm": arm, "seed": seed, "ended": record.status}
+        | {name: _shown(metric, record.metric(metric)) for metric, name in metrics.items()}
+        for arm, by_seed in runs.items()
+        for seed, record in by_seed.items()
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "ended", *metrics.values()])
+
+
+def _shown(metric: str, value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{100 * value:.1f} %" if metric.endswith("error") else f"{value:.2f}"
 
 
 def whole(plan: Study, runs_found: Found) -> Markdown:
@@ -185,11 +193,6 @@ def written(table: pd.DataFrame, right: Sequence[str] = (), wide: bool = False) 
         *("| " + " | ".join(map(_cell, row)) + " |" for row in table.itertuples(index=False)),
     ]
     return Markdown("\n".join([":::{div} wide-table", *lines, ":::"] if wide else lines))
-
-
-def hidden(table: pd.DataFrame) -> Styler:
-    """A table without its row numbers."""
-    return table.style.format(precision=3, na_rep="").hide(axis="index")
 
 
 def _cell(value: object) -> str:
