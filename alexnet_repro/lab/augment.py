@@ -84,9 +84,13 @@ class ColorNoise:
         words would apply, the noise would be ten times the contrast. "source": eigenvector times the square
         root of the eigenvalue, and the sum divided by 1.1 (cuda-convnet2, convdata.py).
         """
-        values, vectors = components(pixels)
+        return cls.along(*components(pixels), reading, str(pixels.device))
+
+    @classmethod
+    def along(cls, values: Tensor, vectors: Tensor, reading: Literal["paper", "source"], device: str) -> "ColorNoise":
+        """The same of known components: variances (3,) and unit rows (3, 3), in double."""
         sizes = values / WHITE if reading == "paper" else values.sqrt()
-        directions = (vectors * sizes[:, None]).float().to(pixels.device)
+        directions = (vectors * sizes[:, None]).float().to(device)
         return cls(directions, 1.0 if reading == "paper" else SOURCE_DIVISOR)
 
     def draw(self, seed: int, epoch: int, count: int) -> Tensor:
@@ -106,7 +110,11 @@ def components(pixels: Tensor) -> tuple[Tensor, Tensor]:
         colors = part.reshape(-1, 3).double()
         total += colors.sum(0)
         products += colors.T @ colors
-    count = pixels[..., 0].numel()
+    return principal(total, products, pixels[..., 0].numel())
+
+
+def principal(total: Tensor, products: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Principal components of ``count`` colours from their sum (3,) and the sum of their outer products (3, 3)."""
     mean = total / count
     values, vectors = torch.linalg.eigh((products / count - mean[:, None] * mean).cpu())
     values, rows = values.flip(0).clamp(min=0), vectors.flip(1).T
@@ -134,9 +142,15 @@ class Augmentation:
         ``part`` is their place in the epoch's order.
         """
         inputs = cut(self.images, index, self._crops[part], self.config.side)
-        if self.noise is not None and self._shifts is not None:
-            inputs.add_(self._shifts[part][:, None, None, :])
-        divisor = self.images.divisor * (self.noise.divisor if self.noise else 1.0)
-        if divisor != 1:
-            inputs.div_(divisor)
-        return inputs.permute(0, 3, 1, 2), self.images.labels[index]
+        shifts = None if self._shifts is None else self._shifts[part]
+        return colored(inputs, shifts, self.noise, self.images.divisor), self.images.labels[index]
+
+
+def colored(inputs: Tensor, shifts: Tensor | None, noise: ColorNoise | None, divisor: float) -> Tensor:
+    """Crops (batch, side, side, 3) with their noise (batch, 3) added, in place, and scaled; channels before rows."""
+    if noise is not None and shifts is not None:
+        inputs.add_(shifts[:, None, None, :])
+        divisor *= noise.divisor
+    if divisor != 1:
+        inputs.div_(divisor)
+    return inputs.permute(0, 3, 1, 2)

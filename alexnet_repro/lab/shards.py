@@ -135,10 +135,15 @@ class Shards:
         for row, number in zip(into, index, strict=True):
             shard = int(np.searchsorted(self._ends, number, side="right"))
             place = number - (self._ends[shard - 1] if shard else 0)
-            with open(self._paths[shard], "rb", buffering=0) as file:
-                file.seek(HEADER + int(place) * self._bytes)
-                if file.readinto(row.data) != self._bytes:
-                    raise UserError(f"{self._paths[shard]} ends too early: prepare the images again", 1)
+            try:
+                with open(self._paths[shard], "rb", buffering=0) as file:
+                    file.seek(HEADER + int(place) * self._bytes)
+                    if file.readinto(row.data) != self._bytes:
+                        raise OSError("it ends too early")
+            except OSError as error:
+                raise UserError(
+                    f"cannot read {self._paths[shard]} ({error}): mend that, and resume the run", 1
+                ) from error
 
 
 def _products(pixels: Pixels) -> NDArray[np.int64]:
