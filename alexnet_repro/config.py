@@ -40,22 +40,39 @@ class DataConfig(BaseModel):
     color_noise: in training, add the paper's multiples of the principal components of the RGB pixels (section 4.1),
         or those of the 2012 source: see ``lab.augment``.
     shared_crops: how many consecutive images of an epoch share one place and one coin (32 in the 2012 source).
+    digest: of "imagenet", the SHA-256 that the manifest of the prepared images has; the mean is that of all of their
+        training images. whole, classes: the side of the prepared images, and how many classes they have.
     """
 
     model_config = STRICT
-    dataset: Literal["cifar10", "sample"]
-    train_images: Annotated[int, Field(ge=1, le=CIFAR10_TRAIN_IMAGES)]
+    dataset: Literal["cifar10", "sample", "imagenet"]
+    train_images: Annotated[int, Field(ge=1, lt=2**31)]
     divisor: Annotated[float, Field(gt=0)]
-    crop: Annotated[int, Field(ge=1, lt=CIFAR10_SIDE)] | None = None
+    crop: Annotated[int, Field(ge=1)] | None = None
     random_crops: bool = False
     reflect: bool = False
     color_noise: Literal["none", "paper", "source"] = "none"
-    shared_crops: Annotated[int, Field(ge=1, le=CIFAR10_TRAIN_IMAGES)] = 1
+    shared_crops: Annotated[int, Field(ge=1, lt=2**31)] = 1
+    digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    whole: Annotated[int, Field(ge=1, le=4096)] = CIFAR10_SIDE
+    classes: Annotated[int, Field(ge=2)] = CIFAR10_CLASSES
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.dataset == "sample" and self.train_images > SAMPLE_TRAIN_IMAGES:
-            raise ValueError(f"train_images={self.train_images}: the sample has {SAMPLE_TRAIN_IMAGES}; ask for fewer")
+        if self.dataset == "imagenet" and self.digest is None:
+            raise ValueError("digest=None: imagenet needs the digest of its prepared images")
+        if self.dataset != "imagenet" and (self.digest, self.whole, self.classes) != (
+            None,
+            CIFAR10_SIDE,
+            CIFAR10_CLASSES,
+        ):
+            raise ValueError(f"digest, whole and classes are for imagenet: leave them out for {self.dataset}")
+        has = {"sample": SAMPLE_TRAIN_IMAGES, "cifar10": CIFAR10_TRAIN_IMAGES}.get(self.dataset, self.train_images)
+        if self.train_images > has:
+            name = "the sample" if self.dataset == "sample" else self.dataset
+            raise ValueError(f"train_images={self.train_images}: {name} has {has}; ask for fewer")
+        if self.crop is not None and self.crop >= self.whole:
+            raise ValueError(f"crop={self.crop} cuts nothing off images of side {self.whole}: use less, or None")
         if self.random_crops and self.crop is None:
             raise ValueError("random_crops=True without a crop: give its side")
         if self.shared_crops > 1 and not (self.random_crops or self.reflect):
@@ -65,13 +82,15 @@ class DataConfig(BaseModel):
     @property
     def side(self) -> int:
         """Side of the inputs in pixels."""
-        return CIFAR10_SIDE if self.crop is None else self.crop
+        return self.whole if self.crop is None else self.crop
 
 
 class OptimizerConfig(BaseModel):
     """Section 5's update: weight learning rate, the biases' multiple of it, momentum, weight decay, batch.
 
     drops: the rates are divided by 10 after each of these epochs; in the paper by hand, three times.
+    plateau: instead, they are divided by 10 where the test curve has had no new best for so many epochs, three times;
+        the fourth such row ends the run.
     """
 
     model_config = STRICT
@@ -81,11 +100,14 @@ class OptimizerConfig(BaseModel):
     weight_decay: NonNegative
     batch_size: Annotated[int, Field(ge=1, lt=2**31)]
     drops: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    plateau: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if list(self.drops) != sorted(set(self.drops)):
             raise ValueError(f"drops={self.drops} must be ascending epochs without repeats")
+        if self.drops and self.plateau is not None:
+            raise ValueError(f"drops={self.drops} and plateau={self.plateau}: the rate follows one of them")
         return self
 
 
@@ -127,13 +149,19 @@ class RunConfig(BaseModel):
                 f"optimizer.drops={self.optimizer.drops} reach the end of budget.epochs={self.budget.epochs}: "
                 "drop the rate earlier"
             )
+        if self.optimizer.plateau is not None and not self.budget.test_curve:
+            raise ValueError(
+                f"optimizer.plateau={self.optimizer.plateau} watches the test curve: set budget.test_curve"
+            )
+        if self.data.dataset == "imagenet" and not isinstance(self.model, AlexNetConfig):
+            raise ValueError(f"model.net={self.model.net!r} is for CIFAR-10: imagenet takes alexnet")
         takes = self.model.image_size if isinstance(self.model, AlexNetConfig) else CIFAR10_SIDE
         if takes != self.data.side:
             raise ValueError(
                 f"the net takes images of side {takes}, and data.crop gives {self.data.side}: make them one"
             )
-        if isinstance(self.model, AlexNetConfig) and self.model.classes < CIFAR10_CLASSES:
-            raise ValueError(f"model.classes={self.model.classes} is fewer than the {CIFAR10_CLASSES} of the data")
+        if isinstance(self.model, AlexNetConfig) and self.model.classes < self.data.classes:
+            raise ValueError(f"model.classes={self.model.classes} is fewer than the {self.data.classes} of the data")
         return self
 
     @property

@@ -42,7 +42,11 @@ AS_BEFORE = {
     "data.reflect": False,
     "data.color_noise": "none",
     "data.shared_crops": 1,
+    "data.digest": None,
+    "data.whole": 32,
+    "data.classes": 10,
     "optimizer.drops": [],
+    "optimizer.plateau": None,
     "budget.test_curve": False,
     "budget.ten_views": False,
 }
