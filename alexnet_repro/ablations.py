@@ -23,7 +23,8 @@ BASELINE = RunConfig(
     budget=BudgetConfig(epochs=36, measurements=1, stop_at_train_error=None, ten_views=True),
     seed=0,
 )
-"""Sections 3 to 5 as printed, but He's initialization, a pixel scale and dated drops that the pilot picked."""
+"""Sections 3 to 5 as printed, but for He's initialization and what the pilots settle before the first run of a study:
+images, epochs, dated drops, and the scale of the pixels, which decides whether normalization does anything."""
 
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "baseline": {},
