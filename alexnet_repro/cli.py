@@ -219,6 +219,8 @@ def main() -> None:
     """Run the command; a user's error is one line on stderr, never a traceback."""
     try:
         app(standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where what goes wrong can still be said
     except UserError as error:
         _fail(str(error), error.code)
     except typer.Abort:
@@ -229,6 +231,11 @@ def main() -> None:
         # The reader of our output has gone: nothing more to say, to nobody.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _fail(f"cannot write the output ({error.strerror}): free some space, or send it elsewhere", 1)
     except Exception as error:
         usage = getattr(error, "format_message", None)
         if usage is None:

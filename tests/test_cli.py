@@ -84,3 +84,13 @@ def test_a_reader_that_closes_early_sees_no_traceback(tmp_path):
     done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, check=False)
     assert done.stdout == "[\n"
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("target", ["> /dev/full", ">&-"])
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_an_output_that_is_full_or_closed_is_one_line_at_most(tmp_path, target, unbuffered):
+    environment = {**os.environ, "ALEXNET_REPRO_STORE": str(tmp_path), "PYTHONUNBUFFERED": unbuffered}
+    command = f"{sys.executable} -m alexnet_repro plan relu_rates {target}"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, check=False)
+    full = "error: cannot write the output (No space left on device): free some space, or send it elsewhere\n"
+    assert (done.returncode, done.stderr) == ((0, "") if target == ">&-" else (1, full))
