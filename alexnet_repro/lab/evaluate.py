@@ -81,14 +81,14 @@ def _wrong(net: nn.Module, images: Images, outputs: Callable[[Tensor], Tensor]) 
     """How many of ``images`` have another class on top of ``outputs``, which takes their indices."""
     device = images.labels.device
     wrong = torch.zeros((), dtype=torch.int64, device=device)
-    with _testing(net):
+    with testing(net):
         for index in torch.arange(len(images.labels), device=device).split(BATCH):
             wrong += top1_wrong(outputs(index), images.labels[index])
     return int(wrong.item())
 
 
 @contextmanager
-def _testing(net: nn.Module) -> Iterator[None]:
+def testing(net: nn.Module) -> Iterator[None]:
     """The net in the mode of testing, then again in the one before."""
     before = net.training
     net.eval()

@@ -126,10 +126,12 @@ class Loader:
         """
         side, whole = self.config.side, self.shards.size
         image: Pixels = np.empty((1, whole, whole, 3), np.uint8)
-        inputs = torch.empty((len(index), side, side, 3))
+        inputs, straight = torch.empty((len(index), side, side, 3)), torch.empty((side, side, 3))
         places = zip(crops.tops.tolist(), crops.lefts.tolist(), crops.reflected.tolist(), strict=True)
-        for row, number, (top, left, reflected) in zip(inputs.numpy(), index, places, strict=True):
+        for row, number, (top, left, reflected) in zip(inputs, index, places, strict=True):
             self.shards.read([number], image)
             square = slice(top, top + side), slice(left, left + side)
-            np.subtract(image[0][square], self._mean[square], out=row[:, ::-1] if reflected else row)
+            np.subtract(image[0][square], self._mean[square], out=(straight if reflected else row).numpy())
+            if reflected:
+                row.copy_(straight.flip(1))
         return inputs

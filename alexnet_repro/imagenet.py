@@ -1,0 +1,101 @@
+"""The runs of the full-size network, on whatever images are prepared: the paper's, the 2012 source's, ablations."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from . import prepared
+from .ablations import ARMS
+from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
+from .errors import UserError, one_of
+from .networks import PAPER, SOURCE
+from .prepared import Manifest
+from .studies import Study
+
+PATIENCE = 5
+"""Epochs without a new best before the rate drops; the paper's drops were made by hand, and this number is ours."""
+
+
+class Recipe(NamedTuple):
+    """A title, the number of seeds, and arms as changes to ``baseline``; ``source`` stands for that of 2012."""
+
+    title: str
+    seeds: int
+    arms: Mapping[str, Mapping[str, Any]]
+
+
+SOURCE_ARM: Mapping[str, Any] = {
+    "data.color_noise": "source",
+    "data.shared_crops": 32,
+    "optimizer.bias_rate_factor": 2.0,
+    "optimizer.plateau": None,
+    "optimizer.drops": (25, 51, 79),
+}
+"""Net 145 as its run of 2012 went, but that the noise stays on and conv1 learns to the end; its layers come from
+``networks.SOURCE``."""
+
+RECIPES: Mapping[str, Recipe] = {
+    "imagenet": Recipe("Sections 2 to 5 as printed, full size", 1, {"paper": {}}),
+    "imagenet_source": Recipe("Net 145 of the 2012 source", 1, {"source": SOURCE_ARM}),
+    "imagenet_batch_256": Recipe(
+        "Twice the batch at twice the rate",
+        1,
+        {"batch_256": {"optimizer.batch_size": 256, "optimizer.learning_rate": 0.02}},
+    ),
+    "imagenet_ablations": Recipe(
+        "Every ablation, full size", 3, {arm: changes for arm, changes in ARMS.items() if arm != "paper_init"}
+    ),
+}
+
+
+def baseline(manifest: Manifest) -> RunConfig:
+    """The paper's run on these images: crops of seven eighths of their side, 90 epochs, batches of 128.
+
+    A collection of fewer images than a batch trains on all of them at once.
+    """
+    images, side = manifest.parts["train"].images, manifest.size * 7 // 8
+    return RunConfig(
+        model=PAPER.change(image_size=side, classes=len(manifest.classes)),
+        data=DataConfig(
+            dataset="imagenet",
+            train_images=images,
+            divisor=1.0,
+            crop=side,
+            random_crops=True,
+            reflect=True,
+            color_noise="paper",
+            digest=manifest.digest,
+            whole=manifest.size,
+            classes=len(manifest.classes),
+        ),
+        optimizer=OptimizerConfig(
+            learning_rate=0.01,
+            bias_rate_factor=1.0,
+            momentum=0.9,
+            weight_decay=0.0005,
+            batch_size=min(128, images),
+            plateau=PATIENCE,
+        ),
+        budget=BudgetConfig(epochs=90, measurements=10, stop_at_train_error=None, test_curve=True, ten_views=True),
+        seed=0,
+    )
+
+
+def study(name: str, size: int = 256) -> Study:
+    """A study of full-size runs on the images prepared at ``size``. Raises UserError where there are none."""
+    if name not in RECIPES:
+        raise one_of("study", name, list(RECIPES))
+    recipe, manifest = RECIPES[name], prepared.read(prepared.folder(size))
+    base = baseline(manifest)
+    if name == "imagenet_source":
+        base = base.changed(model=_source(base))
+    batches = [changes.get("optimizer.batch_size", 0) for changes in recipe.arms.values()]
+    if max(batches) > base.data.train_images:
+        raise UserError(
+            f"{name} takes batches of {max(batches)} and there are {base.data.train_images} images: use imagenet"
+        )
+    return Study(name, recipe.title, base, recipe.arms, tuple(range(recipe.seeds)))
+
+
+def _source(base: RunConfig) -> dict[str, Any]:
+    """The network of 2012 for the same images."""
+    return SOURCE.change(image_size=base.model.image_size, classes=base.model.classes).model_dump()  # type: ignore[union-attr]

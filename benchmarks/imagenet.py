@@ -1,0 +1,158 @@
+"""Prepared images through our loader, beside torchvision's ImageFolder and DataLoader on the same files.
+
+    python benchmarks/imagenet.py [--images 512] [--batches 12] [--batch 128] [--cores 2] [--json PATH]
+
+Makes JPEG files of ImageNet's usual size (500 x 375), prepares them once, then lets the two take turns: torchvision
+decodes, resizes, crops, reflects and scales each image anew (RandomCrop(224) of Resize(256), ToTensor), in as many
+worker processes as there are ``cores``; ours reads prepared pixels ahead in threads, crops, reflects, adds the colour
+noise and takes off the mean. The table has images per second of the wall clock, the median over the turns, and per
+CPU second of all processes together, which other programs on the machine do not distort.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+
+from alexnet_repro import prepared
+from alexnet_repro.imagenet import baseline
+from alexnet_repro.lab import imagenet
+from alexnet_repro.lab.augment import ColorNoise
+from alexnet_repro.lab.batches import pixel_mean
+from alexnet_repro.lab.loader import Loader
+from alexnet_repro.lab.shards import Shards
+
+CLASSES = 4
+TURNS = 3
+
+
+def _make(root: Path, count: int) -> None:
+    """Smooth pictures with grain: files of about 100 KB, as ImageNet's."""
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        part = "val" if i % 16 == 0 else "train"
+        folder = root / part / f"class{i // 16 % CLASSES}"
+        folder.mkdir(parents=True, exist_ok=True)
+        coarse = Image.fromarray(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8))
+        smooth = np.asarray(coarse.resize((500, 375), Image.Resampling.BICUBIC)).astype(np.int16)
+        grain = rng.integers(-12, 13, smooth.shape, dtype=np.int16)
+        Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).save(folder / f"{i}.JPEG", quality=90)
+
+
+def _theirs(root: Path, batch: int, cores: int) -> Iterator[torch.Tensor]:
+    steps = [
+        transforms.Resize(256),
+        transforms.RandomCrop(224),
+        transforms.RandomHorizontalFlip(),
+        transforms.ToTensor(),
+    ]
+    folder = ImageFolder(str(root / "train"), transforms.Compose(steps))
+    loader = DataLoader(folder, batch, shuffle=True, num_workers=cores, persistent_workers=True, drop_last=True)
+    while True:
+        for inputs, _ in loader:
+            yield inputs
+
+
+def _ours(batch: int) -> Iterator[torch.Tensor]:
+    manifest = prepared.read(prepared.folder(256))
+    shards = Shards(prepared.folder(256), manifest, "train")
+    data = baseline(manifest).data
+    some = np.empty((64, 256, 256, 3), np.uint8)
+    shards.read(range(64), some)
+    noise, mean = ColorNoise.of(torch.from_numpy(some), "paper"), pixel_mean(some.transpose(0, 3, 1, 2))
+    loader = Loader(shards, data, 0, mean, noise, "cpu", batch)
+    for epoch in range(10**6):
+        loader.start(epoch)
+        for start in range(0, len(shards) - batch + 1, batch):
+            yield loader.batch(torch.empty(0), slice(start, start + batch))[0]
+
+
+def _cpu() -> float:
+    """CPU seconds of this process and of its children that have ended."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+
+
+def _children() -> float:
+    """CPU seconds of the children that live (Linux only)."""
+    total, ticks = 0.0, os.sysconf("SC_CLK_TCK")
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == os.getpid():
+            total += (int(fields[11]) + int(fields[12])) / ticks
+    return total
+
+
+def _turn(batches: Iterator[torch.Tensor], count: int) -> tuple[float, float, int]:
+    start, start_cpu, images = time.perf_counter(), _cpu() + _children(), 0
+    for _ in range(count):
+        inputs = next(batches)
+        assert inputs.shape[1:] == (3, 224, 224)
+        images += len(inputs)
+    return time.perf_counter() - start, _cpu() + _children() - start_cpu, images
+
+
+def measure(images: int, batches: int, batch: int, cores: int) -> dict[str, Any]:
+    """Rates of both, in turns, and of the preparation."""
+    torch.set_num_threads(cores)
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Path(scratch) / "images"
+        _make(root, images)
+        os.environ["ALEXNET_REPRO_DATA"] = scratch
+        start, start_cpu = time.perf_counter(), _cpu()
+        imagenet.prepare(root, 256, 1, progress=False, say=lambda _: None)
+        preparing = images / (time.perf_counter() - start), images / (_cpu() - start_cpu)
+        sources = {"torchvision": _theirs(root, batch, cores), "ours": _ours(batch)}
+        wall: dict[str, list[float]] = {name: [] for name in sources}
+        cpu: dict[str, list[float]] = {name: [] for name in sources}
+        for turn in range(TURNS + 1):
+            for name, source in sources.items():
+                seconds, cpu_seconds, seen = _turn(source, batches if turn else 2)
+                if turn:  # the first turn starts processes and warms caches
+                    wall[name].append(seen / seconds)
+                    cpu[name].append(seen / cpu_seconds)
+    rates = {
+        name: {"images_per_second": statistics.median(wall[name]), "per_cpu_second": statistics.median(cpu[name])}
+        for name in sources
+    }
+    return {**rates, "preparing": {"images_per_second": preparing[0], "per_cpu_second": preparing[1]}}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=512)
+    parser.add_argument("--batches", type=int, default=12)
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    arguments = parser.parse_args()
+    rates = measure(arguments.images, arguments.batches, arguments.batch, arguments.cores)
+    print(f"{'':12} {'images/s':>9} {'per CPU s':>10}")
+    for name, row in rates.items():
+        print(f"{name:12} {row['images_per_second']:9.0f} {row['per_cpu_second']:10.0f}")
+    theirs, ours = rates["torchvision"], rates["ours"]
+    print(f"ours / torchvision: {ours['images_per_second'] / theirs['images_per_second']:.1f}x by the clock, "
+          f"{ours['per_cpu_second'] / theirs['per_cpu_second']:.1f}x by CPU seconds")  # fmt: skip
+    if arguments.json:
+        about = {"machine": platform.machine(), "cores": arguments.cores, "torch": torch.__version__}
+        arguments.json.write_text(json.dumps({**about, "rates": rates}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
