@@ -47,13 +47,16 @@ def training_curves(
                 run["epoch"], run["train_error"], line, color=color, linewidth=1.1, alpha=0.8,
                 label=label if number == 0 else None,
             )  # fmt: skip
+    if table.empty:
+        axes.text(0.5, 0.5, "no runs yet", transform=axes.transAxes, ha="center", color="0.35")
+    else:
+        axes.legend(frameon=True)
     axes.axhline(threshold, color="0.35", linewidth=1, linestyle=":")
     axes.annotate(
         f"{threshold:g} %", (1, threshold), xycoords=("axes fraction", "data"), xytext=(-4, 4),
         textcoords="offset points", ha="right", color="0.35",
     )  # fmt: skip
     axes.set(xlabel="epochs", ylabel="training error (%)", ylim=(0, None), xlim=(0, None))
-    axes.legend(frameon=True)
     return figure
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
+from statistics import median
 from typing import Literal
 
 import pandas as pd
@@ -90,6 +91,20 @@ def _shown(metric: str, value: float) -> str:
     if math.isnan(value):
         return "–"
     return f"{100 * value:.1f} %" if metric.endswith("error") else f"{value:.2f}"
+
+
+def reached(runs: Found, labels: Mapping[str, str], threshold: float) -> Markdown:
+    """When each arm reached ``threshold`` (percent), over its seeds, in a sentence each."""
+    lines = []
+    for arm, label in labels.items():
+        epochs = [record.metric("epochs_to_threshold") for record in runs[arm].values()]
+        there = sorted(each for each in epochs if not math.isnan(each))
+        if there:
+            spread = f"median {median(there):.1f} epochs, {there[0]:.1f} to {there[-1]:.1f}"
+            lines.append(f"* {label}: {len(there)} of {len(epochs)} runs reached {threshold:g} %; {spread}.")
+        elif epochs:
+            lines.append(f"* {label}: none of {len(epochs)} runs reached {threshold:g} % within its budget.")
+    return Markdown("\n".join(lines) or "*No runs yet.*")
 
 
 def whole(plan: Study, runs_found: Found) -> Markdown:

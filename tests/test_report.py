@@ -135,3 +135,15 @@ def test_numbers_as_the_paper_prints_them():
     derived = report.numbers_table(["architecture"], "derived").set_index("number")
     assert derived.loc["parameters", "paper"] == "60,000,000 parameters"
     assert "disagrees" in derived.loc["Fig. 2, conv1", "verdict"]
+
+
+def test_reached_counts_the_runs_that_never_did(store):
+    plan = study("relu_speed")
+    labels = {"relu": "ReLU", "tanh": "tanh"}
+    assert report.reached(obtain(plan, store, train=False), labels, 25).data == "*No runs yet.*"
+    for seed, epochs in enumerate((4.0, 5.0, 6.5)):
+        store.save(crossing(plan.config("relu", seed), epochs))
+        store.save(crossing(plan.config("tanh", seed), None))
+    text = report.reached(obtain(plan, store, train=False), labels, 25).data
+    assert "ReLU: 3 of 3 runs reached 25 %; median 5.0 epochs, 4.0 to 6.5" in text
+    assert "tanh: none of 3 runs" in text
