@@ -112,7 +112,7 @@ from tests.runs import record
 store = Store(Path(sys.argv[1]), Path("none"))
 print("ready", flush=True)
 sys.stdin.readline()
-for i in range(200):
+for i in range(50):
     store.save(record(wall_seconds=float(sys.argv[2]), metrics={f"m{n}": 0.1 for n in range(200)}))
     assert store.find(record().config) is not None
 """
