@@ -56,7 +56,7 @@ CUDA_CONVNET_19PCT = RunConfig(
 NONLINEARITIES = ("relu", "tanh")
 RATES: tuple[float, ...] = (0.000316, 0.001, 0.00316, 0.01, 0.0316)
 """The grid of the learning-rate search: half decades. A best rate at an edge extends the grid, for both."""
-RATES_MODERN: tuple[float, ...] = (0.00316, 0.01, 0.0316)
+RATES_MODERN: tuple[float, ...] = (0.00316, 0.01, 0.0316, 0.1)
 """The same grid, moved up with the scale of the gradients."""
 
 SMOKE = {"data.dataset": "sample", "data.train_images": 2_000}
