@@ -4,7 +4,9 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+from ..config import OptimizerConfig
 
 
 @dataclass
@@ -57,6 +59,16 @@ class Momentum:
         """Restore what ``state`` gave, in place."""
         for name, velocity in self.state().items():
             velocity.copy_(state[name])
+
+
+def section_5(net: nn.Module, config: OptimizerConfig) -> list[ParameterGroup]:
+    """The net's weights, with decay; its biases without, at their own rate."""
+    weights: list[Tensor] = [p for p in net.parameters() if p.ndim > 1]
+    biases: list[Tensor] = [p for p in net.parameters() if p.ndim == 1]
+    return [
+        ParameterGroup(weights, config.learning_rate, config.weight_decay),
+        ParameterGroup(biases, config.learning_rate * config.bias_rate_factor, 0.0),
+    ]
 
 
 @dataclass

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from ..config import RECIPE, OptimizerConfig, Placement, RunConfig
+from ..config import RECIPE, Placement, RunConfig
 from ..errors import UserError
 from ..networks import AlexNetConfig
 from ..records import Measurement, Provenance, RunRecord, Status
@@ -19,9 +19,10 @@ from ..statistics import crossing, trailing_error
 from . import checkpoint, datasets, provenance
 from .augment import Augmentation
 from .batches import Images, pixel_mean
+from .devices import available
 from .evaluate import alexnet_metrics, error, top1_wrong
 from .nets import build
-from .optim import Dated, Momentum, ParameterGroup
+from .optim import Dated, Momentum, section_5
 from .streams import stream, torch_stream
 
 Observer = Callable[[int, int], None]
@@ -40,7 +41,7 @@ class Run:
 
     def __init__(self, config: RunConfig, placement: Placement) -> None:
         self.config, self.placement = config, placement
-        self.device = _device(placement)
+        self.device = available(placement)
         data = datasets.load(config.data.dataset)
         size = config.data.train_images
         train_images = data.train_images[:size]
@@ -48,9 +49,9 @@ class Run:
         self.train = Images.of(train_images, data.train_labels[:size], mean, divisor, self.device)
         self.test = Images.of(data.test_images, data.test_labels, mean, divisor, self.device)
         self.digest = data.digest
-        self.net: nn.Module = build(config.model, config.seed)
+        self.net: nn.Module = self.build()
         self.net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.optimizer = Momentum(_groups(self.net, config.optimizer), config.optimizer.momentum)
+        self.optimizer = Momentum(section_5(self.net, config.optimizer), config.optimizer.momentum)
         self.schedule = Dated(config.optimizer.drops)
         self.augmentation = Augmentation(config.data, self.train, config.seed) if _augmented(config) else None
         self.step = 0
@@ -62,6 +63,10 @@ class Run:
         self.commit, self.clean = provenance.commit()
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self._order = torch.empty(0)
+
+    def build(self) -> nn.Module:
+        """The network of this process, on the CPU."""
+        return build(self.config.model, self.config.seed)
 
     @property
     def epoch_steps(self) -> int:
@@ -83,17 +88,30 @@ class Run:
             self.optimizer.rate_factor = self.schedule.factor(epoch)
             if self.augmentation is not None:
                 self.augmentation.start(epoch)
-        part = slice(position * batch, (position + 1) * batch)
-        index = self._order[part]
-        inputs, labels = self.augmentation.batch(index, part) if self.augmentation else self.train.batch(index)
-        logits = self.net(inputs, *self._masks())
+        part = slice(position * batch, min((position + 1) * batch, size))
+        inputs, labels = self.batch(part)
+        logits = self.logits(inputs, part)
         loss = cross_entropy(logits, labels)
         self.optimizer.zero_grad()
-        loss.backward()
+        self.backward(loss, part)
         self.optimizer.step()
         self.wrong += top1_wrong(logits.detach(), labels)
         self.loss += loss.detach().double() * len(labels)
         self.step += 1
+
+    def batch(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of this part of the epoch's order."""
+        index = self._order[part]
+        return self.augmentation.batch(index, part) if self.augmentation else self.train.batch(index)
+
+    def logits(self, inputs: Tensor, part: slice) -> Tensor:
+        """What the net makes of the inputs of ``part`` in training."""
+        logits: Tensor = self.net(inputs, *self._masks())
+        return logits
+
+    def backward(self, loss: Tensor, part: slice) -> None:
+        """The gradients of the mean loss over ``part``."""
+        loss.backward()
 
     def _masks(self) -> list[torch.Generator]:
         """The generator of this step's dropout masks, where the net takes one."""
@@ -173,15 +191,27 @@ class Run:
                 commit=self.commit,
                 clean=self.clean,
                 **provenance.versions(),
-                device=provenance.device_name(self.device),
+                device=self.device_name(),
                 threads=torch.get_num_threads(),
                 data=self.digest,
-                weights=provenance.weights_digest(self.net),
+                weights=provenance.weights_digest(self.whole()),
                 started=self.started,
                 wall_seconds=round(self.seconds, 3),
                 images_per_second=round(self.curve[-1].images / max(self.seconds, 1e-9), 1),
             ),
         )
+
+    def whole(self) -> nn.Module:
+        """The network as it is on one device."""
+        return self.net
+
+    def device_name(self) -> str:
+        """What computes."""
+        return provenance.device_name(self.device)
+
+    def agree(self, *flags: bool) -> list[bool]:
+        """Which flags hold for all that take part in this run."""
+        return list(flags)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that the rest of the run depends on."""
@@ -194,41 +224,37 @@ class Run:
         return {"key": self.config.key, "step": self.step, "curve": curve, "seconds": self.seconds,
                 "started": self.started}  # fmt: skip
 
+    def save(self, path: Path) -> None:
+        """Write a checkpoint."""
+        checkpoint.save(path, self.tensors(), self.values())
+
+    def load(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What a checkpoint holds."""
+        return checkpoint.load(path)
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take over the tensors of a checkpoint."""
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
+
+    def keep(self, path: Path) -> None:
+        """Write the weights alone, for questions that come later."""
+        checkpoint.save(path, self.whole().state_dict(), {"key": self.config.key})
+
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint of this very run. Raises UserError for one that is not."""
-        tensors, values = checkpoint.load(path)
+        tensors, values = self.load(path)
         own = self.tensors()
         shapes, found = ({name: tensor.shape for name, tensor in part.items()} for part in (own, tensors))
         if values.get("key") != self.config.key or shapes != found:
             raise UserError(f"{path} belongs to another run: delete it, and the run starts afresh", 1)
-        for name, tensor in own.items():
-            tensor.copy_(tensors[name])
+        self.restore(tensors)
         self.step, self.seconds, self.started = values["step"], values["seconds"], values["started"]
         self.curve = [Measurement(**point) for point in values["curve"]]
 
 
 def _augmented(config: RunConfig) -> bool:
     return config.data.crop is not None or config.data.reflect or config.data.color_noise != "none"
-
-
-def _device(placement: Placement) -> str:
-    if placement.device.startswith("cuda"):
-        if not torch.cuda.is_available():
-            raise UserError(f"device {placement.device!r} is not available: this machine has no CUDA GPU; use 'cpu'")
-        index = int(placement.device.partition(":")[2] or 0)
-        if index >= torch.cuda.device_count():
-            raise UserError(f"device {placement.device!r} is not available: there are {torch.cuda.device_count()} GPUs")
-    return placement.device
-
-
-def _groups(net: nn.Module, config: OptimizerConfig) -> list[ParameterGroup]:
-    """Weights with decay; biases without, at their own rate."""
-    weights: list[Tensor] = [p for p in net.parameters() if p.ndim > 1]
-    biases: list[Tensor] = [p for p in net.parameters() if p.ndim == 1]
-    return [
-        ParameterGroup(weights, config.learning_rate, config.weight_decay),
-        ParameterGroup(biases, config.learning_rate * config.bias_rate_factor, 0.0),
-    ]
 
 
 def train(
@@ -238,19 +264,22 @@ def train(
     observe: Observer = lambda done, total: None,
     stop: Callable[[], bool] = lambda: False,
     weights_path: Path | None = None,
+    make: Callable[[RunConfig, Placement], Run] = Run,
 ) -> RunRecord:
     """Run ``config`` to its end, resuming from ``checkpoint_path`` where that exists.
 
     A checkpoint is written there every ``placement.checkpoint_seconds``, at any step, and removed by whoever saves
     the record. Resumed or not, the record holds the same numbers; its wall time is the sum of the parts. ``stop`` is
     asked before every step; where it says so, a checkpoint is written and Stopped raised. The final weights go to
-    ``weights_path``, for questions that come later. Raises UserError where memory runs out.
+    ``weights_path``, for questions that come later. ``make`` makes the run, of one process or this process's part of
+    several. Raises UserError where memory runs out.
     """
     try:
-        run, status = _train(config, placement, checkpoint_path, observe, stop)
-        record = run.record(status)
+        torch.set_num_threads(placement.threads)
+        run = make(config, placement)
+        record = run.record(_train(run, checkpoint_path, observe, stop))
         if weights_path is not None:
-            checkpoint.save(weights_path, run.net.state_dict(), {"key": config.key})
+            run.keep(weights_path)
         return record
     except (MemoryError, RuntimeError) as error:
         if not isinstance(error, MemoryError) and "memory" not in str(error):
@@ -262,29 +291,23 @@ def train(
         ) from error
 
 
-def _train(
-    config: RunConfig, placement: Placement, checkpoint_path: Path | None, observe: Observer, stop: Callable[[], bool]
-) -> tuple[Run, Status]:
-    torch.set_num_threads(placement.threads)
-    run = Run(config, placement)
-    if checkpoint_path is not None and checkpoint_path.is_file():
+def _train(run: Run, checkpoint_path: Path | None, observe: Observer, stop: Callable[[], bool]) -> Status:
+    if checkpoint_path is not None and run.agree(checkpoint_path.is_file())[0]:
         run.resume(checkpoint_path)
     before, start = run.seconds, time.monotonic()
     saved = start
     status = run.status()
     while status is None:
-        if stop():
-            if checkpoint_path is not None:
-                checkpoint.save(checkpoint_path, run.tensors(), run.values())
+        asked, due = run.agree(stop(), time.monotonic() - saved >= run.placement.checkpoint_seconds)
+        if checkpoint_path is not None and (asked or due):
+            saved = time.monotonic()
+            run.save(checkpoint_path)
+        if asked:
             raise Stopped
         run.update()
         if run.due():
             run.measure()
             status = run.status()
             observe(run.step, run.budget_steps)
-        now = time.monotonic()
-        run.seconds = before + now - start
-        if status is None and checkpoint_path is not None and now - saved >= placement.checkpoint_seconds:
-            checkpoint.save(checkpoint_path, run.tensors(), run.values())
-            saved = now
-    return run, status
+        run.seconds = before + time.monotonic() - start
+    return status
