@@ -14,7 +14,7 @@ import typer
 
 from . import paths, prepared
 from .errors import UserError, one_of
-from .runs import finder, obtain, publish
+from .runs import finder, obtain, publish, start_together, together
 from .scorecard import found
 from .store import Store
 from .studies import SCALES, STUDIES, records, study
@@ -45,7 +45,7 @@ def data(
     name: Annotated[str, typer.Argument(metavar="DATASET", help="cifar10 or imagenet")] = "cifar10",
     source: Annotated[Path | None, typer.Option("--from", help="imagenet: the folder that holds the images.")] = None,
     size: Annotated[
-        int, typer.Option(min=8, max=1024, help="imagenet: pixels a side; 128 takes a quarter of the disk.")
+        int, typer.Option(min=80, max=1024, help="imagenet: pixels a side; 128 takes a quarter of the disk.")
     ] = 256,
     workers: Annotated[int | None, typer.Option(help="imagenet: processes; default: one per core.")] = None,
 ) -> None:
@@ -97,9 +97,22 @@ def run(
     scale: ScaleName = "cifar10",
     device: Annotated[str, typer.Option(help="cpu, or cuda for one run per GPU.")] = "cpu",
     workers: Annotated[int | None, typer.Option(help="Runs at once; default: one per core or GPU.")] = None,
+    devices: Annotated[int, typer.Option(help="Devices that train each run together.")] = 1,
+    parallel: Annotated[str, typer.Option(help="How: columns, one per device, or data, a part of the batch.")] = "data",
 ) -> None:
-    """Train what a study is missing; interrupted, it resumes."""
+    """Train what a study is missing; interrupted, it resumes. Under torchrun, all its processes train together."""
     chosen, store = study(name, scale), Store()
+    launched = {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
+    if devices > 1 or launched:
+        if workers is not None:
+            raise UserError(f"workers={workers} with several devices to a run: leave it out, one run trains at a time")
+        if launched:
+            together(chosen, store, parallel, device, progress=sys.stderr.isatty())
+        else:
+            start_together(chosen, scale, devices, parallel, device)
+        return
+    if devices < 1:
+        raise UserError(f"devices={devices}: ask for at least one")
     arms = obtain(chosen, store, train=True, device=device, workers=workers, progress=sys.stderr.isatty())
     print(f"{chosen.name}: all {sum(len(runs) for runs in arms.values())} runs are in the store")
 

@@ -1,5 +1,7 @@
 """The door from a study to its records: trains what is missing, when asked, and nothing else."""
 
+import os
+
 from .errors import UserError
 from .records import RunRecord
 from .store import Store, published_folder, write_table
@@ -28,6 +30,31 @@ def obtain(
 
         launch(configs, store, device=device, workers=workers, title=plan.name, progress=progress)
     return records(plan, store)
+
+
+def start_together(plan: Study, scale: str, devices: int, parallel: str, device: str) -> None:
+    """Train what is missing, each run on ``devices`` devices of this machine: starts a process for each.
+
+    Raises UserError where so many can't be arranged, or an arm has no columns to spread.
+    """
+    from .lab.group import check
+    from .lab.processes import start
+
+    check([config for _, config in plan.runs()], parallel, devices, device)
+    start(["run", plan.name, "--scale", scale, "--device", device, "--parallel", parallel], devices)
+
+
+def together(plan: Study, store: Store, parallel: str, device: str, progress: bool = True) -> None:
+    """This process's part in training what is missing, each run by all the processes that torchrun has started."""
+    from .lab.group import Group, check
+    from .lab.parallel import train_together
+
+    configs = [config for _, config in plan.runs()]
+    check(configs, parallel, int(os.environ["WORLD_SIZE"]), device)
+    group = Group(parallel, device)
+    train_together(configs, store, group, plan.name, progress)
+    if group.rank == 0:
+        print(f"{plan.name}: all {len(configs)} runs are in the store")
 
 
 def finder(store: Store, scale: str = "cifar10") -> Find:

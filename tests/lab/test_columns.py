@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.distributed as dist
 import torch.nn.functional as F
 
 from alexnet_repro import communication
@@ -83,6 +84,7 @@ def steps(name):
 
 def everything(rank, one_device):
     """What a process of two finds, the same experiments one after another: to start processes takes the most time."""
+    dist.init_process_group("gloo")
     results = {}
     for name, config in NETS.items():
         net, link = column(rank, config, torch.double)
@@ -102,6 +104,8 @@ def everything(rank, one_device):
     results["continued"] = whole(train(net, TINY, torch.double, range(5, STEPS), velocities), link)
     net, link = column(rank, TINY, torch.double)
     results["begun"] = whole(train(net, TINY, torch.double, range(5)), link)
+    dist.barrier()
+    dist.destroy_process_group()
     return results
 
 

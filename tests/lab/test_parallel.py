@@ -1,0 +1,307 @@
+"""Runs shared by two and four processes beside the same runs on one device; and what happens when one dies."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from alexnet_repro.ablations import BASELINE, SMOKE
+from alexnet_repro.config import Placement
+from alexnet_repro.errors import UserError
+from alexnet_repro.lab import checkpoint, datasets, group, parallel
+from alexnet_repro.lab.evaluate import error
+from alexnet_repro.lab.group import Group
+from alexnet_repro.lab.parallel import ParallelRun
+from alexnet_repro.lab.provenance import weights_digest
+from alexnet_repro.lab.training import Run
+from alexnet_repro.store import Store
+
+from ..runs import tiny
+from . import team
+
+# Four steps an epoch; the last batch has 9 images, which 2 and 4 replicas do not share evenly.
+TINY = BASELINE.changed(
+    **SMOKE
+    | {
+        "model.kernels": (8, 16, 24, 24, 16),
+        "model.hidden": 32,
+        "data.train_images": 105,
+        "data.color_noise": "source",
+        "optimizer.batch_size": 32,
+        "optimizer.drops": (2,),
+        "budget.epochs": 3,
+        "budget.measurements": 4,
+        "budget.ten_views": False,
+    }
+)
+CUDA_CONVNET = tiny(
+    **{
+        "model.initialization": "he",
+        "data.divisor": 64.0,
+        "data.train_images": 105,
+        "optimizer.batch_size": 32,
+        "budget.epochs": 3,
+    }
+)
+STEPS = 10
+ROOT = Path(__file__).parent.parent.parent
+
+
+def few(data):
+    """A data set with a hundred test images."""
+    return datasets.Dataset(
+        data.train_images, data.train_labels, data.test_images[:100], data.test_labels[:100], data.digest
+    )
+
+
+def advance(run, steps):
+    while run.step < steps:
+        run.update()
+        if run.due():
+            run.measure()
+
+
+def found(run):
+    tensors = {name: tensor.cpu().clone() for name, tensor in run.tensors().items()}
+    return {"tensors": tensors, "curve": [m.model_dump() for m in run.curve]}
+
+
+def one_device(config, steps=STEPS, device="cpu"):
+    run = Run(config, Placement(device=device))
+    advance(run, steps)
+    return found(run)
+
+
+@pytest.fixture(autouse=True)
+def _few_test_images(monkeypatch):
+    data = few(datasets.sample())
+    monkeypatch.setattr(datasets, "load", lambda name: data)
+
+
+def share(rank, how, configs, folder, device="cpu"):
+    """What one process of a team finds of these runs."""
+    data = few(datasets.sample())
+    datasets.load = lambda name: data
+    here = Group(how, device)
+    results = {"rows": [(rows.start, rows.stop) for rows in map(here.rows, (slice(96, 105), slice(0, 32)))]}
+    for name, config in configs.items():
+        run = ParallelRun(config, here.placement, here)
+        advance(run, STEPS)
+        results[name] = found(run)
+    run = ParallelRun(configs["alexnet"], here.placement, here)
+    advance(run, 5)
+    run.save(folder / "half-way")
+    # The others must read it from process 0, wherever that has it.
+    again = ParallelRun(configs["alexnet"], here.placement, here)
+    again.resume(folder / "half-way" if rank == 0 else folder / "elsewhere")
+    advance(again, STEPS)
+    results["resumed"] = found(again)
+    record = again.record("finished")
+    results["record"] = record.model_dump(mode="json")
+    again.keep(folder / "weights")
+    here.close()
+    return results
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("two")
+    return folder, team.run(2, folder, share, "data", {"alexnet": TINY, "cuda-convnet": CUDA_CONVNET}, folder)
+
+
+@pytest.fixture(scope="module")
+def four(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("four")
+    return folder, team.run(4, folder, share, "columns", {"alexnet": TINY}, folder)
+
+
+def same(ours, expected):
+    """The numbers of one device. Sums over a batch, and over the columns, are added up in another order: of single
+    precision's rounding (6e-8 a sum) ten updates leave some 1e-6 of the largest weight, and a wrong example, mask, rate
+    or weighting leaves more than 1e-3.
+    """
+    assert ours["tensors"].keys() == expected["tensors"].keys()
+    for name, tensor in expected["tensors"].items():
+        largest = max(tensor.abs().max().item(), 1e-6)
+        torch.testing.assert_close(ours["tensors"][name], tensor, rtol=0, atol=1e-4 * largest, msg=name)
+    for a, b in zip(ours["curve"], expected["curve"], strict=True):
+        assert a["train_loss"] == pytest.approx(b["train_loss"], rel=1e-4)
+        assert (a["epoch"], a["images"]) == (b["epoch"], b["images"])
+        assert a["train_error"] == b["train_error"]
+
+
+def test_a_batch_over_two_processes_is_the_batch(two):
+    for results in two[1]:
+        same(results["alexnet"], one_device(TINY))
+
+
+def test_any_net_can_share_its_batches(two):
+    for results in two[1]:
+        same(results["cuda-convnet"], one_device(CUDA_CONVNET))
+
+
+def test_columns_and_replicas_together_are_one_device(four):
+    for results in four[1]:
+        same(results["alexnet"], one_device(TINY))
+
+
+def test_rows_are_shared_in_order(two, four):
+    assert [r["rows"] for r in two[1]] == [[(96, 100), (0, 16)], [(100, 105), (16, 32)]]
+    # Columns are neighbours: they have the same rows.
+    assert [r["rows"][0] for r in four[1]] == [(96, 100)] * 2 + [(100, 105)] * 2
+
+
+@pytest.mark.parametrize("size", ["two", "four"])
+def test_a_shared_run_resumes_from_process_0(request, size):
+    for results in request.getfixturevalue(size)[1]:
+        same(results["resumed"], results["alexnet"])
+
+
+@pytest.mark.parametrize("size", ["two", "four"])
+def test_one_device_continues_what_several_began(request, size):
+    folder, results = request.getfixturevalue(size)
+    run = Run(TINY, Placement())
+    run.resume(folder / "half-way")
+    assert run.step == 5
+    advance(run, STEPS)
+    same(found(run), results[0]["alexnet"])
+
+
+@pytest.mark.parametrize(
+    ("size", "says"), [("two", "columns on 1, batches over 2"), ("four", "columns on 2, batches over 2")]
+)
+def test_the_record_holds_the_whole_net_and_what_computed_it(request, size, says):
+    folder, results = request.getfixturevalue(size)
+    record = results[0]["record"]
+    assert record["provenance"]["device"].endswith(says)
+    run = Run(TINY, Placement())
+    run.net.load_state_dict(checkpoint.load(folder / "weights")[0])
+    assert record["provenance"]["weights"] == weights_digest(run.net)
+    # One of a hundred images may be a near tie.
+    assert record["metrics"]["test_error"] == pytest.approx(error(run.net, run.test.centre(24)), abs=0.011)
+    assert record["key"] == TINY.key
+
+
+def mourn(rank, how, folder, death):
+    """Process 1 dies or stops in the middle of a run; the others are to say so and end."""
+    data = few(datasets.sample())
+    datasets.load = lambda name: data
+    group.LOST = 5.0
+    group.Placement = lambda **changes: Placement(**changes, checkpoint_seconds=0.0)
+    here = Group(how, "cpu")
+    update = Run.update
+
+    def fatal(run):
+        if run.step == 3 and rank == 1:
+            (folder / "died").touch()
+            os.kill(os.getpid(), death)
+        update(run)
+
+    Run.update = fatal
+    parallel.train_together([TINY], Store(folder / "store", folder / "none"), here, progress=False)
+
+
+@pytest.mark.parametrize(("size", "how", "death"), [(2, "columns", signal.SIGKILL), (4, "columns", signal.SIGSTOP)])
+def test_a_dead_or_stopped_process_ends_the_run_with_one_line_and_a_checkpoint(tmp_path, size, how, death):
+    members, _store = team.start(size, tmp_path, mourn, how, tmp_path, death)
+    left = [p for rank, p in enumerate(members) if rank != 1]
+    limit, start = 240.0, time.monotonic()
+    died = None
+    while any(p.is_alive() for p in left) and time.monotonic() - start < limit:
+        time.sleep(0.05)
+        if died is None and (tmp_path / "died").exists():
+            died = time.monotonic()
+    ended = time.monotonic()
+    codes = [p.exitcode for p in left]
+    for process in members:
+        process.kill()
+        process.join()
+    said = [line for rank in range(size) for line in (tmp_path / f"{rank}.txt").read_text().splitlines()]
+    errors = [line for line in said if line.startswith("error:")]
+    assert codes == [1] * (size - 1), said
+    assert died is not None
+    assert ended - died < 60
+    assert len(errors) == 1, said
+    assert f"process 1 of {size}" in errors[0]
+    assert "run the same command again to resume from step 3" in errors[0]
+    run = Run(TINY, Placement())
+    run.resume(tmp_path / "store" / "checkpoints" / f"{TINY.key}.safetensors")
+    advance(run, STEPS)
+    same(found(run), one_device(TINY))
+
+
+@pytest.mark.parametrize(
+    ("configs", "how", "size", "device", "said"),
+    [
+        ([TINY], "rows", 2, "cpu", "'rows': choose one of columns, data"),
+        ([TINY], "columns", 3, "cpu", "3 devices for two columns"),
+        ([TINY.changed(**{"model.columns": "half"})], "columns", 2, "cpu", "columns='half' has no two columns"),
+        ([CUDA_CONVNET], "columns", 2, "cpu", "'cuda-convnet' has no two columns"),
+        ([TINY], "data", 2, "tpu", "'tpu': choose one of cpu, cuda"),
+    ],
+)
+def test_what_can_not_be_shared_is_named_before_anything_starts(configs, how, size, device, said):
+    with pytest.raises(UserError, match=said):
+        group.check(configs, how, size, device)
+
+
+def command(tmp_path, *words, **environment):
+    """The command with the study "tiny", in a process of its own."""
+    environment = {"ALEXNET_REPRO_STORE": str(tmp_path / "store"), "GLOO_SOCKET_IFNAME": "lo", **environment}
+    return subprocess.Popen(
+        [sys.executable, "-m", *words], cwd=ROOT, env={**os.environ, **environment}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def children(pid):
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def test_one_command_trains_on_two_devices_and_another_goes_on_after_a_death(tmp_path):
+    words = ("tests.lab.tiny_command", "run", "tiny", "--devices", "2", "--parallel", "columns")
+    started = command(tmp_path, *words, TINY_PAUSE="0.3")
+    saved = tmp_path / "store" / "checkpoints" / f"{TINY.key}.safetensors"
+    end = time.monotonic() + team.LIMIT
+    while not saved.exists() and started.poll() is None and time.monotonic() < end:
+        time.sleep(0.05)
+    assert saved.exists(), started.communicate()
+    os.kill(children(started.pid)[1], signal.SIGKILL)
+    out, err = started.communicate(timeout=team.LIMIT)
+    errors = [line for line in err.splitlines() if line.startswith("error:")]
+    assert (started.returncode, len(errors)) == (1, 1), err
+    assert "to resume from step" in errors[0]
+
+    # On one device, from where the two were.
+    continued = command(tmp_path, "tests.lab.tiny_command", "run", "tiny", "--workers", "1")
+    out, err = continued.communicate(timeout=team.LIMIT)
+    assert continued.returncode == 0, err
+    assert "all 1 runs are in the store" in out
+    record = Store(tmp_path / "store", tmp_path / "none").find(TINY)
+    assert [m.train_error for m in record.curve] == [m["train_error"] for m in one_device(TINY, 12)["curve"]]
+
+
+def test_two_nodes_meet_by_torchruns_rendezvous(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    nodes = [
+        command(
+            tmp_path, "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1", "--rdzv-backend", "c10d",
+            "--rdzv-endpoint", f"127.0.0.1:{port}", "--rdzv-id", "tiny", "--local-addr", f"127.0.0.{node + 1}",
+            "-m", "tests.lab.tiny_command", "run", "tiny", "--parallel", "data",
+        )
+        for node in range(2)
+    ]  # fmt: skip
+    outputs = [node.communicate(timeout=team.LIMIT) for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    assert sum("all 1 runs are in the store" in out for out, _ in outputs) == 1
+    record = Store(tmp_path / "store", tmp_path / "none").find(TINY)
+    assert record.provenance.device.endswith("columns on 1, batches over 2")
+    assert [m.train_error for m in record.curve] == [m["train_error"] for m in one_device(TINY, 12)["curve"]]
