@@ -39,6 +39,7 @@ MISSING_IMAGES = """async () => {
   await Promise.all(images.map(image => image.decode().catch(() => {})));
   return images.filter(image => image.naturalWidth === 0).map(image => image.src);
 }"""
+MATH_READY = "() => !window.MathJax || (MathJax.startup && MathJax.startup.promise)"  # until then, its settings only
 UNRENDERED_MATH = """async () => {
   if (window.MathJax) await MathJax.startup.promise;
   const raw = [...document.querySelectorAll(".math")].filter(e => !e.querySelector("mjx-container"));
@@ -99,6 +100,7 @@ def page(browser: Browser, host: str, complaints: list[str]) -> Iterator[Page]:
 @pytest.mark.parametrize("name", PAGES)
 def test_page_reads_offline_on_any_screen(name: str, page: Page, host: str, complaints: list[str]) -> None:
     page.goto(f"{host}/{name}", wait_until="networkidle")
+    page.wait_for_function(MATH_READY)
     assert page.evaluate(UNRENDERED_MATH) == []
     assert page.evaluate(MISSING_IMAGES) == []
     for width in WIDTHS:
@@ -126,6 +128,7 @@ def test_internal_links_and_anchors_lead_somewhere(page: Page, host: str) -> Non
 
 def test_math_is_set_by_the_vendored_mathjax(page: Page, host: str) -> None:
     page.goto(f"{host}/verdicts.html", wait_until="networkidle")
+    page.wait_for_function(MATH_READY)
     assert page.evaluate("async () => { await MathJax.startup.promise; return MathJax.version }") == "3.2.2"
     assert page.locator("mjx-container").count() > 1
 
