@@ -4,7 +4,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from . import anatomy
+from . import anatomy, timings
 from .architecture import Layer, learned_layers
 from .figures import PALETTE, canvas
 from .memory import GPU_BYTES
@@ -138,6 +138,22 @@ def memory(batch: int) -> Figure:
     axes.grid(False, axis="y")
     axes.set(xlabel=f"GiB on one GPU, batch {batch}", xlim=(0, 1.05 * max(limit, *left)))
     axes.legend(loc="lower center", bbox_to_anchor=(0.4, 1.0), frameon=False, ncols=2, fontsize=9, handlelength=1.4)
+    return figure
+
+
+def traffic(config: AlexNetConfig, batch: int) -> Figure:
+    """What one of two columns computes in a step of training, and what it sends the other, by layer."""
+    table = timings.volume(config, batch)
+    figure, panels = canvas(width=7.0, height=4.0, columns=2)
+    labels = ("multiply-adds (10⁹)", "megabytes sent")
+    for axes, name, label, color in zip(panels, table, labels, (PALETTE[0], LINK), strict=True):
+        values = table[name] / (1e9 if axes is panels[0] else 1e6)
+        bars = axes.barh(range(len(table)), values, color=color)
+        axes.bar_label(bars, [f"{value:.1f}" if value else "" for value in values], padding=3, fontsize=9)
+        axes.set_yticks(range(len(table)), list(table.index) if axes is panels[0] else [""] * len(table))
+        axes.invert_yaxis()
+        axes.grid(False, axis="y")
+        axes.set(xlabel=label, xlim=(0, 1.18 * values.max()))
     return figure
 
 

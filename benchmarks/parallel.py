@@ -1,0 +1,172 @@
+"""A training step of AlexNet on one device and on two, in one run: half the kernels, two columns, data parallel.
+
+    python benchmarks/parallel.py [--device cuda] [--net paper] [--batch 128] [--steps 10] [--rounds 5] [--publish]
+
+Cases: the one-GPU net of section 3.2 with half the kernels; both columns on one device; a column on each of two; the
+whole net on each of two, which share the batch. Synthetic images, section 5's update, dropout; the cases take turns,
+and a row is the mean of a turn's steps after three that are not timed. On CPUs a device is a process of one thread;
+CPU seconds, those of one process, stay put where other programs share the machine. With --publish the numbers go to
+data/benchmarks/, which the page on two GPUs shows.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+from torch.nn.parallel import DistributedDataParallel
+
+from alexnet_repro import paths, timings
+from alexnet_repro.ablations import BASELINE
+from alexnet_repro.files import write_atomic
+from alexnet_repro.lab import processes, provenance
+from alexnet_repro.lab.alexnet import AlexNet
+from alexnet_repro.lab.columns import Column, Link
+from alexnet_repro.lab.group import Group, inside
+from alexnet_repro.lab.optim import Momentum, section_5
+from alexnet_repro.lab.streams import torch_stream
+from alexnet_repro.networks import CIFAR_ALEXNET, PAPER, AlexNetConfig
+
+NETS = {"cifar": CIFAR_ALEXNET, "paper": PAPER}
+WARM_UP = 3
+
+
+class Case:
+    """One net ready to train: ``net`` of this process, or ``whole``, the module that is called; ``rows`` of a batch."""
+
+    def __init__(self, net: AlexNet, whole: nn.Module, batch: int, device: str) -> None:
+        self.net, self.whole, self.batch, self.device = net, whole, batch, device
+        self.optimizer = Momentum(section_5(net, BASELINE.optimizer), BASELINE.optimizer.momentum)
+        side = net.config.image_size
+        images = torch.randn(batch, 3, side, side, device=device)
+        self.images = images.contiguous(memory_format=torch.channels_last)
+        self.labels = torch.arange(batch, device=device) % net.config.classes
+
+    def step(self, number: int) -> None:
+        logits: Tensor = self.whole(self.images, torch_stream(0, "dropout", number, device=self.device))
+        self.optimizer.zero_grad()
+        cross_entropy(logits, self.labels).backward()
+        self.optimizer.step()
+
+    def turn(self, steps: int) -> tuple[float, float]:
+        """Mean wall and CPU seconds of a step."""
+        for number in range(WARM_UP):
+            self.step(number)
+        self._wait()
+        start, start_cpu = time.perf_counter(), time.process_time()
+        for number in range(steps):
+            self.step(number)
+        self._wait()
+        return (time.perf_counter() - start) / steps, (time.process_time() - start_cpu) / steps
+
+    def _wait(self) -> None:
+        if self.device.startswith("cuda"):
+            torch.cuda.synchronize()
+
+
+def cases(config: AlexNetConfig, batch: int, group: Group) -> dict[str, Callable[[], Case | None]]:
+    """How each case is made in this process; None where it has no part in it."""
+    device = group.placement.device
+
+    def made(config: AlexNetConfig) -> AlexNet:
+        net = AlexNet(config, 0)
+        net.to(device)
+        return net
+
+    def alone(config: AlexNetConfig) -> Case | None:
+        net = made(config)
+        return Case(net, net, batch, device) if group.rank == 0 else None
+
+    def columns() -> Case:
+        net = Column(config, 0, Link(group.column, group.peer, group.pair))
+        net.to(device)
+        return Case(net, net, batch, device)
+
+    def data() -> Case:
+        net = made(config)
+        return Case(net, DistributedDataParallel(net), batch // 2, device)
+
+    single: dict[str, Callable[[], Case | None]] = {
+        timings.HALF: lambda: alone(config.change(columns="half")),
+        timings.ONE: lambda: alone(config),
+    }
+    return single | ({timings.COLUMNS: columns, timings.DATA: data} if group.size == 2 else {})
+
+
+def measure(config: AlexNetConfig, batch: int, steps: int, rounds: int, group: Group) -> list[dict[str, Any]]:
+    """A row per case and round, as this process sees it."""
+    torch.set_num_threads(1)
+    rows: list[dict[str, Any]] = []
+    ready = {name: make() for name, make in cases(config, batch, group).items()}
+    for number in range(rounds):
+        for name, case in ready.items():
+            dist.barrier(group.host)
+            if case is None:
+                continue
+            sent = case.net.link.sent if isinstance(case.net, Column) else 0
+            wall, cpu = case.turn(steps)
+            sent = (case.net.link.sent - sent) // (steps + WARM_UP) if isinstance(case.net, Column) else 0
+            rows.append({"case": name, "round": number, "step_seconds": wall, "cpu_seconds": cpu, "bytes_sent": sent})
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--net", choices=NETS, help="default: cifar on CPUs, the paper's on GPUs")
+    parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path, help="also write the numbers here")
+    parser.add_argument("--publish", action="store_true", help="write them to data/benchmarks/")
+    arguments = parser.parse_args()
+    if not inside():
+        devices = min(2, torch.cuda.device_count()) if arguments.device == "cuda" else 2
+        if devices == 0:
+            sys.exit("error: device 'cuda' is not available: this machine has no CUDA GPU; use '--device cpu'")
+        processes.COMMAND = [sys.executable, __file__]
+        processes.start(sys.argv[1:], devices)
+        return
+    group = Group("columns" if int(os.environ["WORLD_SIZE"]) == 2 else "data", arguments.device)
+    net = arguments.net or ("paper" if arguments.device == "cuda" else "cifar")
+    commit, clean = provenance.commit()
+    about: dict[str, Any] = {
+        "device": provenance.device_name(group.placement.device),
+        "kind": arguments.device,
+        "net": net,
+        "batch": arguments.batch,
+        "steps": arguments.steps,
+        "load_average": round(os.getloadavg()[0], 1),
+        "commit": commit,
+        "clean": clean,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        **provenance.versions(),
+    }
+    rows = measure(NETS[net], arguments.batch, arguments.steps, arguments.rounds, group)
+    group.close()
+    if group.rank:
+        return
+    print(f"{'case':34} {'s/step':>8} {'CPU s':>8} {'MB sent':>8}")
+    for name in dict.fromkeys(row["case"] for row in rows):
+        own = [row for row in rows if row["case"] == name]
+        wall, cpu = (statistics.median(row[key] for row in own) for key in ("step_seconds", "cpu_seconds"))
+        print(f"{name:34} {wall:8.4f} {cpu:8.4f} {own[0]['bytes_sent'] / 1e6:8.2f}")
+    text = json.dumps({**about, "rows": rows}, indent=1) + "\n"
+    for path in [arguments.json, timings.path(arguments.device) if arguments.publish else None]:
+        if path is not None:
+            write_atomic(path, text)
+            print(f"written: {path.relative_to(paths.repository()) if arguments.publish else path}")
+
+
+if __name__ == "__main__":
+    main()
