@@ -1,12 +1,16 @@
 """The update rule and the learning-rate schedules of section 5."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from ..config import OptimizerConfig
+
+DROPS = 3
+"""How often a rate that follows the test curve is divided by 10, by hand in the paper (section 5)."""
 
 
 @dataclass
@@ -123,3 +127,16 @@ class Dated:
     def factor(self, epochs_done: float) -> float:
         """What the initial rate is to be multiplied by after so many epochs."""
         return 1 / 10 ** sum(epochs_done >= epoch for epoch in self.epochs)
+
+
+def rate_factor(config: OptimizerConfig, epochs_done: int, test_errors: Sequence[float]) -> float | None:
+    """What the initial rates are multiplied by after so many epochs, whose test curve is given.
+
+    None where the schedule ends the training.
+    """
+    if config.plateau is None:
+        return Dated(config.drops).factor(epochs_done)
+    plateau = Plateau(config.plateau, DROPS)
+    for error in test_errors:
+        plateau.observe(error)
+    return None if plateau.finished else plateau.factor

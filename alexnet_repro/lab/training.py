@@ -17,12 +17,12 @@ from ..networks import AlexNetConfig
 from ..records import Measurement, Provenance, RunRecord, Status
 from ..statistics import crossing, trailing_error
 from . import checkpoint, datasets, provenance
-from .augment import Augmentation
-from .batches import Images, pixel_mean
+from .collection import Collection
 from .devices import available
-from .evaluate import alexnet_metrics, error, top1_wrong
+from .evaluate import top1_wrong
 from .nets import build
-from .optim import Dated, Momentum, section_5
+from .optim import Momentum, rate_factor, section_5
+from .resident import Resident
 from .streams import stream, torch_stream
 
 Observer = Callable[[int, int], None]
@@ -42,18 +42,14 @@ class Run:
     def __init__(self, config: RunConfig, placement: Placement) -> None:
         self.config, self.placement = config, placement
         self.device = available(placement)
-        data = datasets.load(config.data.dataset)
-        size = config.data.train_images
-        train_images = data.train_images[:size]
-        mean, divisor = pixel_mean(train_images), config.data.divisor
-        self.train = Images.of(train_images, data.train_labels[:size], mean, divisor, self.device)
-        self.test = Images.of(data.test_images, data.test_labels, mean, divisor, self.device)
-        self.digest = data.digest
+        if config.data.dataset == "imagenet":
+            self.data: Collection | Resident = Collection(config, self.device)
+        else:
+            self.data = Resident(config, datasets.load(config.data.dataset), self.device)
+        self.train, self.test, self.digest = self.data.train, self.data.test, self.data.digest
         self.net: nn.Module = self.build()
         self.net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = Momentum(section_5(self.net, config.optimizer), config.optimizer.momentum)
-        self.schedule = Dated(config.optimizer.drops)
-        self.augmentation = Augmentation(config.data, self.train, config.seed) if _augmented(config) else None
         self.step = 0
         self.curve: list[Measurement] = []
         self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -85,9 +81,10 @@ class Run:
         if position == 0 or len(self._order) == 0:
             order = stream(self.config.seed, "order", epoch).permutation(size)
             self._order = torch.from_numpy(order).to(self.device)
-            self.optimizer.rate_factor = self.schedule.factor(epoch)
-            if self.augmentation is not None:
-                self.augmentation.start(epoch)
+            factor = self._rate_factor()
+            assert factor is not None
+            self.optimizer.rate_factor = factor
+            self.data.start(epoch)
         part = slice(position * batch, min((position + 1) * batch, size))
         inputs, labels = self.batch(part)
         logits = self.logits(inputs, part)
@@ -102,7 +99,7 @@ class Run:
     def batch(self, part: slice) -> tuple[Tensor, Tensor]:
         """Inputs and labels of this part of the epoch's order."""
         index = self._order[part]
-        return self.augmentation.batch(index, part) if self.augmentation else self.train.batch(index)
+        return self.data.batch(index, part)
 
     def logits(self, inputs: Tensor, part: slice) -> Tensor:
         """What the net makes of the inputs of ``part`` in training."""
@@ -112,6 +109,11 @@ class Run:
     def backward(self, loss: Tensor, part: slice) -> None:
         """The gradients of the mean loss over ``part``."""
         loss.backward()
+
+    def _rate_factor(self) -> float | None:
+        """What the initial rates are multiplied by from here; None where the schedule ends the run. No state."""
+        errors = [m.test_error for m in self.curve if m.test_error is not None]
+        return rate_factor(self.config.optimizer, self.step // self.epoch_steps, errors)
 
     def _masks(self) -> list[torch.Generator]:
         """The generator of this step's dropout masks, where the net takes one."""
@@ -138,14 +140,11 @@ class Run:
                 images=images,
                 train_loss=loss if math.isfinite(loss) else None,
                 train_error=self.wrong.item() / since,
-                test_error=self._test_error() if self.config.budget.test_curve and position == 0 else None,
+                test_error=self.data.curve_error(self.net) if self.config.budget.test_curve and position == 0 else None,
             )
         )
         self.wrong.zero_()
         self.loss.zero_()
-
-    def _test_error(self) -> float:
-        return error(self.net, self.test.centre(self.config.data.side))
 
     def status(self) -> Status | None:
         """How the run has ended; None while it goes on."""
@@ -156,6 +155,8 @@ class Run:
             _, trailing = self.trailing()
             if len(trailing) and trailing[-1] <= threshold:
                 return "stopped"
+        if self._rate_factor() is None:
+            return "stopped"
         return "finished" if self.step >= self.budget_steps else None
 
     def trailing(self) -> tuple[Any, Any]:
@@ -168,15 +169,14 @@ class Run:
         """The record of a run that has ended."""
         config = self.config
         epochs, trailing = self.trailing()
-        test_error = None if status == "diverged" else self._test_error()
         metrics: dict[str, float | None] = {
             "epochs": self.curve[-1].epoch,
             "train_error": float(trailing[-1]) if len(trailing) else None,
             "train_loss": self.curve[-1].train_loss,
-            "test_error": test_error,
+            "test_error": None,
         }
-        if isinstance(config.model, AlexNetConfig) and test_error is not None:
-            metrics |= alexnet_metrics(self.net, config, self.train, self.test, self.curve, test_error)
+        if status != "diverged":
+            metrics |= self.data.metrics(self.net, self.curve)
         if config.budget.stop_at_train_error is not None:
             crossed = crossing(epochs, trailing, config.budget.stop_at_train_error)
             metrics["epochs_to_threshold"] = None if math.isnan(crossed) or status == "diverged" else crossed
@@ -251,10 +251,6 @@ class Run:
         self.restore(tensors)
         self.step, self.seconds, self.started = values["step"], values["seconds"], values["started"]
         self.curve = [Measurement(**point) for point in values["curve"]]
-
-
-def _augmented(config: RunConfig) -> bool:
-    return config.data.crop is not None or config.data.reflect or config.data.color_noise != "none"
 
 
 def train(
