@@ -179,3 +179,7 @@ def test_a_damaged_table_is_named_beside_the_others(store):
 def test_it_needs_no_torch():
     code = "import sys, alexnet_repro.verify; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_what_is_published_here_is_sound(tmp_path):
+    assert verify(Store(tmp_path)) == []
