@@ -13,6 +13,7 @@ import pandas as pd
 import typer
 
 from . import paths, prepared
+from .config import Placement, RunConfig
 from .errors import UserError, one_of
 from .runs import finder, obtain, publish, start_together, together
 from .scorecard import found
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help=f"One of: {', '.join(STUDIES)}.")]
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help=f"One of: {', '.join(STUDIES)}; or imagenet.")]
 ScaleName = Annotated[str, typer.Option("--scale", help=f"One of: {', '.join(SCALES)}.")]
 
 
@@ -78,8 +79,12 @@ def _imagenet(source: Path | None, size: int, workers: int | None) -> None:
 
 
 @app.command()
-def plan(name: StudyName, scale: ScaleName = "cifar10") -> None:
-    """Say what a study would run, and what of it is missing."""
+def plan(
+    name: StudyName,
+    scale: ScaleName = "cifar10",
+    device: Annotated[str, typer.Option(help="imagenet: cpu or cuda, which takes a hundred steps to tell.")] = "cpu",
+) -> None:
+    """Say what a study would run, what of it is missing, and what a full-size run would cost here."""
     chosen, store = study(name, scale), Store()
     arms = records(chosen, store)
     missing = {arm: len(chosen.seeds) - len(runs) for arm, runs in arms.items()}
@@ -89,6 +94,26 @@ def plan(name: StudyName, scale: ScaleName = "cifar10") -> None:
     lacking, of = sum(missing.values()), len(arms) * len(chosen.seeds)
     images = lacking * chosen.baseline.budget.epochs * chosen.baseline.data.train_images
     print(f"\n{chosen.title}: {lacking} of {of} runs missing, at most {images:,} images")
+    if chosen.baseline.data.dataset == "imagenet":
+        _cost(chosen.config(next(iter(arms)), chosen.seeds[0]), device)
+
+
+def _placement(device: str) -> Placement:
+    if device not in ("cpu", "cuda"):
+        raise one_of("device", device, ["cpu", "cuda"])
+    return Placement(device=device, threads=os.cpu_count() or 1)
+
+
+def _cost(config: RunConfig, device: str) -> None:
+    from .lab.cost import measure
+
+    cost = measure(config, _placement(device))
+    print(
+        f"measured on {device}: {cost.steps} steps in {cost.seconds:.1f} s, {cost.images_per_second:,.0f} images/s\n"
+        f"a run, estimated: {cost.training_hours:,.1f} hours of training at most, "
+        f"{cost.testing_hours:,.1f} of testing; memory {cost.memory_bytes / 1e9:.1f} GB\n"
+        f"disk: {cost.images_bytes / 1e9:.1f} GB of prepared images, {cost.checkpoint_bytes / 1e9:.1f} GB a checkpoint"
+    )
 
 
 @app.command()

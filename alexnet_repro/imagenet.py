@@ -80,13 +80,18 @@ def baseline(manifest: Manifest) -> RunConfig:
     )
 
 
-def study(name: str, size: int = 256) -> Study:
-    """A study of full-size runs on the images prepared at ``size``. Raises UserError where there are none."""
-    if name not in RECIPES:
-        raise one_of("study", name, list(RECIPES))
-    recipe, manifest = RECIPES[name], prepared.read(prepared.folder(size))
+def study(name: str) -> Study:
+    """A study of full-size runs by name, on the images prepared at 256 pixels; at 128 for a name that ends in _128.
+
+    Raises UserError for an unknown name, and where there are no images.
+    """
+    plain = name.removesuffix("_128")
+    size = 256 if plain == name else 128
+    if plain not in RECIPES:
+        raise one_of("study", name, [each + ending for each in RECIPES for ending in ("", "_128")])
+    recipe, manifest = RECIPES[plain], prepared.read(prepared.folder(size))
     base = baseline(manifest)
-    if name == "imagenet_source":
+    if plain == "imagenet_source":
         base = base.changed(model=_source(base))
     batches = [changes.get("optimizer.batch_size", 0) for changes in recipe.arms.values()]
     if max(batches) > base.data.train_images:

@@ -154,7 +154,14 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
 
 
 def study(name: str, scale: str = "cifar10") -> Study:
-    """A study by name, at a scale. Raises UserError that lists the valid names."""
+    """A study by name, at a scale. Raises UserError that lists the valid names.
+
+    The full-size ones are those of imagenet.py, which have a scale of their own.
+    """
+    if name.startswith("imagenet"):
+        from . import imagenet  # it builds on this module
+
+        return imagenet.study(name)
     if name not in STUDIES:
         raise one_of("study", name, list(STUDIES))
     if scale not in SCALES:

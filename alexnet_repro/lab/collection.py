@@ -45,6 +45,7 @@ class Collection:
             products = torch.tensor(manifest.color_products, dtype=torch.float64)
             values, rows = principal(total, products, train * manifest.size**2)
             noise = ColorNoise.along(values, rows, config.data.color_noise, device)
+        self.images = sum(part.images for part in manifest.parts.values())
         self.train = Shards(folder, manifest, "train")
         self.validation = Shards(folder, manifest, manifest.validation)
         self.test = Shards(folder, manifest, manifest.testing)

@@ -12,9 +12,11 @@ from alexnet_repro.errors import UserError
 from alexnet_repro.lab import imagenet as preparation
 from alexnet_repro.lab import shards
 from alexnet_repro.lab.collection import Collection
+from alexnet_repro.lab.cost import measure
 from alexnet_repro.lab.evaluate import ten_view_error
 from alexnet_repro.lab.training import Run, Stopped, train
 from alexnet_repro.networks import CIFAR_ALEXNET
+from alexnet_repro.studies import study
 
 from ..pictures import tree
 
@@ -173,3 +175,23 @@ def test_recipes(source, name, monkeypatch):
 def test_recipes_ask_for_images(tmp_path):
     with pytest.raises(UserError, match="data imagenet --from"):
         imagenet.study("imagenet")
+
+
+def test_cost(source):
+    manifest = prepare(source, 80)
+    cost = measure(small(manifest), Placement(), steps=3)
+    assert cost.steps == 3
+    assert cost.images_per_second == pytest.approx(30 / cost.seconds)
+    assert cost.training_hours == pytest.approx(cost.seconds / 3 * 10 / 3600)
+    assert cost.testing_hours > 0
+    images = sum(part.images for part in manifest.parts.values())
+    assert cost.images_bytes == images * 80 * 80 * 3
+    assert cost.checkpoint_bytes > 2 * 4 * sum(p.numel() for p in Run(small(manifest), Placement()).net.parameters())
+
+
+def test_a_study_by_name(tmp_path):
+    for name in ("imagenet", "imagenet_source_128"):
+        with pytest.raises(UserError, match="data imagenet --from"):
+            study(name)
+    with pytest.raises(UserError, match="imagenet_batch_256_128"):
+        study("imagenet_nothing")
