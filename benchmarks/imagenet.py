@@ -7,6 +7,7 @@ decodes, resizes, crops, reflects and scales each image anew (RandomCrop(224) of
 worker processes as there are ``cores``; ours reads prepared pixels ahead in threads, crops, reflects, adds the colour
 noise and takes off the mean. The table has images per second of the wall clock, the median over the turns, and per
 CPU second of all processes together, which other programs on the machine do not distort.
+Both keep their large buffers, as every training process here does (launch.MEMORY).
 """
 
 import argparse
@@ -15,16 +16,17 @@ import os
 import platform
 import resource
 import statistics
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, RandomSampler
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
@@ -33,11 +35,14 @@ from alexnet_repro.imagenet import baseline
 from alexnet_repro.lab import imagenet
 from alexnet_repro.lab.augment import ColorNoise
 from alexnet_repro.lab.batches import pixel_mean
+from alexnet_repro.lab.launch import MEMORY
 from alexnet_repro.lab.loader import Loader
 from alexnet_repro.lab.shards import Shards
 
 CLASSES = 4
 TURNS = 3
+WARM = 2
+"""Batches before the clock starts: processes are up, and as many batches are ahead as will be left at the end."""
 
 
 def _make(root: Path, count: int) -> None:
@@ -53,7 +58,7 @@ def _make(root: Path, count: int) -> None:
         Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).save(folder / f"{i}.JPEG", quality=90)
 
 
-def _theirs(root: Path, batch: int, cores: int) -> Iterator[torch.Tensor]:
+def _theirs(root: Path, batch: int, cores: int) -> Generator[torch.Tensor]:
     steps = [
         transforms.Resize(256),
         transforms.RandomCrop(224),
@@ -61,13 +66,13 @@ def _theirs(root: Path, batch: int, cores: int) -> Iterator[torch.Tensor]:
         transforms.ToTensor(),
     ]
     folder = ImageFolder(str(root / "train"), transforms.Compose(steps))
-    loader = DataLoader(folder, batch, shuffle=True, num_workers=cores, persistent_workers=True, drop_last=True)
-    while True:
-        for inputs, _ in loader:
-            yield inputs
+    sampler = RandomSampler(folder, replacement=True, num_samples=10**9)  # no epoch ends, no worker starts anew
+    loader = DataLoader(folder, batch, sampler=sampler, num_workers=cores)
+    for inputs, _ in loader:
+        yield inputs
 
 
-def _ours(batch: int) -> Iterator[torch.Tensor]:
+def _ours(batch: int) -> Generator[torch.Tensor]:
     manifest = prepared.read(prepared.folder(256))
     shards = Shards(prepared.folder(256), manifest, "train")
     data = baseline(manifest).data
@@ -75,20 +80,19 @@ def _ours(batch: int) -> Iterator[torch.Tensor]:
     shards.read(range(64), some)
     noise, mean = ColorNoise.of(torch.from_numpy(some), "paper"), pixel_mean(some.transpose(0, 3, 1, 2))
     loader = Loader(shards, data, 0, mean, noise, "cpu", batch)
-    for epoch in range(10**6):
-        loader.start(epoch)
-        for start in range(0, len(shards) - batch + 1, batch):
-            yield loader.batch(torch.empty(0), slice(start, start + batch))[0]
+    try:
+        for epoch in range(10**6):
+            loader.start(epoch)
+            for start in range(0, len(shards) - batch + 1, batch):
+                yield loader.batch(torch.empty(0), slice(start, start + batch))[0]
+    finally:
+        loader.close()
 
 
 def _cpu() -> float:
-    """CPU seconds of this process and of its children that have ended."""
-    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-
-
-def _children() -> float:
-    """CPU seconds of the children that live (Linux only)."""
-    total, ticks = 0.0, os.sysconf("SC_CLK_TCK")
+    """CPU seconds of this process and of its children, dead or alive (Linux only)."""
+    ended = (resource.getrusage(who)[:2] for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    total, ticks = sum(map(sum, ended)), os.sysconf("SC_CLK_TCK")
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = path.read_text().rpartition(")")[2].split()
@@ -99,13 +103,18 @@ def _children() -> float:
     return total
 
 
-def _turn(batches: Iterator[torch.Tensor], count: int) -> tuple[float, float, int]:
-    start, start_cpu, images = time.perf_counter(), _cpu() + _children(), 0
+def _turn(batches: Generator[torch.Tensor], count: int) -> tuple[float, float]:
+    """Images per second, of the clock and of the CPU, once all is under way; ends what the batches come from."""
+    for _ in range(WARM):
+        next(batches)
+    start, start_cpu, images = time.perf_counter(), _cpu(), 0
     for _ in range(count):
         inputs = next(batches)
         assert inputs.shape[1:] == (3, 224, 224)
         images += len(inputs)
-    return time.perf_counter() - start, _cpu() + _children() - start_cpu, images
+    rates = images / (time.perf_counter() - start), images / (_cpu() - start_cpu)
+    batches.close()
+    return rates
 
 
 def measure(images: int, batches: int, batch: int, cores: int) -> dict[str, Any]:
@@ -117,21 +126,15 @@ def measure(images: int, batches: int, batch: int, cores: int) -> dict[str, Any]
         os.environ["ALEXNET_REPRO_DATA"] = scratch
         start, start_cpu = time.perf_counter(), _cpu()
         imagenet.prepare(root, 256, 1, progress=False, say=lambda _: None)
-        preparing = images / (time.perf_counter() - start), images / (_cpu() - start_cpu)
-        sources = {"torchvision": _theirs(root, batch, cores), "ours": _ours(batch)}
-        wall: dict[str, list[float]] = {name: [] for name in sources}
-        cpu: dict[str, list[float]] = {name: [] for name in sources}
-        for turn in range(TURNS + 1):
-            for name, source in sources.items():
-                seconds, cpu_seconds, seen = _turn(source, batches if turn else 2)
-                if turn:  # the first turn starts processes and warms caches
-                    wall[name].append(seen / seconds)
-                    cpu[name].append(seen / cpu_seconds)
-    rates = {
-        name: {"images_per_second": statistics.median(wall[name]), "per_cpu_second": statistics.median(cpu[name])}
-        for name in sources
+        rates = {"preparing": [(images / (time.perf_counter() - start), images / (_cpu() - start_cpu))]}
+        for _ in range(TURNS):
+            rates.setdefault("torchvision", []).append(_turn(_theirs(root, batch, cores), batches))
+            rates.setdefault("ours", []).append(_turn(_ours(batch), batches))
+    names = ("images_per_second", "per_cpu_second")
+    return {
+        source: dict(zip(names, map(statistics.median, zip(*turns, strict=True)), strict=True))
+        for source, turns in rates.items()
     }
-    return {**rates, "preparing": {"images_per_second": preparing[0], "per_cpu_second": preparing[1]}}
 
 
 def main() -> None:
@@ -142,6 +145,8 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--json", type=Path, help="also write the numbers here")
     arguments = parser.parse_args()
+    if not os.environ.keys() >= MEMORY.keys():  # read when a process starts
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **MEMORY})
     rates = measure(arguments.images, arguments.batches, arguments.batch, arguments.cores)
     print(f"{'':12} {'images/s':>9} {'per CPU s':>10}")
     for name, row in rates.items():
