@@ -39,6 +39,11 @@ def checkpoint_of(store, config):
     return store.root / "checkpoints" / f"{config.key}.safetensors"
 
 
+def steps_saved(store, config):
+    path = checkpoint_of(store, config)
+    return checkpoint.load(path)[1]["step"] if path.is_file() else 0
+
+
 def until(true):
     """Wait for something that must happen; five minutes mean that it does not."""
     for _ in range(30_000):
@@ -51,7 +56,7 @@ def until(true):
 def test_runs_are_saved_past_a_killed_worker_and_an_error(store, every_step, monkeypatch):
     # Two workers and four runs: one is killed in the middle, one has a damaged checkpoint, one is in the store.
     long, damaged, known, last = (tiny(seed=seed, **ONE_EPOCH) for seed in range(4))
-    long = long.changed(**{"budget.epochs": 4})
+    long = long.changed(**{"budget.epochs": 6})
     checkpoint_of(store, damaged).parent.mkdir(parents=True)
     checkpoint_of(store, damaged).write_text("nonsense")
     store.save(record(known))
@@ -69,7 +74,7 @@ def test_runs_are_saved_past_a_killed_worker_and_an_error(store, every_step, mon
             return super().run(config, events)
 
         def kill_in_the_middle(self):
-            until(checkpoint_of(store, long).is_file)
+            until(lambda: steps_saved(store, long) > 0)
             self.process.kill()
             self.process.wait()
             died.update(checkpoint.load(checkpoint_of(store, long))[1])
@@ -81,7 +86,7 @@ def test_runs_are_saved_past_a_killed_worker_and_an_error(store, every_step, mon
     assert [store.find(config) is not None for config in (long, damaged, known, last)] == [True, False, True, True]
     assert store.find(known) == record(known)  # trained by nobody
     # The killed run went on where it stood, and ended as if nothing had been.
-    assert 0 < died["step"] < 12
+    assert 0 < died["step"] < 18
     assert store.find(long).provenance.started == died["started"]
     torch.set_num_threads(1)
     assert store.find(long).provenance.weights == train(long, Placement()).provenance.weights
@@ -98,7 +103,7 @@ from alexnet_repro.store import Store
 from tests.runs import tiny
 
 launch.places = lambda device, workers: [(Placement(checkpoint_seconds=0.0), None)] * workers
-runs = [tiny(seed=seed, **{"budget.epochs": 10_000}) for seed in range(3)]
+runs = [tiny(seed=seed, **{"budget.epochs": 200}) for seed in range(3)]
 try:
     launch.launch(runs, Store(), workers=int(sys.argv[1]), progress=True)
 except KeyboardInterrupt:
@@ -109,16 +114,20 @@ except KeyboardInterrupt:
 @pytest.mark.parametrize(("end", "workers"), [(signal.SIGINT, 2), (signal.SIGKILL, 1)])
 def test_an_ended_launch_leaves_no_process_and_what_to_resume(store, end, workers):
     # SIGINT is Ctrl-C; SIGKILL is what nobody can prepare for, here with a stderr that is full.
-    configs = [tiny(seed=seed, **{"budget.epochs": 10_000}) for seed in range(workers)]
+    configs = [tiny(seed=seed, **{"budget.epochs": 200}) for seed in range(workers)]
     env = {**os.environ, "ALEXNET_REPRO_STORE": str(store.root)}
     with open("/dev/full" if end == signal.SIGKILL else os.devnull, "w") as stderr:
         process = subprocess.Popen([sys.executable, "-c", LAUNCH, str(workers)], stderr=stderr, env=env)
-    until(lambda: all(checkpoint_of(store, config).is_file() for config in configs))
-    process.send_signal(end)
-    assert process.wait(300) == (130 if end == signal.SIGINT else -signal.SIGKILL)
+    try:
+        until(lambda: all(steps_saved(store, config) > 0 for config in configs))
+        process.send_signal(end)
+        code = process.wait(300)
+    finally:
+        process.kill()
+    assert code == (130 if end == signal.SIGINT else -signal.SIGKILL)
     for config in configs:  # a worker holds the lock on its run until it dies
         until(lambda config=config: free(store.root / "locks" / config.key))
-        assert checkpoint.load(checkpoint_of(store, config))[1]["step"] > 0
+        assert steps_saved(store, config) > 0
         assert store.find(config) is None
     assert len(list((store.root / "checkpoints").iterdir())) == workers
     assert not (store.root / "errors").exists()

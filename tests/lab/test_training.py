@@ -18,6 +18,7 @@ from alexnet_repro.errors import UserError
 from alexnet_repro.files import lock
 from alexnet_repro.lab import checkpoint, datasets, training
 from alexnet_repro.lab import worker as worker_module
+from alexnet_repro.lab.batches import Images
 from alexnet_repro.lab.cifar import CudaConvnet
 from alexnet_repro.lab.streams import stream
 from alexnet_repro.lab.training import Run, Stopped, train
@@ -168,7 +169,7 @@ def test_two_processes_race_for_one_run(tmp_path, uninterrupted):
 
 def test_sigterm_saves_a_checkpoint_first(tmp_path):
     # No checkpoint is due for a minute: the one that is found was made because of the signal.
-    store, config = Store(tmp_path, tmp_path / "none"), tiny(**{"budget.epochs": 10_000})
+    store, config = Store(tmp_path, tmp_path / "none"), tiny(**{"budget.epochs": 200})
     process = worker(store, Placement())
     process.send(config)
     assert '"step"' in process.out.readline()
@@ -334,7 +335,7 @@ def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):
     "exhaust", [lambda *args: torch.empty(2**50, dtype=torch.uint8), lambda *args: np.empty(2**50, np.uint8)]
 )
 def test_too_little_memory_is_one_line(monkeypatch, exhaust):
-    monkeypatch.setattr(training.Images, "of", exhaust)
+    monkeypatch.setattr(Images, "of", exhaust)
     with pytest.raises(UserError, match=r"too little memory on cpu for run .*: train fewer runs at once"):
         train(tiny(), Placement())
 
@@ -343,7 +344,7 @@ def test_an_error_that_is_not_about_memory_stays_what_it_is(monkeypatch):
     def wrong(*args):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr(training.Images, "of", wrong)
+    monkeypatch.setattr(Images, "of", wrong)
     with pytest.raises(RuntimeError, match="shapes do not match"):
         train(tiny(), Placement())
 
