@@ -123,6 +123,8 @@ class Monitor(threading.Thread):
         self._seen = dict.fromkeys(range(size), (0, time.monotonic()))
         self._ended = threading.Event()
         self._ending = threading.Lock()
+        # A first sign before the group forms: whoever dies later, however soon, has shown one.
+        self.store.add(f"{rank}", 1)
         self.start()
 
     def run(self) -> None:
@@ -151,7 +153,7 @@ class Monitor(threading.Thread):
     def failed(self, error: RuntimeError) -> None:
         """An exchange has failed with ``error``: end if that is because a peer did; return if it is not."""
         if any(word in str(error).lower() for word in BROKEN):
-            time.sleep(4 * BEAT)  # to see who is silent
+            time.sleep(6 * BEAT)  # to see who is silent
             self.end(f"{' and '.join(self._silent(3 * BEAT)) or 'a process'} has died: {self.resume}")
 
     def end(self, line: str, code: int = 1) -> None:
