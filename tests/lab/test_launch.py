@@ -96,12 +96,14 @@ def test_runs_are_saved_past_a_killed_worker_and_an_error(store, every_step, mon
 
 
 LAUNCH = """
-import os, sys
+import os, signal, sys
 from alexnet_repro.config import Placement
 from alexnet_repro.lab import launch
 from alexnet_repro.store import Store
 from tests.runs import tiny
 
+# A shell's background jobs ignore Ctrl-C, and their children inherit that: this stands for a job in the foreground.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 launch.places = lambda device, workers: [(Placement(checkpoint_seconds=0.0), None)] * workers
 runs = [tiny(seed=seed, **{"budget.epochs": 200}) for seed in range(3)]
 try:
@@ -111,7 +113,7 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize(("end", "workers"), [(signal.SIGKILL, 1)])
+@pytest.mark.parametrize(("end", "workers"), [(signal.SIGINT, 2), (signal.SIGKILL, 1)])
 def test_an_ended_launch_leaves_no_process_and_what_to_resume(store, end, workers):
     # SIGINT is Ctrl-C; SIGKILL is what nobody can prepare for, here with a stderr that is full.
     configs = [tiny(seed=seed, **{"budget.epochs": 200}) for seed in range(workers)]
