@@ -58,10 +58,10 @@ def together(plan: Study, store: Store, parallel: str, device: str, progress: bo
 
 
 def finder(store: Store, scale: str = "cifar10") -> Find:
-    """What the scorecard asks for, (study, arm) -> records by seed: empty where there are none, or no such study."""
+    """What the scorecard asks for, (study, arm) -> records by seed: None where there is no such study."""
 
-    def find(name: str, arm: str) -> dict[int, RunRecord]:
-        return records(study(name, scale), store).get(arm, {}) if name in STUDIES else {}
+    def find(name: str, arm: str) -> dict[int, RunRecord] | None:
+        return records(study(name, scale), store).get(arm, {}) if name in STUDIES else None
 
     return find
 

@@ -21,7 +21,8 @@ SHOWN = 4
 """So many numbers of one verdict share a row of the scorecard; of more, it gives the count."""
 
 INTRODUCTION = """\
-What the paper says, how this replication tests it, written down before the runs, and what came of it.
+What the paper says, how this replication tests it, and what came of it. A rule is completed and committed before the
+first run that it judges; one that is still a draft says so, and judges nothing.
 [](../verdicts.md) explains the terms. All of it is read from `data/claims.toml` and the records.
 """
 

@@ -26,8 +26,8 @@ Name = Literal[
     "not run",
 ]
 Records = Mapping[int, RunRecord]
-Find = Callable[[str, str], Records]
-"""(study, arm) -> records by seed, empty where there are none."""
+Find = Callable[[str, str], Records | None]
+"""(study, arm) -> records by seed, empty where there are none; None where there is no such study."""
 
 MIN_PAIRS = 3
 CHANCE_ERROR = 0.9
@@ -79,17 +79,22 @@ class Verdict:
         return {name: plain(value) for name, value in asdict(self).items()}
 
 
-def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verdict:
+def judge(claim: Claim, entry: Measured, arm: Records | None, against: Records | None) -> Verdict:
     """The verdict on one measured comparison, from the records of its two arms by seed.
 
+    Without records, None, there is no such study: "not run", and the note says so rather than give a command.
     Only seeds that both arms have are judged, and fewer than three pairs are "not run"; with a number instead of
     a second arm, ``against`` is not looked at. Runs that failed count: a time to a threshold that was never
     reached, diverged or not, is censored at the budget; a diverged run's errors are chance, whatever they were
     before. Where such a run has no number at all, the effect is unbounded and the verdict "inconclusive".
     Raises UserError for a record without the metric.
     """
-    if entry.pending:
-        return _not_run(claim, entry, 0, f"the rule is a draft, to be completed before the first run: {entry.pending}")
+    draft = f"the rule is a draft, to be completed before the first run: {entry.pending}" if entry.pending else ""
+    if arm is None or against is None:
+        missing = f"the study {entry.study!r} is still to be written"
+        return replace(_empty(claim, entry), note="; ".join(filter(None, [draft, missing])))
+    if draft:
+        return _not_run(claim, entry, 0, draft)
     constant = isinstance(entry.against, float)
     seeds = sorted(arm.keys() if constant else arm.keys() & against.keys())
     if len(seeds) < MIN_PAIRS:
@@ -139,8 +144,8 @@ def scorecard(find: Find) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for claim in load():
         for entry in claim.measured:
-            arm = {} if entry.pending else find(entry.study, entry.arm)
-            against = {} if entry.pending or isinstance(entry.against, float) else find(entry.study, entry.against)
+            arm = find(entry.study, entry.arm)
+            against = {} if isinstance(entry.against, float) else find(entry.study, entry.against)
             verdicts.append(judge(claim, entry, arm, against))
         verdicts += [audited(claim, entry) for entry in claim.audited]
         verdicts += [derived(claim, entry) for entry in claim.derived]
@@ -240,22 +245,31 @@ def _size_notes(name: Name, effect: Effect, entry: Measured) -> list[str]:
     return notes
 
 
-def _empty(claim: Claim, entry: Measured) -> Verdict:
+def _about(claim: Claim, entry: Measured | Audited | Derived, **rest: Any) -> Verdict:
+    """A verdict with what it takes from its claim and entry, and the ``rest``."""
     return Verdict(
         claim=claim.id,
         section=claim.section,
         title=claim.title,
         label=entry.label,
         paper=claim.paper,
+        unit=entry.unit,
+        paper_value=entry.paper_value,
+        **rest,
+    )
+
+
+def _empty(claim: Claim, entry: Measured) -> Verdict:
+    return _about(
+        claim,
+        entry,
         evidence="measured",
         verdict="not run",
         effect=None,
         interval=None,
-        unit=entry.unit,
         seeds=0,
         note="",
         setting=entry.setting,
-        paper_value=entry.paper_value,
         size=entry.size,
     )
 
@@ -267,21 +281,16 @@ def _single(
     found: audit.Finding | Derivation,
     setting: str,
 ) -> Verdict:
-    return Verdict(
-        claim=claim.id,
-        section=claim.section,
-        title=claim.title,
-        label=entry.label,
-        paper=claim.paper,
+    return _about(
+        claim,
+        entry,
         evidence=evidence,
         verdict=found.verdict,
         effect=found.value,
         interval=None,
-        unit=entry.unit,
         seeds=None,
         note=found.note,
         setting=setting,
-        paper_value=entry.paper_value,
     )
 
 

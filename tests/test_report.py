@@ -9,9 +9,10 @@ import pytest
 from alexnet_repro import figures, report
 from alexnet_repro.claims import load
 from alexnet_repro.records import Measurement
-from alexnet_repro.runs import obtain, publish
+from alexnet_repro.runs import finder, obtain, publish
 from alexnet_repro.store import Store
-from alexnet_repro.studies import fastest, study
+from alexnet_repro.studies import STUDIES, fastest, study
+from alexnet_repro.verdicts import scorecard
 
 from .runs import record
 
@@ -147,3 +148,20 @@ def test_reached_counts_the_runs_that_never_did(store):
     text = report.reached(obtain(plan, store, train=False), labels, 25).data
     assert "ReLU: 3 of 3 runs reached 25 %; median 5.0 epochs, 4.0 to 6.5" in text
     assert "tanh: none of 3 runs" in text
+
+
+def test_a_draft_is_not_called_a_rule_written_down_before():
+    assert "written down before the runs" in report.claim_card("relu_speed").data
+    drafts = [entry.id for entry in load() if any(measured.pending for measured in entry.measured)]
+    for name in drafts:
+        assert "a draft, to be completed" in report.claim_card(name).data
+
+
+def test_the_scorecard_names_no_command_that_does_not_exist(store):
+    verdicts = [each for each in scorecard(finder(store)) if each.evidence == "measured"]
+    studies = {(entry.id, measured.label): measured.study for entry in load() for measured in entry.measured}
+    assert verdicts
+    for each in verdicts:
+        name = studies[each.claim, each.label]
+        assert (f"'alexnet-repro run {name}'" in each.note) == (name in STUDIES)
+        assert ("still to be written" in each.note) == (name not in STUDIES)

@@ -56,7 +56,7 @@ def test_finder_knows_no_other_study(store):
     find = finder(store)
     assert list(find("relu_speed", "tanh")) == [0]
     assert find("relu_speed", "swish") == {}
-    assert find("no_such_study", "tanh") == {}
+    assert find("no_such_study", "tanh") is None
 
 
 def test_publishes_clean_runs_and_counts_the_others(store):
