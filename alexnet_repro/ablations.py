@@ -98,6 +98,8 @@ RATE_PROBES: Mapping[str, Mapping[str, Any]] = {
     f"/{divisor:g} {rate:g}": {"data.divisor": divisor, "optimizer.learning_rate": rate}
     for divisor, rates in (
         (1.0, (0.0003, 0.001, 0.003, 0.01)),
+        (2.0, (0.003, 0.01)),
+        (4.0, (0.003, 0.01)),
         (8.0, (0.001, 0.003, 0.01)),
         (64.0, (0.003, 0.01, 0.03)),
     )
