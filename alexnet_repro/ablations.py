@@ -107,6 +107,25 @@ RATE_PROBES: Mapping[str, Mapping[str, Any]] = {
 }
 """The scale of the pixels decides how much normalization does, and with it the rate: both are the pilot's to pick."""
 
+INIT_PROBES: Mapping[str, Mapping[str, Any]] = {
+    f"{init} /{divisor:g} {rate:g}{', no dropout' if dropout == 0 else ''}": {
+        "model.weight_init": init,
+        "model.dropout": dropout,
+        "data.divisor": divisor,
+        "optimizer.learning_rate": rate,
+    }
+    for init, divisor, rate in (
+        ("he-hidden", 8.0, 0.01),
+        ("he-hidden", 8.0, 0.003),
+        ("he-hidden", 2.0, 0.003),
+        ("he-hidden", 64.0, 0.01),
+        ("he-hidden", 64.0, 0.03),
+    )
+    for dropout in (0.5, 0.0)
+}
+"""With He's weights in the last layer too, the net of the first pilot lost more without dropout than with it: its
+first logits were far from zero. Here the last layer starts as in the paper."""
+
 PILOT: Mapping[str, Mapping[str, Any]] = {
     name: ARMS[name] for name in ("baseline", "no_dropout", "no_crops")
 } | {

@@ -178,7 +178,7 @@ def neurons(config: AlexNetConfig) -> tuple[int, ...]:
 
 def initial_weight_std(config: AlexNetConfig, layer: Layer) -> float:
     """Standard deviation of a learned layer's initial weights (section 5; "source": layers/layers-145.cfg of 2012)."""
-    if config.weight_init == "he":
+    if config.weight_init == "he" or (config.weight_init == "he-hidden" and layer.number < 8):
         return float((2 / layer.fan_in) ** 0.5)
     return 0.03 if config.weight_init == "source" and layer.number in (3, 4, 5) else 0.01
 

@@ -135,6 +135,15 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         1,
         pilot=True,
     ),
+    "alexnet_init": partial(
+        _ablation,
+        "alexnet_init",
+        "Search for the initial weights of AlexNet in CIFAR size",
+        ablations.PROBE,
+        ablations.INIT_PROBES,
+        1,
+        pilot=True,
+    ),
     "alexnet_pilot": partial(
         _ablation, "alexnet_pilot", "Search for the size of AlexNet's runs", {}, ablations.PILOT, 1, pilot=True
     ),
