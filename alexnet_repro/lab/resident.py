@@ -3,12 +3,13 @@
 from torch import Tensor, nn
 
 from ..config import RunConfig
-from ..networks import AlexNetConfig
 from ..records import Measurement
+from .alexnet import AlexNet
 from .augment import Augmentation
 from .batches import Images, pixel_mean
 from .datasets import Dataset
 from .evaluate import alexnet_metrics, error
+from .learned import color_metrics, neighbour_metrics
 
 
 class Resident:
@@ -39,9 +40,12 @@ class Resident:
         return error(net, self.test.centre(self.config.data.side))
 
     def metrics(self, net: nn.Module, curve: list[Measurement]) -> dict[str, float | None]:
-        """The metrics of a network at the end of its run: test_error, and those of ``evaluate.alexnet_metrics``."""
+        """The metrics of a network at the end of its run: test_error; of AlexNet, those of evaluate.py and learned.py."""
         test_error = self.curve_error(net)
-        if not isinstance(self.config.model, AlexNetConfig):
-            return {"test_error": test_error}
-        found = alexnet_metrics(net, self.config, self.train, self.test, curve, test_error)
-        return {"test_error": test_error, **found}
+        found: dict[str, float | None] = {"test_error": test_error}
+        if isinstance(net, AlexNet):
+            side = self.config.data.side
+            found |= alexnet_metrics(net, self.config, self.train, self.test, curve, test_error)
+            found |= color_metrics(net, self.config.seed)
+            found |= neighbour_metrics(net, self.train.centre(side), self.test.centre(side))
+        return found

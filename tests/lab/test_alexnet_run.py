@@ -51,7 +51,8 @@ def test_records_what_the_claims_ask_for(tmp_path):
     record = train(config, Placement(), weights_path=path)
     assert set(record.metrics) == {
         "epochs", "train_error", "train_loss", "test_error", "clean_train_error", "gap", "early_train_loss",
-        "ten_view_error", "epochs_to_converge",
+        "ten_view_error", "epochs_to_converge", "color_gap", "color_gap_shuffled", "color_gap_p", "knn_features",
+        "knn_pixels",
     }  # fmt: skip
     assert record.metrics["gap"] == record.metrics["test_error"] - record.metrics["clean_train_error"]
     assert [m.test_error is None for m in record.curve] == [False] * 3
