@@ -92,7 +92,7 @@ SMOKE = {
 }
 """A net and a data set small enough for seconds."""
 
-PROBE = {"optimizer.drops": (), "budget.epochs": 5, "budget.ten_views": False}
+PROBE = {"model.weight_init": "he", "optimizer.drops": (), "budget.epochs": 5, "budget.ten_views": False}
 
 RATE_PROBES: Mapping[str, Mapping[str, Any]] = {
     f"/{divisor:g} {rate:g}": {"data.divisor": divisor, "optimizer.learning_rate": rate}
@@ -126,11 +126,18 @@ INIT_PROBES: Mapping[str, Mapping[str, Any]] = {
 """With He's weights in the last layer too, the net of the first pilot lost more without dropout than with it: its
 first logits were far from zero. Here the last layer starts as in the paper."""
 
+HE = {"model.weight_init": "he"}
 PILOT: Mapping[str, Mapping[str, Any]] = {
-    name: ARMS[name] for name in ("baseline", "no_dropout", "no_crops")
-} | {
-    "20k": {"data.train_images": 20_000, "optimizer.drops": (10, 13), "budget.epochs": 15},
-    "narrow": {"model.kernels": (16, 48, 64, 64, 48), "model.hidden": 256},
-    "paper_init": ARMS["paper_init"],
+    "he": HE,
+    "he, no_dropout": HE | ARMS["no_dropout"],
+    "he, no_crops": HE | ARMS["no_crops"],
+    "he, 20k": HE | {"data.train_images": 20_000, "optimizer.drops": (10, 13), "budget.epochs": 15},
+    "baseline": {},
+    "no_dropout": ARMS["no_dropout"],
+    **{
+        f"5k{arm}": change | {"data.train_images": 5_000, "optimizer.drops": (27, 35), "budget.epochs": 40}
+        for arm, change in (("", {}), (", no_dropout", ARMS["no_dropout"]))
+    },
 }
-"""At one cost, more images for fewer epochs; a narrower net; and whether what the paper fights is there to be fought."""
+"""The first four with He's weights in every layer; then whether what the paper fights is there to be fought, and whether
+half of the images show it better."""
