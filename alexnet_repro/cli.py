@@ -15,6 +15,7 @@ import typer
 from . import paths, prepared
 from .config import Placement, RunConfig
 from .errors import UserError, one_of
+from .reruns import FACTOR, POINTS, rerun
 from .runs import finder, obtain, publish, start_together, together
 from .scorecard import found
 from .store import Store
@@ -87,11 +88,12 @@ def plan(
     """Say what a study would run, what of it is missing, and what a full-size run would cost here."""
     chosen, store = study(name, scale), Store()
     arms = records(chosen, store)
-    missing = {arm: len(chosen.seeds) - len(runs) for arm, runs in arms.items()}
+    seeds = {arm: len(chosen.seeds_of(arm)) for arm in arms}
+    missing = {arm: seeds[arm] - len(runs) for arm, runs in arms.items()}
     changes = [", ".join(f"{field}={value}" for field, value in chosen.arms[arm].items()) for arm in arms]
-    table = {"arm": list(arms), "changes": changes, "seeds": len(chosen.seeds), "missing": list(missing.values())}
+    table = {"arm": list(arms), "changes": changes, "seeds": list(seeds.values()), "missing": list(missing.values())}
     print(pd.DataFrame(table).to_string(index=False))
-    lacking, of = sum(missing.values()), len(arms) * len(chosen.seeds)
+    lacking, of = sum(missing.values()), sum(seeds.values())
     images = lacking * chosen.baseline.budget.epochs * chosen.baseline.data.train_images
     print(f"\n{chosen.title}: {lacking} of {of} runs missing, at most {images:,} images")
     if chosen.baseline.data.dataset == "imagenet":
@@ -140,6 +142,26 @@ def run(
         raise UserError(f"devices={devices}: ask for at least one")
     arms = obtain(chosen, store, train=True, device=device, workers=workers, progress=sys.stderr.isatty())
     print(f"{chosen.name}: all {sum(len(runs) for runs in arms.values())} runs are in the store")
+
+
+@app.command("rerun")
+def rerun_(
+    name: StudyName,
+    arm: Annotated[str, typer.Option(help="Which arm.")],
+    seed: Annotated[int, typer.Option(help="Which seed.")],
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train one recorded run afresh and say whether it meets its record."""
+    chosen = study(name)
+    found = rerun(chosen, arm, seed, Store(), device, progress=sys.stderr.isatty())
+    where = "on the same kind of machine and versions" if found.same_place else "on another machine or other versions"
+    for each in sorted(found.record.metrics.keys() & found.fresh.metrics.keys()):
+        print(f"{each:<20} recorded {found.record.metric(each):<12.6g} now {found.fresh.metric(each):.6g}")
+    if not found.met:
+        why = "; ".join(found.off) or "the last bits differ, and here they should not"
+        raise UserError(f"the record of {name}, arm {arm!r}, seed {seed} is not met, {where}: {why}", 1)
+    how = "to the last bit" if found.exact else f"within {100 * POINTS:g} points and a factor of {FACTOR:g} in epochs"
+    print(f"the record of {name}, arm {arm!r}, seed {seed} is met {how}, {where}")
 
 
 @app.command()

@@ -111,7 +111,7 @@ def reached(runs: Found, labels: Mapping[str, str], threshold: float) -> Markdow
 def whole(plan: Study, runs_found: Found) -> Markdown:
     """How much of a study there is, what it cost, and where its records lie."""
     runs: list[RunRecord] = [record for by_seed in runs_found.values() for record in by_seed.values()]
-    planned = len(plan.arms) * len(plan.seeds)
+    planned = len(plan.runs())
     hours = sum(record.provenance.wall_seconds * record.provenance.threads for record in runs) / 3600
     images = sum(record.curve[-1].images for record in runs)
     devices = sorted({record.provenance.device for record in runs})

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -22,7 +22,10 @@ PILOT_SEEDS = 1_000
 
 @dataclass(frozen=True)
 class Study:
-    """Arms over one baseline and one list of seeds. ``pilot``: it chooses settings and supports no claim."""
+    """Arms over one baseline and one list of seeds.
+
+    pilot: it chooses settings and supports no claim. fewer: arms that take only so many of the seeds, the first.
+    """
 
     name: str
     title: str
@@ -30,6 +33,7 @@ class Study:
     arms: Mapping[str, Mapping[str, Any]]
     seeds: tuple[int, ...]
     pilot: bool = False
+    fewer: Mapping[str, int] = field(default_factory=dict)
 
     def config(self, arm: str, seed: int) -> RunConfig:
         """The run of ``arm`` at ``seed``. Raises UserError for an unknown arm."""
@@ -37,9 +41,13 @@ class Study:
             raise one_of(f"arm of {self.name}", arm, list(self.arms))
         return self.baseline.changed(**self.arms[arm], seed=seed)
 
+    def seeds_of(self, arm: str) -> tuple[int, ...]:
+        """The seeds of one arm."""
+        return self.seeds[: self.fewer.get(arm)]
+
     def runs(self) -> list[tuple[str, RunConfig]]:
         """Every (arm, run), seed by seed, so that a study cut short still has whole pairs."""
-        return [(arm, self.config(arm, seed)) for seed in self.seeds for arm in self.arms]
+        return [(arm, self.config(arm, seed)) for seed in self.seeds for arm in self.arms if seed in self.seeds_of(arm)]
 
 
 CUDA_CONVNET_19PCT = RunConfig(
@@ -196,7 +204,7 @@ def fastest(plan: Study, store: Store) -> dict[str, float]:
     run is missing.
     """
     found = records(plan, store)
-    lacking = [arm for arm, runs in found.items() if len(runs) < len(plan.seeds)]
+    lacking = [arm for arm, runs in found.items() if len(runs) < len(plan.seeds_of(arm))]
     if lacking:
         raise UserError(f"{plan.name} is not whole (arm {lacking[0]!r}): run 'alexnet-repro run {plan.name}'", 1)
     picks = {}

@@ -55,8 +55,8 @@ def _identity(name: str, arm: str, record: RunRecord) -> Iterator[str]:
         yield f"the study has no such arm (it has {', '.join(plan.arms)})"
     elif plan.config(arm, config.seed) != config:
         yield "its config is not that of its arm"
-    if config.seed not in plan.seeds:
-        yield f"the study has no seed {config.seed}"
+    elif config.seed not in plan.seeds_of(arm):
+        yield f"the arm has no seed {config.seed}"
 
 
 def _provenance(record: RunRecord) -> Iterator[str]:

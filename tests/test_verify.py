@@ -145,7 +145,7 @@ def test_an_unknown_seed_is_named(store):
     config = PLAN.config(ARM, 7)
     other = sound().model_copy(update={"config": config, "key": config.key})
     found = faults(store, other)
-    assert [fault.rpartition(": ")[2] for fault in found] == ["the study has no seed 7"]
+    assert [fault.rpartition(": ")[2] for fault in found] == ["the arm has no seed 7"]
 
 
 def test_an_unknown_study_is_named(store):

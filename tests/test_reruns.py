@@ -1,0 +1,66 @@
+"""A rerun against its record; the one that trains is in tests/lab/test_rerun.py."""
+
+import pytest
+from tests.runs import record
+
+from alexnet_repro.errors import UserError
+from alexnet_repro.reruns import compare, rerun
+from alexnet_repro.store import Store
+from alexnet_repro.studies import study
+
+RECORD = record(metrics={"test_error": 0.4, "epochs_to_threshold": 8.0, "train_loss": 1.0})
+
+
+def fresh(metrics=None, **provenance):
+    return RECORD.model_copy(
+        update={
+            "metrics": RECORD.metrics | (metrics or {}),
+            "provenance": RECORD.provenance.model_copy(update=provenance),
+        }
+    )
+
+
+def test_the_very_run_is_met():
+    found = compare(RECORD, fresh())
+    assert (found.exact, found.same_place, found.off, found.met) == (True, True, (), True)
+
+
+def test_an_older_record_may_lack_a_metric():
+    assert compare(RECORD, fresh({"knn_pixels": 0.2})).exact
+
+
+def test_other_bits_in_the_same_place_are_not_met():
+    found = compare(RECORD, fresh(weights="f" * 64))
+    assert not found.exact
+    assert not found.met
+
+
+@pytest.mark.parametrize(
+    ("metrics", "met"),
+    [
+        ({"test_error": 0.4299}, True),
+        ({"test_error": 0.4301}, False),
+        ({"test_error": None}, False),
+        ({"epochs_to_threshold": 9.9}, True),
+        ({"epochs_to_threshold": 10.1}, False),
+        ({"train_loss": 9.0}, True),
+    ],
+)
+def test_elsewhere_within_the_tolerance(metrics, met):
+    found = compare(RECORD, fresh(metrics, device="another", weights="f" * 64))
+    assert found.met is met
+    assert bool(found.off) is not met
+
+
+def test_another_end_is_off():
+    other = fresh(device="another", weights="f" * 64).model_copy(update={"status": "diverged"})
+    assert not compare(RECORD, other).met
+
+
+@pytest.mark.parametrize(
+    ("arm", "seed", "said"),
+    [("gelu", 0, "'gelu'"), ("relu", 7, "no seed 7"), ("relu", 0, "no record to meet")],
+)
+def test_what_cannot_be_rerun(tmp_path, arm, seed, said):
+    with pytest.raises(UserError, match=said):
+        rerun(study("relu_speed"), arm, seed, Store(tmp_path, tmp_path))
