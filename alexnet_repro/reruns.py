@@ -43,7 +43,8 @@ class Comparison:
 def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", progress: bool = True) -> Comparison:
     """Train one recorded run of a study again, and compare. The store stays as it is.
 
-    An interrupted rerun resumes from its last checkpoint. Raises UserError for an arm or seed that the study lacks, or one without a record.
+    An interrupted rerun resumes from its last checkpoint. Raises UserError for an arm or seed that the study lacks, or
+    one without a record.
     """
     config = plan.config(arm, seed)
     if seed not in plan.seeds_of(arm):

@@ -116,13 +116,14 @@ def _ablation(
     seeds: int,
     scale: Scale,
     pilot: bool = False,
+    fewer: Mapping[str, int] | None = None,
 ) -> Study:
     """AlexNet in CIFAR size, and arms that change it."""
     baseline, first = ablations.BASELINE.changed(**setting), PILOT_SEEDS if pilot else 0
     if scale == "smoke":
         baseline, seeds = baseline.changed(**ablations.SMOKE), min(seeds, SMOKE_SEEDS)
         arms = {arm: changes for arm, changes in arms.items() if "data.train_images" not in changes}
-    return Study(name, title, baseline, arms, tuple(range(first, first + seeds)), pilot=pilot)
+    return Study(name, title, baseline, arms, tuple(range(first, first + seeds)), pilot, fewer or {})
 
 
 STUDIES: dict[str, Callable[[Scale], Study]] = {
@@ -153,10 +154,18 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         pilot=True,
     ),
     "alexnet_pilot": partial(
-        _ablation, "alexnet_pilot", "Search for the size of AlexNet's runs", {}, ablations.PILOT, 1, pilot=True
+        _ablation,
+        "alexnet_pilot",
+        "Search for the size of AlexNet's runs",
+        ablations.PILOT_LENGTH,
+        ablations.PILOT,
+        1,
+        pilot=True,
     ),
     **{
-        name: partial(_ablation, name, plan.title, {}, plan.arms, plan.seeds)
+        name: partial(
+            _ablation, name, plan.title, {}, plan.arms, plan.seeds, fewer=ablations.FEWER if name == "ablations" else {}
+        )
         for name, plan in ablations.ABLATIONS.items()
     },
     "dropout_convergence": partial(

@@ -14,17 +14,38 @@ NAMED = {  # arm -> dotted fields and their values
     "half": {"model.columns": "half"},
     "unlinked": {"model.columns": "unlinked"},
     "no_lrn": {"model.cross_map_norm": None},
+    "strong_lrn": {"model.cross_map_norm.alpha": 0.0064},
     "pool_2_2": {"model.pool": [2, 2]},
     "no_crops": {"data.random_crops": False, "data.reflect": False},
     "no_color": {"data.color_noise": "none"},
     "color_source": {"data.color_noise": "source"},
     "no_dropout": {"model.dropout": 0.0},
+    "no_crops_no_dropout": {"data.random_crops": False, "data.reflect": False, "model.dropout": 0.0},
     "no_weight_decay": {"optimizer.weight_decay": 0.0},
     "bias_zero": {"model.bias_init": "zero"},
     "no_conv3": {"model.removed": ["conv3"]},
     "no_conv4": {"model.removed": ["conv4"]},
     "no_conv5": {"model.removed": ["conv5"]},
     "paper_init": {"model.weight_init": "paper"},
+}
+KEYS = {  # of seed 0
+    "baseline": "7185e9c3d2206673",
+    "half": "f55cfc1625659ef0",
+    "unlinked": "ed5c75a97ca897cb",
+    "no_lrn": "b90abe1030c3644d",
+    "strong_lrn": "1a1b4a67f0f32dbc",
+    "pool_2_2": "551cfcf4071d85dd",
+    "no_crops": "987df236b1e013b1",
+    "no_color": "02fba8a23574281a",
+    "color_source": "62591508ac07a1d0",
+    "no_dropout": "c539f949f1271007",
+    "no_crops_no_dropout": "53feff6ecb509647",
+    "no_weight_decay": "6b90825ebc76a0f2",
+    "bias_zero": "e0fe9c717612d48b",
+    "no_conv3": "53eb89ba80f461ce",
+    "no_conv4": "5163c9e114fe096c",
+    "no_conv5": "e47a45d6f3af7688",
+    "paper_init": "7c672025d17ca0ce",
 }
 ENTRIES = [(entry.study, entry) for claim in load() for entry in claim.measured if entry.study in STUDIES]
 
@@ -48,10 +69,28 @@ def test_an_arm_changes_what_it_names(arm):
     assert dict(differences(PLAIN, changed)) == NAMED[arm]
 
 
+def test_pinned_keys():
+    """A key that moves orphans recorded runs."""
+    plan = study("ablations")
+    assert {arm: plan.config(arm, 0).key for arm in plan.arms} == KEYS
+
+
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_all_studies_share_their_runs(name):
     every = {config.key for _, config in study("ablations").runs()}
     assert {config.key for _, config in study(name).runs()} <= every
+
+
+def test_no_arm_has_more_seeds_than_its_claims_ask_for():
+    plan = study("ablations")
+    assert {arm: len(plan.seeds_of(arm)) for arm in plan.arms if len(plan.seeds_of(arm)) < 20} == {
+        "no_crops": 5, "no_crops_no_dropout": 5, "no_dropout": 5, "bias_zero": 10, "paper_init": 3,
+    }  # fmt: skip
+    runs = plan.runs()
+    assert len(runs) == 12 * 20 + 3 * 5 + 10 + 3
+    assert ("paper_init", 3) not in [(arm, config.seed) for arm, config in runs]
+    # Seed by seed: the runs of one seed are whole before the next begins.
+    assert [config.seed for _, config in runs] == sorted(config.seed for _, config in runs)
 
 
 def test_the_baseline_is_the_paper_but_for_what_the_pilot_picked():

@@ -195,7 +195,7 @@ def test_no_number_of_the_list_is_lost():
         if claim.measured or claim.audited
     }
     assert values["two_gpu_error"] == [1.7, 1.7, 1.2]
-    assert values["lrn"] == [1.4, 1.4, 1.2]
+    assert values["lrn"] == [1.4, 1.4, 1.4, 1.2]
     assert values["lrn_cifar"] == [2.0, 2.0]
     assert values["overlapping_pooling"] == [0.4, 0.4, 0.3]
     assert values["pca_color"] == [1.0, 1.0]

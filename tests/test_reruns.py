@@ -1,12 +1,12 @@
 """A rerun against its record; the one that trains is in tests/lab/test_rerun.py."""
 
 import pytest
-from tests.runs import record
 
 from alexnet_repro.errors import UserError
 from alexnet_repro.reruns import compare, rerun
 from alexnet_repro.store import Store
 from alexnet_repro.studies import study
+from tests.runs import record
 
 RECORD = record(metrics={"test_error": 0.4, "epochs_to_threshold": 8.0, "train_loss": 1.0})
 

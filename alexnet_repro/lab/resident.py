@@ -40,7 +40,7 @@ class Resident:
         return error(net, self.test.centre(self.config.data.side))
 
     def metrics(self, net: nn.Module, curve: list[Measurement]) -> dict[str, float | None]:
-        """The metrics of a network at the end of its run: test_error; of AlexNet, those of evaluate.py and learned.py."""
+        """What a network has at the end of its run: test_error; AlexNet also what evaluate.py and learned.py say."""
         test_error = self.curve_error(net)
         found: dict[str, float | None] = {"test_error": test_error}
         if isinstance(net, AlexNet):
