@@ -1,6 +1,7 @@
 """Figures of records: tidy tables in, matplotlib figures out, one style for the whole book."""
 
 from collections.abc import Mapping, Sequence
+from io import StringIO
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -35,6 +36,19 @@ def canvas(width: float = 7.0, height: float = 4.2, columns: int = 1, smoke: boo
     return figure, list(axes[0])
 
 
+def svg(figure: Figure) -> str:
+    """The figure as SVG: the same text from every run."""
+    text = StringIO()
+    with plt.rc_context({"svg.hashsalt": "alexnet-repro"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    return text.getvalue()
+
+
+def close(figure: Figure) -> None:
+    """Forget a figure that has been written, so that no notebook shows it once more."""
+    plt.close(figure)
+
+
 def training_curves(
     found: Mapping[str, Mapping[int, RunRecord]], labels: Mapping[str, str], threshold: float, smoke: bool = False
 ) -> Figure:
@@ -42,10 +56,10 @@ def training_curves(
     figure, (axes,) = canvas(smoke=smoke)
     table = curves_table(found)
     for (arm, label), color, line in zip(labels.items(), PALETTE, LINES, strict=False):
-        for number, (_, run) in enumerate(table[table["arm"] == arm].groupby("seed")):
+        for number, (seed, run) in enumerate(table[table["arm"] == arm].groupby("seed")):
             axes.plot(
                 run["epoch"], run["train_error"], line, color=color, linewidth=1.1, alpha=0.8,
-                label=label if number == 0 else None,
+                label=label if number == 0 else None, gid=f"seed-{seed}",
             )  # fmt: skip
     if table.empty:
         axes.text(0.5, 0.5, "no runs yet", transform=axes.transAxes, ha="center", color="0.35")

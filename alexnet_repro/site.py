@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from . import notebooks, paths, scorecard
+from . import effects, notebooks, paths, scorecard
 from .errors import UserError
 from .files import lock, sha256, write_atomic
 
@@ -35,6 +35,7 @@ def build() -> Path:
         _get_data()
         _execute_pages(book / "pages")
         scorecard.write(book)
+        effects.write(book)
         index = _render(book)
     print(f"the book: {index}")
     return index

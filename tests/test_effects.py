@@ -1,0 +1,67 @@
+"""The figure of all effects, with none, one and many: sorted, in units of the rule, drawn in full."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from alexnet_repro import effects, figures
+from alexnet_repro.verdicts import Verdict
+
+POINTS = Verdict(
+    "c", "3", "A claim", "", "p", "measured", "reproduced", 1.4, (1.0, 1.8), "points", 5, "", size=0.7, paper_value=1.4
+)  # fmt: skip
+RATIO = replace(POINTS, title="A ratio", verdict="direction only", effect=2.0, interval=(1.5, math.inf))
+RATIO = replace(RATIO, unit="×", size=4.0)
+FAR = replace(POINTS, title="Far away", effect=70.0, interval=(60.0, 80.0))
+AGAINST = replace(POINTS, title="The other way", verdict="contradicted", effect=-70.0, interval=(-80.0, -60.0))
+NOT_RUN = replace(POINTS, title="Not run", verdict="not run", effect=None, interval=None)
+AUDITED = replace(POINTS, title="Audited", evidence="audited", verdict="audited: agrees", interval=None)
+ALL = [POINTS, RATIO, AUDITED, AGAINST, NOT_RUN, FAR]
+
+
+def test_effects_are_sorted_in_units_of_their_rules() -> None:
+    assert [each.title for each in effects.shown(ALL)] == ["Far away", "A claim", "A ratio", "The other way"]
+    assert effects.in_units(POINTS, 0.7) == 1.0
+    assert effects.in_units(RATIO, 2.0) == pytest.approx(0.5)
+    assert effects.in_units(RATIO, 0.0) == -math.inf
+    assert math.isnan(effects.in_units(POINTS, None))
+
+
+@pytest.mark.parametrize("verdicts", [[POINTS], [RATIO, POINTS], ALL, ALL * 6], ids=len)
+def test_every_effect_has_its_name_and_number(verdicts: list[Verdict]) -> None:
+    figure = effects.figure(verdicts)
+    (axes,) = figure.axes
+    texts = [text.get_text() for text in axes.texts]
+    for each in effects.shown(verdicts):
+        assert each.title in texts
+    assert texts.count("1.40 points (1 to 1.80)") == verdicts.count(POINTS)
+    left, right = axes.get_xlim()
+    assert effects.FURTHEST[0] <= left < 0 < 1 < right <= effects.FURTHEST[1]
+    figures.close(figure)
+
+
+def test_what_lies_beyond_the_axis_is_an_arrow() -> None:
+    figure = effects.figure([FAR, AGAINST])
+    markers = [line.get_marker() for line in figure.axes[0].lines]
+    assert markers.count(">") == markers.count("<") == 1
+    figures.close(figure)
+
+
+def test_drawing_is_the_same_from_every_run() -> None:
+    first, second = effects.figure(ALL), effects.figure(ALL)
+    assert figures.svg(first) == figures.svg(second)
+    figures.close(first)
+    figures.close(second)
+
+
+def test_page_says_what_there_is() -> None:
+    assert "4 of 5 comparisons: 2 reproduced, 1 direction only, 1 contradicted." in effects.page(ALL)
+    assert effects.page([NOT_RUN, AUDITED]) == "No measured comparison has its runs yet.\n"
+
+
+def test_every_measured_verdict_has_a_look() -> None:
+    page = (Path(__file__).parent.parent / "book" / "verdicts.md").read_text()
+    table = page.split("## Measured")[1].split("**Pairs.**")[0]
+    assert [name for name in effects.LOOKS if f"| {name} |" not in table] == []
