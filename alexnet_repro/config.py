@@ -91,6 +91,7 @@ class OptimizerConfig(BaseModel):
     drops: the rates are divided by 10 after each of these epochs; in the paper by hand, three times.
     plateau: instead, they are divided by 10 where the test curve has had no new best for so many epochs, three times;
         the fourth such row ends the run.
+    layer_decays: instead of ``weight_decay``, which is then 0, one for each layer with weights, in order.
     """
 
     model_config = STRICT
@@ -101,9 +102,12 @@ class OptimizerConfig(BaseModel):
     batch_size: Annotated[int, Field(ge=1, lt=2**31)]
     drops: tuple[Annotated[int, Field(ge=1)], ...] = ()
     plateau: Annotated[int, Field(ge=1)] | None = None
+    layer_decays: tuple[NonNegative, ...] = ()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
+        if self.layer_decays and self.weight_decay:
+            raise ValueError(f"weight_decay={self.weight_decay} beside layer_decays={self.layer_decays}: make it 0")
         if list(self.drops) != sorted(set(self.drops)):
             raise ValueError(f"drops={self.drops} must be ascending epochs without repeats")
         if self.drops and self.plateau is not None:
@@ -155,10 +159,15 @@ class RunConfig(BaseModel):
             )
         if self.data.dataset == "imagenet" and not isinstance(self.model, AlexNetConfig):
             raise ValueError(f"model.net={self.model.net!r} is for CIFAR-10: imagenet takes alexnet")
-        takes = self.model.image_size if isinstance(self.model, AlexNetConfig) else CIFAR10_SIDE
-        if takes != self.data.side:
+        if self.model.image_size != self.data.side:
             raise ValueError(
-                f"the net takes images of side {takes}, and data.crop gives {self.data.side}: make them one"
+                f"the net takes images of side {self.model.image_size}, and data.crop gives {self.data.side}: "
+                "make them one"
+            )
+        decays = self.optimizer.layer_decays
+        if decays and len(decays) != self.model.learned:
+            raise ValueError(
+                f"optimizer.layer_decays={decays} are {len(decays)}: the net has {self.model.learned} layers with weights"
             )
         if isinstance(self.model, AlexNetConfig) and self.model.classes < self.data.classes:
             raise ValueError(f"model.classes={self.model.classes} is fewer than the {self.data.classes} of the data")

@@ -5,7 +5,7 @@ out. A field that a later recipe adds gets a default that means "as before".
 """
 
 import math
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -151,6 +151,11 @@ class AlexNetConfig(BaseModel):
             raise ValueError(f"image_size={self.image_size} leaves no pixel to the third pooling: enlarge it")
         return self
 
+    @property
+    def learned(self) -> int:
+        """How many layers have weights."""
+        return 8 - len(self.removed)
+
     def change(self, **changes: object) -> "AlexNetConfig":
         """The same net with the named fields changed, validated like a new one."""
         return AlexNetConfig.model_validate(dict(self) | changes)
@@ -226,19 +231,83 @@ CIFAR_ALEXNET = AlexNetConfig(
 )
 
 
-class CudaConvnetConfig(BaseModel):
-    """One of cuda-convnet's CIFAR-10 example networks, or its twin with another nonlinearity.
+class Step(NamedTuple):
+    """A layer of one of cuda-convnet's nets.
 
-    layers: the layer file ("19pct": three 5x5 conv layers and one fully-connected).
-    nonlinearity: after every conv layer.
-    initialization: "cuda-convnet" is the layer file's own (Gaussian, standard deviation 0.0001 in conv1 and
-        0.01 above); "he" has standard deviation sqrt(gain / fan-in), gain 2 for ReLU (He et al. 2015) and 1
-        for tanh. Biases start at 0.
-    Source: cuda-convnet, example-layers/layers-19pct.cfg.
+    outputs, std: where it learns, how many kernels or units, and the standard deviation of its first weights; of "norm",
+    ``outputs`` is the size.
+    """
+
+    kind: Literal["conv", "local", "full", "f", "max", "average", "norm"]
+    outputs: int = 0
+    std: float = 0.0
+
+
+F, MAX, AVERAGE = Step("f"), Step("max"), Step("average")
+CONV1, CONV2, LOCAL, FULL = (
+    Step("conv", 64, 1e-4),
+    Step("conv", 64, 0.01),
+    Step("local", 32, 0.04),
+    Step("full", 10, 0.01),
+)
+EARLY, LATE = Step("norm", 5), Step("norm", 9)
+
+CUDA_CONVNET: dict[str, tuple[Step, ...]] = {
+    "19pct": (
+        *(Step("conv", 32, 1e-4), MAX, F),
+        *(Step("conv", 32, 0.01), F, AVERAGE),
+        *(Step("conv", 64, 0.01), F, AVERAGE),
+        FULL,
+    ),
+    "13pct": (CONV1, F, MAX, CONV2, F, MAX, LOCAL, F, LOCAL, F, FULL),
+    "11pct": (CONV1, F, MAX, LATE, CONV2, F, LATE, MAX, LOCAL._replace(outputs=64), F, LOCAL, F, FULL),
+}
+"""conv is 5x5 and keeps the side of the maps, as local, which is 3x3, does; pooling is 3x3 at a stride of 2, in ceil mode.
+
+Source: cuda-convnet, example-layers/layers-19pct.cfg, layers-conv-local-13pct.cfg and layers-conv-local-11pct.cfg.
+"""
+
+
+class CudaConvnetConfig(BaseModel):
+    """One of cuda-convnet's CIFAR-10 example networks, or its twin with another nonlinearity or normalization.
+
+    layers: the layer file: see ``CUDA_CONVNET``.
+    nonlinearity: after every conv and locally connected layer.
+    initialization: "cuda-convnet" is the layer file's own (Gaussian); "he" has standard deviation sqrt(gain / fan-in),
+        gain 2 for ReLU (He et al. 2015) and 1 for tanh. Biases start at 0.
+    normalization: "file" is the layer file's own, between maps, of size 9 in 11pct alone. "none" takes it out of 11pct.
+        "added" puts two such layers of size 5 into 13pct, after the nonlinearities of its conv layers: that was 11pct
+        in its first version (commit 3878e8f), which differs from 13pct in nothing else.
     """
 
     model_config = STRICT
     net: Literal["cuda-convnet"]
-    layers: Literal["19pct"]
+    layers: Literal["19pct", "13pct", "11pct"]
     nonlinearity: Literal["relu", "tanh"]
     initialization: Literal["cuda-convnet", "he"]
+    normalization: Literal["file", "none", "added"] = "file"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        fits = {"none": "11pct", "added": "13pct"}.get(self.normalization, self.layers)
+        if self.layers != fits:
+            raise ValueError(f"normalization={self.normalization!r} is for {fits}: use 'file' with {self.layers}")
+        return self
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square RGB input: 13pct and 11pct take crops."""
+        return 32 if self.layers == "19pct" else 24
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The layers, in order."""
+        steps = CUDA_CONVNET[self.layers]
+        if self.normalization == "added":
+            steps = tuple(each for step in steps for each in ((EARLY, step) if step == MAX else (step,)))
+        return tuple(step for step in steps if self.normalization != "none" or step.kind != "norm")
+
+    @property
+    def learned(self) -> int:
+        """How many layers have weights."""
+        return sum(step.std > 0 for step in self.steps)

@@ -19,7 +19,7 @@ PLAIN = json.loads(CUDA_CONVNET_19PCT.model_dump_json(exclude_defaults=True))
 # One other valid value of every field; a new field fails test_every_field_is_here until it stands here.
 OTHER = {
     "model.net": None,  # one value only
-    "model.layers": None,
+    "model.layers": None,  # the others take crops: see PAIRED
     "model.nonlinearity": "tanh",
     "model.initialization": "he",
     "data.dataset": None,  # "sample" has too few images: see PAIRED
@@ -47,6 +47,8 @@ AS_BEFORE = {
     "data.classes": 10,
     "optimizer.drops": [],
     "optimizer.plateau": None,
+    "optimizer.layer_decays": [],
+    "model.normalization": "file",
     "budget.test_curve": False,
     "budget.ten_views": False,
 }
@@ -54,6 +56,7 @@ LATER = {
     "data.reflect": True,
     "data.color_noise": "paper",
     "optimizer.drops": [50],
+    "optimizer.layer_decays": [0.0, 0.0, 0.0, 1.0],
     "budget.test_curve": True,
     "budget.ten_views": True,
 }
@@ -117,14 +120,41 @@ def test_a_later_field_leaves_recorded_runs_as_they_were(path):
     assert parse(put(path, AS_BEFORE[path])).key == CUDA_CONVNET_19PCT.key
 
 
-def test_the_dataset_changes_the_key():
-    small = CUDA_CONVNET_19PCT.changed(**{"data.train_images": 300})
-    assert small.changed(**{"data.dataset": "sample"}).key != small.key
+PAIRED = [  # fields whose other values need another field changed as well
+    ({"data.train_images": 300}, {"data.dataset": "sample"}),
+    ({"data.crop": 24, "model.layers": "11pct"}, {"model.layers": "13pct"}),
+    ({"data.crop": 24, "model.layers": "11pct"}, {"model.normalization": "none"}),
+    ({"data.crop": 24, "model.layers": "13pct"}, {"model.normalization": "added"}),
+]
 
 
-def test_fields_without_another_value_have_one_value():
-    fields = CudaConvnetConfig.model_fields
-    assert all(len(get_args(fields[name].annotation)) == 1 for name in ("net", "layers"))
+@pytest.mark.parametrize(("first", "change"), PAIRED)
+def test_each_field_of_a_pair_changes_the_key(first, change):
+    before = CUDA_CONVNET_19PCT.changed(**first)
+    assert before.changed(**change).key != before.key
+
+
+def test_a_field_without_another_value_has_one_value():
+    assert len(get_args(CudaConvnetConfig.model_fields["net"].annotation)) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"model.layers": "13pct"}, "images of side 24, and data.crop gives 32"),
+        ({"data.crop": 24}, "images of side 32, and data.crop gives 24"),
+        ({"model.normalization": "none"}, "normalization='none' is for 11pct: use 'file' with 19pct"),
+        ({"model.normalization": "added"}, "normalization='added' is for 13pct: use 'file' with 19pct"),
+        ({"optimizer.layer_decays": (0.0, 1.0)}, r"layer_decays=\(0.0, 1.0\) are 2: the net has 4 layers with weights"),
+        (
+            {"optimizer.weight_decay": 0.004, "optimizer.layer_decays": (0.0,) * 4},
+            "weight_decay=0.004 beside .* make it 0",
+        ),
+    ],
+)
+def test_what_does_not_fit_together_is_named(changes, said):
+    with pytest.raises(UserError, match=said):
+        CUDA_CONVNET_19PCT.changed(**changes)
 
 
 def test_only_later_fields_have_a_default():

@@ -1,8 +1,12 @@
 """The other layers of 2012 that torch lacks or has in another form, and how layers start."""
 
+from itertools import product
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from .streams import stream
 
@@ -44,7 +48,7 @@ class LocallyConnected(nn.Module):
     """A convolution whose kernels are not shared: every place of the output has its own, and its own biases.
 
     Input (batch, inputs, side, side), output (batch, outputs, side, side): stride 1 and a border that keeps the
-    side, so ``kernel`` is odd. weight: (side, side, outputs, inputs, kernel, kernel); bias: (side, side, outputs).
+    side, so ``kernel`` is odd. weight: (side, side, kernel, kernel, inputs, outputs); bias: (side, side, outputs).
     Both start at zero. Source: cuda-convnet's locally connected layer with unshared weights.
     """
 
@@ -52,22 +56,51 @@ class LocallyConnected(nn.Module):
         super().__init__()
         if kernel % 2 == 0:
             raise ValueError(f"kernel={kernel} has no centre: use an odd number of pixels")
-        self.kernel = kernel
-        self.weight = nn.Parameter(torch.zeros(side, side, outputs, inputs, kernel, kernel))
+        self.weight = nn.Parameter(torch.zeros(side, side, kernel, kernel, inputs, outputs))
         self.bias = nn.Parameter(torch.zeros(side, side, outputs))
 
     def forward(self, x: Tensor) -> Tensor:
-        side, _, outputs, inputs, kernel, _ = self.weight.shape
+        side, _, _, _, inputs, _ = self.weight.shape
         if x.shape[1:] != (inputs, side, side):
             raise ValueError(f"input of shape {tuple(x.shape)}: this layer takes (batch, {inputs}, {side}, {side})")
+        result: Tensor = _Local.apply(x.permute(2, 3, 0, 1), self.weight, self.bias)
+        return result.permute(2, 3, 0, 1)
+
+
+class _Local(torch.autograd.Function):
+    """The places in front: from (side, side, batch, inputs) to (side, side, batch, outputs), one product per place."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        side, _, kernel, _, inputs, outputs = weight.shape
+        border, batch = kernel // 2, x.shape[2]
+        padded = F.pad(x, (0, 0, 0, 0, border, border, border, border))
+        windows = x.new_empty(side, side, batch, kernel, kernel, inputs)
+        for row, column in product(range(kernel), repeat=2):
+            windows[:, :, :, row, column] = padded[row : row + side, column : column + side]
+        ctx.save_for_backward(windows, weight)
+        products = torch.baddbmm(bias.flatten(0, 1)[:, None], _matrices(windows), weight.view(side**2, -1, outputs))
+        return products.view(side, side, batch, outputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        windows, weight = ctx.saved_tensors
+        side, _, kernel, _, _, outputs = weight.shape
+        upper = gradient.reshape(side**2, -1, outputs)
+        of_weight = torch.bmm(_matrices(windows).transpose(1, 2), upper).view_as(weight)
+        of_windows = torch.bmm(upper, weight.view(side**2, -1, outputs).transpose(1, 2)).view_as(windows)
         border = kernel // 2
-        windows = F.pad(x, (border,) * 4).unfold(2, kernel, 1).unfold(3, kernel, 1)
-        columns = windows.permute(2, 3, 0, 1, 4, 5).reshape(side * side, len(x), -1)
-        weight = self.weight.view(side * side, outputs, -1).transpose(1, 2)
-        result = torch.baddbmm(self.bias.view(side * side, 1, outputs), columns, weight)
-        return result.view(side, side, len(x), outputs).permute(2, 3, 0, 1).contiguous(
-            memory_format=torch.channels_last
-        )  # fmt: skip
+        padded = windows.new_zeros(side + 2 * border, side + 2 * border, *(windows.shape[i] for i in (2, 5)))
+        for row, column in product(range(kernel), repeat=2):
+            padded[row : row + side, column : column + side] += of_windows[:, :, :, row, column]
+        inside = slice(border, border + side)
+        return padded[inside, inside], of_weight, upper.sum(1).view(side, side, outputs)
+
+
+def _matrices(windows: Tensor) -> Tensor:
+    """A matrix per place, of a row per image."""
+    return windows.flatten(3).flatten(0, 1)
 
 
 @torch.compiler.disable  # torch.compile knows no generators

@@ -66,13 +66,18 @@ class Momentum:
 
 
 def section_5(net: nn.Module, config: OptimizerConfig) -> list[ParameterGroup]:
-    """The net's weights, with decay; its biases without, at their own rate."""
-    weights: list[Tensor] = [p for p in net.parameters() if p.ndim > 1]
-    biases: list[Tensor] = [p for p in net.parameters() if p.ndim == 1]
-    return [
-        ParameterGroup(weights, config.learning_rate, config.weight_decay),
-        ParameterGroup(biases, config.learning_rate * config.bias_rate_factor, 0.0),
-    ]
+    """The net's weights, with the decay of all or each with its own; its biases without, at their own rate."""
+    weights: list[Tensor] = [p for name, p in net.named_parameters() if not _is_bias(name)]
+    biases: list[Tensor] = [p for name, p in net.named_parameters() if _is_bias(name)]
+    groups = [ParameterGroup(weights, config.learning_rate, config.weight_decay)]
+    if config.layer_decays:
+        decays = zip(weights, config.layer_decays, strict=True)
+        groups = [ParameterGroup([weight], config.learning_rate, decay) for weight, decay in decays]
+    return [*groups, ParameterGroup(biases, config.learning_rate * config.bias_rate_factor, 0.0)]
+
+
+def _is_bias(name: str) -> bool:
+    return name.rpartition(".")[2] == "bias"
 
 
 @dataclass

@@ -72,7 +72,7 @@ def test_locally_connected_by_a_loop():
     expected = torch.empty(2, 4, 5, 5, dtype=torch.double)
     for image, o, r, c in itertools.product(range(2), range(4), range(5), range(5)):
         window = padded[image, :, r : r + 3, c : c + 3]
-        expected[image, o, r, c] = (window * layer.weight[r, c, o]).sum() + layer.bias[r, c, o]
+        expected[image, o, r, c] = (window * layer.weight[r, c, ..., o].permute(2, 0, 1)).sum() + layer.bias[r, c, o]
     torch.testing.assert_close(layer(x), expected)
 
 
@@ -81,7 +81,7 @@ def test_locally_connected_with_equal_kernels_is_a_convolution():
     with torch.no_grad():
         layer.weight.copy_(layer.weight[2, 2].expand_as(layer.weight).clone())
         layer.bias.copy_(layer.bias[2, 2].expand_as(layer.bias).clone())
-    expected = torch.nn.functional.conv2d(x, layer.weight[0, 0], layer.bias[0, 0], padding=1)
+    expected = torch.nn.functional.conv2d(x, layer.weight[0, 0].permute(3, 2, 0, 1), layer.bias[0, 0], padding=1)
     torch.testing.assert_close(layer(x), expected)
 
 

@@ -3,7 +3,9 @@ import math
 import pytest
 import torch
 
-from alexnet_repro.lab.optim import Dated, Momentum, ParameterGroup, Plateau
+from alexnet_repro.lab.layers import LocallyConnected
+from alexnet_repro.lab.optim import Dated, Momentum, ParameterGroup, Plateau, section_5
+from alexnet_repro.studies import CUDA_CONVNET_19PCT
 
 RATE, DECAY, MOMENTUM = 0.01, 0.0005, 0.9
 
@@ -133,3 +135,21 @@ def test_dated():
         [1, 1, 0.1, 0.01, 0.01, 0.001, 0.001]
     )
     assert Dated(()).factor(90) == 1
+
+
+def test_each_layer_has_its_own_decay_and_biases_none():
+    # A locally connected layer has as many dimensions of biases as places: names tell biases, not dimensions.
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), LocallyConnected(2, 2, 3, 1), torch.nn.Linear(4, 2))
+    config = CUDA_CONVNET_19PCT.optimizer
+    weights, biases = [layer.weight for layer in net], [layer.bias for layer in net]
+
+    def found(**changes):
+        groups = section_5(net, config.model_copy(update=changes))
+        return [([id(p) for p in group.parameters], group.rate, group.weight_decay) for group in groups]
+
+    def ids(tensors):
+        return [id(tensor) for tensor in tensors]
+
+    assert found(weight_decay=0.5) == [(ids(weights), 0.001, 0.5), (ids(biases), 0.002, 0.0)]
+    apart = [([id(w)], 0.001, decay) for w, decay in zip(weights, (0.0, 0.004, 0.01), strict=True)]
+    assert found(layer_decays=(0.0, 0.004, 0.01)) == [*apart, (ids(biases), 0.002, 0.0)]
