@@ -126,9 +126,12 @@ def run(
     workers: Annotated[int | None, typer.Option(help="Runs at once; default: one per core or GPU.")] = None,
     devices: Annotated[int, typer.Option(help="Devices that train each run together.")] = 1,
     parallel: Annotated[str, typer.Option(help="How: columns, one per device, or data, a part of the batch.")] = "data",
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: its workers train.")] = None,
 ) -> None:
     """Train what a study is missing; interrupted, it resumes. Under torchrun, all its processes train together."""
     chosen, store = study(name, scale), Store()
+    if scheduler is not None and (workers is not None or devices != 1):
+        raise UserError("--scheduler with --workers or --devices: leave those out, the cluster's workers decide")
     launched = {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
     if devices > 1 or launched:
         if workers is not None:
@@ -140,7 +143,8 @@ def run(
         return
     if devices < 1:
         raise UserError(f"devices={devices}: ask for at least one")
-    arms = obtain(chosen, store, train=True, device=device, workers=workers, progress=sys.stderr.isatty())
+    progress = sys.stderr.isatty()
+    arms = obtain(chosen, store, train=True, device=device, workers=workers, progress=progress, scheduler=scheduler)
     print(f"{chosen.name}: all {sum(len(runs) for runs in arms.values())} runs are in the store")
 
 

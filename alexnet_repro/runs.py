@@ -19,13 +19,19 @@ def obtain(
     device: str = "cpu",
     workers: int | None = None,
     progress: bool = True,
+    scheduler: str | None = None,
 ) -> Found:
     """The records of a study: those in the store, and with ``train`` the missing ones, trained now.
 
-    Runs go to this machine's cores, or to its GPUs with device "cuda"; ``workers`` limits how many at once.
+    Runs go to this machine's cores, or to its GPUs with device "cuda"; ``workers`` limits how many at once. Or they
+    go to the workers of a Dask ``scheduler``, an address.
     """
     configs = [config for _, config in plan.runs()]
-    if train and store.missing(configs):
+    if train and scheduler is not None:
+        from .lab import cluster
+
+        cluster.launch(configs, store, scheduler, device, plan.name, progress)
+    elif train and store.missing(configs):
         from .lab.launch import launch  # the lab is opened only to train
 
         launch(configs, store, device=device, workers=workers, title=plan.name, progress=progress)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -25,6 +25,10 @@ MEMORY = {
 TRIES = 2
 GRACE = 30.0
 """Seconds that a worker has for its last step, an evaluation at most, and its checkpoint."""
+
+Event = dict[str, Any]
+Tell = Callable[[tuple[str, Event]], object]
+"""Takes (key of a run, what a worker says of it): see worker.py."""
 
 
 class Worker:
@@ -44,7 +48,7 @@ class Worker:
             process_group=0,  # Ctrl-C is for this process alone
         )
 
-    def run(self, config: RunConfig, events: "queue.Queue[tuple[str, dict[str, Any]]]") -> bool:
+    def run(self, config: RunConfig, tell: Tell) -> bool:
         """Train one config; False where the process died under it."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -52,7 +56,7 @@ class Worker:
             print(json.dumps(config.model_dump(mode="json")), file=self.process.stdin, flush=True)
             for line in self.process.stdout:
                 event = json.loads(line)
-                events.put((config.key, event))
+                tell((config.key, event))
                 if "saved" in event or "error" in event:
                     return True
         except (OSError, ValueError):  # it died while one side wrote
@@ -105,7 +109,7 @@ def launch(
     waiting: queue.Queue[RunConfig] = queue.Queue()
     for config in missing:
         waiting.put(config)
-    events: queue.Queue[tuple[str, dict[str, Any]]] = queue.Queue()
+    events: queue.Queue[tuple[str, Event]] = queue.Queue()
     live: list[Worker] = []
     stop = threading.Event()
     starting = threading.Lock()
@@ -132,7 +136,7 @@ def launch(
                 except OSError as error:
                     said = f"cannot start a process ({error.strerror}): close others, or ask for fewer workers"
                     continue
-                if worker is None or worker.run(config, events):
+                if worker is None or worker.run(config, events.put):
                     break
                 code = worker.close()
                 worker = None
@@ -148,7 +152,7 @@ def launch(
     try:
         for thread in threads:
             thread.start()
-        _follow(events, threads, len(missing), title, progress)
+        follow(events, lambda: any(thread.is_alive() for thread in threads), len(missing), title, progress)
     finally:
         with starting:
             stop.set()
@@ -166,20 +170,16 @@ def _bar(total: int, title: str, shape: str, progress: bool) -> Any:
         return tqdm(disable=True)
 
 
-def _follow(
-    events: "queue.Queue[tuple[str, dict[str, Any]]]",
-    threads: list[threading.Thread],
-    total: int,
-    title: str,
-    progress: bool,
+def follow(
+    events: "queue.Queue[tuple[str, Event]]", alive: Callable[[], bool], total: int, title: str, progress: bool
 ) -> None:
-    """Show events until every run has ended; then raise the first error, if there was one."""
+    """Show events until every run has ended, or nothing more can come; then raise the first error, if there was one."""
     parts: dict[str, float] = {}
     first: UserError | None = None
     shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left{postfix}"
     with _bar(total, title, shape, progress) as bar:
         done = 0
-        while done < total and (any(t.is_alive() for t in threads) or not events.empty()):
+        while done < total and (alive() or not events.empty()):
             try:
                 key, event = events.get(timeout=0.5)
             except queue.Empty:
