@@ -11,6 +11,9 @@ from .networks import PAPER, SOURCE
 from .prepared import Manifest
 from .studies import Study
 
+SMALL = "_128"
+"""How the names of studies on squares of 128 pixels end."""
+
 PATIENCE = 5
 """Epochs without a new best before the rate drops; the paper's drops were made by hand, and this number is ours."""
 
@@ -47,32 +50,55 @@ RECIPES: Mapping[str, Recipe] = {
 }
 
 
-def baseline(manifest: Manifest) -> RunConfig:
+class Images(NamedTuple):
+    """What a run depends on of a collection: training images, classes, side of the prepared squares, digest."""
+
+    train: int
+    classes: int
+    size: int
+    digest: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Images":
+        return cls(manifest.parts["train"].images, len(manifest.classes), manifest.size, manifest.digest)
+
+    @classmethod
+    def behind(cls, config: RunConfig) -> "Images":
+        """Those that a full-size run was trained on, wherever that was."""
+        assert config.data.digest is not None
+        return cls(config.data.train_images, config.data.classes, config.data.whole, config.data.digest)
+
+    @property
+    def words(self) -> str:
+        return f"{self.train:,} images of {self.classes:,} classes at {self.size} pixels"
+
+
+def baseline(images: Images) -> RunConfig:
     """The paper's run on these images: crops of seven eighths of their side, 90 epochs, batches of 128.
 
     A collection of fewer images than a batch trains on all of them at once.
     """
-    images, side = manifest.parts["train"].images, manifest.size * 7 // 8
+    side = images.size * 7 // 8
     return RunConfig(
-        model=PAPER.change(image_size=side, classes=len(manifest.classes)),
+        model=PAPER.change(image_size=side, classes=images.classes),
         data=DataConfig(
             dataset="imagenet",
-            train_images=images,
+            train_images=images.train,
             divisor=1.0,
             crop=side,
             random_crops=True,
             reflect=True,
             color_noise="paper",
-            digest=manifest.digest,
-            whole=manifest.size,
-            classes=len(manifest.classes),
+            digest=images.digest,
+            whole=images.size,
+            classes=images.classes,
         ),
         optimizer=OptimizerConfig(
             learning_rate=0.01,
             bias_rate_factor=1.0,
             momentum=0.9,
             weight_decay=0.0005,
-            batch_size=min(128, images),
+            batch_size=min(128, images.train),
             plateau=PATIENCE,
         ),
         budget=BudgetConfig(epochs=90, measurements=10, stop_at_train_error=None, test_curve=True, ten_views=True),
@@ -80,17 +106,26 @@ def baseline(manifest: Manifest) -> RunConfig:
     )
 
 
+def names() -> list[str]:
+    """Every study of full-size runs: at 256 pixels, and at 128."""
+    return [name + ending for name in RECIPES for ending in ("", SMALL)]
+
+
 def study(name: str) -> Study:
     """A study of full-size runs by name, on the images prepared at 256 pixels; at 128 for a name that ends in _128.
 
     Raises UserError for an unknown name, and where there are no images.
     """
-    plain = name.removesuffix("_128")
-    size = 256 if plain == name else 128
-    if plain not in RECIPES:
-        raise one_of("study", name, [each + ending for each in RECIPES for ending in ("", "_128")])
-    recipe, manifest = RECIPES[plain], prepared.read(prepared.folder(size))
-    base = baseline(manifest)
+    if name not in names():
+        raise one_of("study", name, names())
+    size = 128 if name.endswith(SMALL) else 256
+    return plan(name, Images.of(prepared.read(prepared.folder(size))))
+
+
+def plan(name: str, images: Images) -> Study:
+    """The study of this name on these images, here or elsewhere. Raises UserError where they are too few for it."""
+    plain = name.removesuffix(SMALL)
+    recipe, base = RECIPES[plain], baseline(images)
     if plain == "imagenet_source":
         base = base.changed(model=_source(base))
     batches = [changes.get("optimizer.batch_size", 0) for changes in recipe.arms.values()]

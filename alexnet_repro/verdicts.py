@@ -30,8 +30,6 @@ Find = Callable[[str, str], Records | None]
 """(study, arm) -> records by seed, empty where there are none; None where there is no such study."""
 
 MIN_PAIRS = 3
-CHANCE_ERROR = 0.9
-"""Of CIFAR-10's ten equally frequent classes: what a network of NaNs scores."""
 ERRORS = ("test_error", "train_error", "clean_train_error", "ten_view_error")
 TIMES = "epochs_to_"
 SPEEDS = ("images_per_second", "wall_seconds")
@@ -170,13 +168,18 @@ def _value(record: RunRecord, metric: str) -> tuple[float, bool]:
     if metric in SPEEDS:
         return float(getattr(record.provenance, metric)), False
     if record.status == "diverged" and metric in ERRORS:
-        return CHANCE_ERROR, False
+        return chance(record), False
     if metric not in record.metrics and record.status != "diverged":
         raise UserError(f"run {record.key} has no metric {metric!r}: it has {', '.join(sorted(record.metrics))}")
     value = record.metric(metric)
     if metric.startswith(TIMES) and math.isnan(value):
         return float(record.config.budget.epochs), True
     return value, False
+
+
+def chance(record: RunRecord) -> float:
+    """The error of a network of NaNs on equally frequent classes."""
+    return 1 - 1 / record.config.data.classes
 
 
 def _effect(entry: Measured, first: list[tuple[float, bool]], second: list[tuple[float, bool]]) -> Effect:

@@ -5,14 +5,16 @@ import re
 from collections.abc import Iterator
 from datetime import datetime
 
+from . import imagenet
 from .config import DIGESTS, RECIPE, RunConfig
 from .errors import UserError
 from .records import Measurement, RunRecord
 from .statistics import crossing, epochs_to_converge, trailing_error
 from .store import Store, read_rows
-from .studies import STUDIES, study
+from .studies import PILOT_SEEDS, STUDIES, Study, study
 
 TEST_IMAGES = 10_000
+"""Of CIFAR-10. How many a collection of full-size images has, its records do not say."""
 ROUNDING = 1e-9
 """How far a number may be from the same number computed anew: rounding, far below one image."""
 
@@ -28,19 +30,28 @@ def verify(store: Store) -> list[str]:
         except UserError as error:
             faults.append(f"{name}: {error}")
             continue
-        if name not in STUDIES:
+        if not known(name):
             faults.append(f"{name}: no study has this name")
         for arm, record in rows:
             place = f"{name}, arm {arm!r}, seed {record.config.seed}, run {record.key}"
             if record.key in homes:
                 faults.append(f"{place}: published twice, first in {homes[record.key]}")
             homes.setdefault(record.key, name)
-            found = [*_identity(name, arm, record), *_provenance(record), *_curve(record), *_metrics(record)]
-            faults += [f"{place}: {fault}" for fault in found]
+            faults += [f"{place}: {fault}" for fault in check(name, arm, record)]
     return faults
 
 
-def _identity(name: str, arm: str, record: RunRecord) -> Iterator[str]:
+def known(name: str) -> bool:
+    """Whether a study has this name."""
+    return name in STUDIES or name in imagenet.names()
+
+
+def check(name: str, arm: str, record: RunRecord, any_seed: bool = False) -> list[str]:
+    """Every fault of one record in the table of a study; with ``any_seed``, it may have another than the study's."""
+    return [*_identity(name, arm, record, any_seed), *_provenance(record), *_curve(record), *_metrics(record)]
+
+
+def _identity(name: str, arm: str, record: RunRecord, any_seed: bool) -> Iterator[str]:
     config = record.config
     if record.recipe != RECIPE:
         yield f"recipe {record.recipe} is not this version's {RECIPE}: its key cannot be derived"
@@ -48,15 +59,25 @@ def _identity(name: str, arm: str, record: RunRecord) -> Iterator[str]:
         yield f"its config has the key {config.key}"
     if config.data.dataset == "sample":
         yield "trained on the bundled sample, which is never evidence"
-    if name not in STUDIES:
+    plan = _plan(name, config)
+    if plan is None:
+        if known(name):
+            yield f"trained on {config.data.dataset}, which this study is not about"
         return
-    plan = study(name)
     if arm not in plan.arms:
         yield f"the study has no such arm (it has {', '.join(plan.arms)})"
     elif plan.config(arm, config.seed) != config:
         yield "its config is not that of its arm"
-    elif config.seed not in plan.seeds_of(arm):
+    elif not (any_seed and config.seed < PILOT_SEEDS) and config.seed not in plan.seeds_of(arm):
         yield f"the arm has no seed {config.seed}"
+
+
+def _plan(name: str, config: RunConfig) -> Study | None:
+    """The study, on the images that the run was trained on; None where it has no such."""
+    if name in imagenet.names():
+        whole = config.data.dataset == "imagenet"
+        return imagenet.plan(name, imagenet.Images.behind(config)) if whole else None
+    return study(name) if name in STUDIES and config.data.dataset != "imagenet" else None
 
 
 def _provenance(record: RunRecord) -> Iterator[str]:
@@ -67,8 +88,9 @@ def _provenance(record: RunRecord) -> Iterator[str]:
         yield f"its commit {source.commit!r} is no commit"
     if not re.fullmatch(r"[0-9a-f]{64}", source.weights):
         yield f"the digest of its weights {source.weights!r} is no SHA-256"
-    if source.data != DIGESTS[record.config.data.dataset]:
-        yield f"its data {source.data!r} are not the pinned {record.config.data.dataset}"
+    data = record.config.data
+    if source.data != (data.digest or DIGESTS[data.dataset]):
+        yield f"its data {source.data!r} are not the pinned {data.dataset}"
     try:
         dated = datetime.fromisoformat(source.started).tzinfo is not None
     except ValueError:
@@ -106,8 +128,8 @@ def _curve(record: RunRecord) -> Iterator[str]:
     for before, m in zip([0, *(m.images for m in curve)], curve, strict=False):
         if not _share(m.train_error, m.images - before):
             yield f"train_error {m.train_error} after {m.images} images is no share of {m.images - before} images"
-        if m.test_error is not None and not _share(m.test_error, TEST_IMAGES):
-            yield f"test_error {m.test_error} after {m.images} images is no share of {TEST_IMAGES} images"
+        if m.test_error is not None and not _tested(m.test_error, config):
+            yield f"test_error {m.test_error} after {m.images} images is no share of {_tests(config)}"
         if m.train_loss is not None and m.train_loss < 0:
             yield f"train_loss {m.train_loss} after {m.images} images is negative"
     lost = [m.train_loss is None for m in curve]
@@ -118,7 +140,8 @@ def _curve(record: RunRecord) -> Iterator[str]:
     threshold = config.budget.stop_at_train_error
     _, trailing = _trailing(curve, config)
     crossed = [] if threshold is None else [error <= threshold for error in trailing]
-    if any(crossed[:-1]) or (any(crossed) != (record.status == "stopped") and record.status != "diverged"):
+    ruled = config.optimizer.plateau is None and record.status != "diverged"
+    if any(crossed[:-1]) or (ruled and any(crossed) != (record.status == "stopped")):
         yield f"it is {record.status}, and the stopping rule says otherwise"
 
 
@@ -149,8 +172,14 @@ def _metrics(record: RunRecord) -> Iterator[str]:
     if test_error is None:
         if record.status != "diverged":
             yield "it has no test_error"
-    elif not _share(test_error, TEST_IMAGES):
-        yield f"its test_error {test_error} is no share of {TEST_IMAGES} images"
+    elif not _tested(test_error, config):
+        yield f"its test_error {test_error} is no share of {_tests(config)}"
+    for name, value in record.metrics.items():
+        if name.endswith("error") and value is not None and not 0 <= value <= 1:
+            yield f"its {name} {value} is no error"
+    for five, one in (("top5_error", "test_error"), ("ten_view_top5_error", "ten_view_error")):
+        if record.metric(five) > record.metric(one):
+            yield f"its {five} {record.metric(five)} is above its {one}"
 
 
 def _trailing(curve: tuple[Measurement, ...], config: RunConfig) -> tuple[list[float], list[float]]:
@@ -158,6 +187,15 @@ def _trailing(curve: tuple[Measurement, ...], config: RunConfig) -> tuple[list[f
     size = config.data.train_images
     middle, error = trailing_error([m.images for m in curve], [m.train_error for m in curve], size)
     return (middle / size).tolist(), error.tolist()
+
+
+def _tests(config: RunConfig) -> str:
+    return "the test images" if config.data.dataset == "imagenet" else f"{TEST_IMAGES} images"
+
+
+def _tested(value: float, config: RunConfig) -> bool:
+    """Whether ``value`` can be the test error of a run."""
+    return 0 <= value <= 1 if config.data.dataset == "imagenet" else _share(value, TEST_IMAGES)
 
 
 def _share(value: float, images: int) -> bool:

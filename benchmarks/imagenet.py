@@ -31,7 +31,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from alexnet_repro import prepared
-from alexnet_repro.imagenet import baseline
+from alexnet_repro.imagenet import Images, baseline
 from alexnet_repro.lab import imagenet
 from alexnet_repro.lab.augment import ColorNoise
 from alexnet_repro.lab.batches import pixel_mean
@@ -75,7 +75,7 @@ def _theirs(root: Path, batch: int, cores: int) -> Generator[torch.Tensor]:
 def _ours(batch: int) -> Generator[torch.Tensor]:
     manifest = prepared.read(prepared.folder(256))
     shards = Shards(prepared.folder(256), manifest, "train")
-    data = baseline(manifest).data
+    data = baseline(Images.of(manifest)).data
     some = np.empty((64, 256, 256, 3), np.uint8)
     shards.read(range(64), some)
     noise, mean = ColorNoise.of(torch.from_numpy(some), "paper"), pixel_mean(some.transpose(0, 3, 1, 2))

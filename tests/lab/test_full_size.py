@@ -43,7 +43,7 @@ def small(manifest, **changes):
     """A run of the paper's recipe with a small net."""
     net = CIFAR_ALEXNET.change(**SMALL).model_dump()
     budget = {"budget.epochs": 2, "budget.measurements": 2, "optimizer.batch_size": 10}
-    return imagenet.baseline(manifest).changed(model=net, **(budget | changes))
+    return imagenet.baseline(imagenet.Images.of(manifest)).changed(model=net, **(budget | changes))
 
 
 def after(steps):
@@ -59,7 +59,7 @@ def numbers(record):
 def test_the_paper_s_net_trains_resumes_and_is_tested(source, tmp_path):
     # 61 million parameters at 224 pixels; three steps of the smallest batches that say something.
     manifest = prepare(source, 256)
-    config = imagenet.baseline(manifest).changed(
+    config = imagenet.baseline(imagenet.Images.of(manifest)).changed(
         **{
             "model.classes": 1000,
             "data.train_images": 6,
