@@ -167,7 +167,8 @@ class RunConfig(BaseModel):
         decays = self.optimizer.layer_decays
         if decays and len(decays) != self.model.learned:
             raise ValueError(
-                f"optimizer.layer_decays={decays} are {len(decays)}: the net has {self.model.learned} layers with weights"
+                f"optimizer.layer_decays={decays} are {len(decays)}: "
+                f"the net has {self.model.learned} layers with weights"
             )
         if isinstance(self.model, AlexNetConfig) and self.model.classes < self.data.classes:
             raise ValueError(f"model.classes={self.model.classes} is fewer than the {self.data.classes} of the data")

@@ -234,8 +234,8 @@ CIFAR_ALEXNET = AlexNetConfig(
 class Step(NamedTuple):
     """A layer of one of cuda-convnet's nets.
 
-    outputs, std: where it learns, how many kernels or units, and the standard deviation of its first weights; of "norm",
-    ``outputs`` is the size.
+    outputs, std: where it learns, kernels or units, and the standard deviation of its first weights. Of "norm",
+        ``outputs`` is the size.
     """
 
     kind: Literal["conv", "local", "full", "f", "max", "average", "norm"]
@@ -262,7 +262,7 @@ CUDA_CONVNET: dict[str, tuple[Step, ...]] = {
     "13pct": (CONV1, F, MAX, CONV2, F, MAX, LOCAL, F, LOCAL, F, FULL),
     "11pct": (CONV1, F, MAX, LATE, CONV2, F, LATE, MAX, LOCAL._replace(outputs=64), F, LOCAL, F, FULL),
 }
-"""conv is 5x5 and keeps the side of the maps, as local, which is 3x3, does; pooling is 3x3 at a stride of 2, in ceil mode.
+"""conv is 5x5 and local 3x3, and both keep the side of their maps; pooling is 3x3 at a stride of 2, in ceil mode.
 
 Source: cuda-convnet, example-layers/layers-19pct.cfg, layers-conv-local-13pct.cfg and layers-conv-local-11pct.cfg.
 """

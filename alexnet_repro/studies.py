@@ -108,6 +108,40 @@ def _relu_speed(
     return Study(name, title, baseline, arms, tuple(range(seeds)))
 
 
+LRN_CIFAR = {
+    "data.crop": 24,
+    "data.random_crops": True,
+    "data.reflect": True,
+    "optimizer.drops": (8, 9),
+    "budget.epochs": 10,
+    "budget.measurements": 1,
+    "budget.stop_at_train_error": None,
+}
+"""The published schedule, some 500 epochs and then 10 at a tenth and 10 at a hundredth of the rate, cut to what two
+cores do in two hours."""
+LRN_CIFAR_ARMS: dict[str, dict[str, Any]] = {
+    "13pct": {"model.layers": "13pct", "optimizer.layer_decays": (0.0, 0.0, 0.004, 0.004, 0.004)},
+    "13pct_lrn": {
+        "model.layers": "13pct",
+        "model.normalization": "added",
+        "optimizer.layer_decays": (0.0, 0.0, 0.004, 0.004, 0.004),
+    },
+    "11pct": {"model.layers": "11pct", "optimizer.layer_decays": (0.0, 0.0, 0.004, 0.004, 0.01)},
+}
+"""Rates are those of 19pct; decays from layer-params-conv-local-13pct.cfg and the last -11pct.cfg, whose first version,
+13pct_lrn, has the decays of 13pct."""
+
+
+def _lrn_cifar(scale: Scale) -> Study:
+    """Section 3.3: cuda-convnet's nets for CIFAR-10 without and with normalization."""
+    arm, *_ = LRN_CIFAR_ARMS.values()
+    baseline, seeds = CUDA_CONVNET_19PCT.changed(**LRN_CIFAR, **arm), 5
+    if scale == "smoke":
+        baseline, seeds = baseline.changed(**SMOKE, **{"optimizer.drops": (), "budget.epochs": 2}), SMOKE_SEEDS
+    title = "Local response normalization on CIFAR-10"
+    return Study("lrn_cifar", title, baseline, LRN_CIFAR_ARMS, tuple(range(seeds)))
+
+
 def _ablation(
     name: str,
     title: str,
@@ -135,6 +169,7 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
     "relu_speed_modern": partial(
         _relu_speed, "relu_speed_modern", "ReLU against tanh, modern setting", MODERN, PICKED_MODERN, 3
     ),
+    "lrn_cifar": _lrn_cifar,
     "alexnet_rates": partial(
         _ablation,
         "alexnet_rates",

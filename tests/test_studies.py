@@ -32,6 +32,7 @@ RELU_RATES = {
     ("tanh 0.01", 1000): "8b52b08fbfd7e976",
     ("tanh 0.0316", 1000): "e770b55965161a0f",
 }
+LRN_CIFAR = {"13pct": "eb8d4dca065c44be", "13pct_lrn": "2b40c812d98d41b2", "11pct": "baf1e786bd9b5632"}
 
 
 def keys(name, scale):
@@ -57,6 +58,26 @@ def test_relu_rates_changes_what_it_names_and_nothing_else():
         expected["budget"]["epochs"] = 16
         expected["seed"] = config.seed
         assert json.loads(config.model_dump_json(exclude_defaults=True)) == expected
+
+
+def test_lrn_cifar_is_as_published_but_for_its_length():
+    plan = study("lrn_cifar")
+    found = {arm: json.loads(plan.config(arm, 0).model_dump_json(exclude_defaults=True)) for arm in plan.arms}
+    rates = {"learning_rate": 0.001, "bias_rate_factor": 2.0, "momentum": 0.9, "weight_decay": 0.0, "batch_size": 128}
+    last = {"13pct": 0.004, "13pct_lrn": 0.004, "11pct": 0.01}
+    assert found.keys() == last.keys()
+    for arm, values in found.items():
+        decays = [0.0, 0.0, 0.004, 0.004, last[arm]]
+        assert values["optimizer"] == rates | {"drops": [8, 9], "layer_decays": decays}
+        crops = {"crop": 24, "random_crops": True, "reflect": True}
+        assert values["data"] == {"dataset": "cifar10", "train_images": 50_000, "divisor": 1.0} | crops
+
+
+def test_the_matched_pair_of_lrn_cifar_differs_in_normalization_alone():
+    plan = study("lrn_cifar")
+    without, with_it = (plan.config(arm, 3) for arm in ("13pct", "13pct_lrn"))
+    assert without.changed(**{"model.normalization": "added"}) == with_it
+    assert {arm: plan.config(arm, 0).key for arm in plan.arms} == LRN_CIFAR
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -29,7 +29,7 @@ def _average_pool() -> nn.AvgPool2d:
 
 
 class _CrossMapNorm(nn.Module):
-    """Normalization over ``size`` maps with cuda-convnet's constants: scale .001, divided by the size; power .75; k 1."""
+    """Normalization over ``size`` maps with cuda-convnet's constants: scale .001 / size, power .75, k 1."""
 
     def __init__(self, size: int) -> None:
         super().__init__()
