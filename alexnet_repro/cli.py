@@ -14,9 +14,11 @@ import typer
 
 from . import paths, prepared
 from .config import Placement, RunConfig
+from .contributions import contribute
+from .contributions import faults as contributed_faults
 from .errors import UserError, one_of
 from .reruns import FACTOR, POINTS, rerun
-from .runs import finder, obtain, publish, start_together, together
+from .runs import finder, from_seed, obtain, publish, start_together, together
 from .scorecard import found
 from .store import Store
 from .studies import SCALES, STUDIES, records, study
@@ -31,6 +33,7 @@ app = typer.Typer(
 )
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help=f"One of: {', '.join(STUDIES)}; or imagenet.")]
+FirstSeed = Annotated[int, typer.Option("--first-seed", help="Fresh seeds from here up, for runs to contribute.")]
 ScaleName = Annotated[str, typer.Option("--scale", help=f"One of: {', '.join(SCALES)}.")]
 
 
@@ -84,9 +87,10 @@ def plan(
     name: StudyName,
     scale: ScaleName = "cifar10",
     device: Annotated[str, typer.Option(help="imagenet: cpu or cuda, which takes a hundred steps to tell.")] = "cpu",
+    first_seed: FirstSeed = 0,
 ) -> None:
     """Say what a study would run, what of it is missing, and what a full-size run would cost here."""
-    chosen, store = study(name, scale), Store()
+    chosen, store = from_seed(study(name, scale), first_seed), Store()
     arms = records(chosen, store)
     seeds = {arm: len(chosen.seeds_of(arm)) for arm in arms}
     missing = {arm: seeds[arm] - len(runs) for arm, runs in arms.items()}
@@ -127,9 +131,10 @@ def run(
     devices: Annotated[int, typer.Option(help="Devices that train each run together.")] = 1,
     parallel: Annotated[str, typer.Option(help="How: columns, one per device, or data, a part of the batch.")] = "data",
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: its workers train.")] = None,
+    first_seed: FirstSeed = 0,
 ) -> None:
     """Train what a study is missing; interrupted, it resumes. Under torchrun, all its processes train together."""
-    chosen, store = study(name, scale), Store()
+    chosen, store = from_seed(study(name, scale), first_seed), Store()
     if scheduler is not None and (workers is not None or devices != 1):
         raise UserError("--scheduler with --workers or --devices: leave those out, the cluster's workers decide")
     launched = {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
@@ -197,13 +202,32 @@ def _short(verdicts: list[Verdict]) -> str:
 
 
 @app.command("publish")
-def publish_(name: StudyName) -> None:
+def publish_(
+    name: StudyName,
+    to: Annotated[Path | None, typer.Option(help="Write there instead, to contribute them.")] = None,
+    first_seed: FirstSeed = 0,
+) -> None:
     """Write a study's finished runs into data/evidence/, to be committed."""
-    chosen, store = study(name), Store()
-    published, dirty = publish(chosen, store)
-    print(f"{chosen.name}: {published} runs published to data/evidence/{chosen.name}")
+    chosen, store = from_seed(study(name), first_seed), Store()
+    published, dirty = publish(chosen, store, to)
+    print(f"{chosen.name}: {published} runs published to {to or Path('data', 'evidence')}/{chosen.name}")
     if dirty:
         print(f"left out: {dirty} runs whose code was not a clean commit; commit and run them again")
+
+
+@app.command("contribute")
+def contribute_(
+    folder: Annotated[Path, typer.Argument(help="What 'publish STUDY --to' wrote: a folder of the study's name.")],
+    source: Annotated[str, typer.Option(help="Whose runs they are: a name as on GitHub.")],
+) -> None:
+    """Check somebody's published runs and add them to data/contributed/, apart from all others."""
+    target, new, faults = contribute(folder, source, Store())
+    for fault in faults:
+        print(fault)
+    if faults:
+        raise UserError(f"{len(faults)} faults in {folder}: nothing was added; mend them, and contribute again", 1)
+    on = " and ".join(sorted({record.provenance.device for record in new}))
+    print(f"{len(new)} new runs{f' on {on}' if on else ''} in {target}: commit them, and open a pull request")
 
 
 @app.command()
@@ -211,7 +235,7 @@ def verify() -> None:
     """Re-derive keys, metrics and digests of everything published; list what is off."""
     from .verify import verify as faults
 
-    listed = faults(Store())
+    listed = [*faults(Store()), *contributed_faults(Store())]
     for fault in listed:
         print(fault)
     if listed:

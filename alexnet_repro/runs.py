@@ -1,15 +1,28 @@
 """The door from a study to its records: trains what is missing, when asked, and nothing else."""
 
 import os
+from dataclasses import replace
+from pathlib import Path
 
 from .errors import UserError
 from .records import RunRecord
 from .store import Store, published_folder, write_table
-from .studies import STUDIES, Study, records, study
+from .studies import PILOT_SEEDS, STUDIES, Study, records, study
 from .verdicts import Find
 
 Found = dict[str, dict[int, RunRecord]]
 """arm -> seed -> record"""
+
+
+def from_seed(plan: Study, first: int) -> Study:
+    """The same study with as many seeds from ``first`` up: fresh runs, none of which is published here.
+
+    Raises UserError for a pilot, and for seeds that are pilots'.
+    """
+    last = PILOT_SEEDS - len(plan.seeds)
+    if first and (plan.pilot or not 0 <= first <= last):
+        raise UserError(f"first seed {first}: pilots keep their seeds, and studies stay from 0 to {last}")
+    return replace(plan, seeds=tuple(seed + first for seed in plan.seeds))
 
 
 def obtain(
@@ -47,7 +60,8 @@ def start_together(plan: Study, scale: str, devices: int, parallel: str, device:
     from .lab.processes import start
 
     check([config for _, config in plan.runs()], parallel, devices, device)
-    start(["run", plan.name, "--scale", scale, "--device", device, "--parallel", parallel], devices)
+    words = ["run", plan.name, "--scale", scale, "--device", device, "--parallel", parallel]
+    start([*words, "--first-seed", f"{0 if plan.pilot else plan.seeds[0]}"], devices)
 
 
 def together(plan: Study, store: Store, parallel: str, device: str, progress: bool = True) -> None:
@@ -72,16 +86,16 @@ def finder(store: Store, scale: str = "cifar10") -> Find:
     return find
 
 
-def publish(plan: Study, store: Store) -> tuple[int, int]:
+def publish(plan: Study, store: Store, into: Path | None = None) -> tuple[int, int]:
     """Write the study's finished runs into data/evidence/, each into the table of the study that had it first.
 
-    Returns (runs in the table, runs left out because their code was not a clean commit). Raises UserError where
-    there is nothing to publish.
+    Or, to be contributed, into a folder of the study's name in ``into``: those of the working store alone. Returns
+    (runs in the table, runs left out because their code was not a clean commit). Raises UserError where there is
+    nothing to publish.
     """
     if plan.baseline.data.dataset == "sample":
         raise UserError(f"{plan.name} at smoke scale is a rehearsal, never evidence: publish the cifar10 scale")
-    folder = published_folder(store, plan.name)
-    elsewhere = {key for key, home in store.homes().items() if home != plan.name}
+    elsewhere = {key for key, home in store.homes().items() if into is not None or home != plan.name}
     rows = [
         (arm, record)
         for arm, by_seed in records(plan, store).items()
@@ -93,5 +107,5 @@ def publish(plan: Study, store: Store) -> tuple[int, int]:
         raise UserError(
             f"{plan.name} has no finished run of a clean commit: commit, then 'alexnet-repro run {plan.name}'", 1
         )
-    write_table(folder, clean)
+    write_table(published_folder(store, plan.name) if into is None else into / plan.name, clean)
     return len(clean), len(rows) - len(clean)

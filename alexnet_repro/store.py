@@ -167,7 +167,7 @@ def read_rows(folder: Path) -> list[tuple[str, RunRecord]]:
         for point in points:
             curves.setdefault(point["key"], []).append(point)
         return [(row["arm"], _record(row, curves[row["key"]])) for row in runs]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise UserError(f"{folder} is damaged ({reason}): restore it with 'git checkout -- {folder}'", 1) from error
 

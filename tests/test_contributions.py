@@ -1,0 +1,296 @@
+"""What others contribute is added whole and kept apart, or named and left out, whatever it is made of."""
+
+import csv
+import json
+import os
+import sys
+from io import StringIO
+
+import pytest
+
+from alexnet_repro import cli, contributions, imagenet
+from alexnet_repro.claims import claim
+from alexnet_repro.errors import UserError
+from alexnet_repro.files import sha256
+from alexnet_repro.records import Measurement
+from alexnet_repro.runs import from_seed, publish
+from alexnet_repro.store import SUMS, Store, read_rows, write_table
+from alexnet_repro.studies import study
+
+from .runs import record
+from .test_verify import ARM, CONFIG, sound
+
+PLAN = study("relu_speed")
+IMAGES = imagenet.Images(1_281_167, 1_000, 256, "d" * 64)
+
+
+def run(arm="relu", seed=100, **source):
+    """A sound record of relu_speed: the curve of test_verify, of another config."""
+    config = PLAN.config(arm, seed)
+    made = sound()
+    provenance = made.provenance.model_copy(update={"device": "GPU 1", "started": "2026-01-02T00:00:00+00:00"} | source)
+    return made.model_copy(update={"config": config, "key": config.key, "provenance": provenance})
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "store", tmp_path / "data" / "evidence")
+
+
+@pytest.fixture
+def given(tmp_path):
+    """A published folder of two pairs."""
+    folder = tmp_path / "given" / "relu_speed"
+    write_table(folder, [(arm, run(arm, seed)) for arm in ("relu", "tanh") for seed in (100, 101)])
+    return folder
+
+
+def test_sound_runs_are_added_and_verified(store, given):
+    target, new, faults = contributions.contribute(given, "jane-doe", store)
+    assert faults == []
+    assert len(new) == 4
+    assert target == store.evidence.parent / "contributed" / "jane-doe" / "relu_speed"
+    assert read_rows(target) == read_rows(given)
+    assert contributions.faults(store) == []
+    # Again: nothing new, nothing changed.
+    before = (target / "runs.csv").read_bytes()
+    assert contributions.contribute(given, "jane-doe", store)[1:] == ([], [])
+    assert (target / "runs.csv").read_bytes() == before
+
+
+def test_more_runs_join_those_of_the_same_source(store, given, tmp_path):
+    contributions.contribute(given, "jane", store)
+    more = tmp_path / "more" / "relu_speed"
+    write_table(more, [("relu", run(seed=102)), ("relu", run(seed=100))])
+    target, new, _ = contributions.contribute(more, "jane", store)
+    assert [each.config.seed for each in new] == [102]
+    assert len(read_rows(target)) == 5
+    write_table(more, [("relu", run(seed=100, wall_seconds=200.0, images_per_second=750.0))])
+    assert "before, with other numbers" in contributions.contribute(more, "jane", store)[2][0]
+    assert contributions.contribute(more, "john", store)[2] == []
+
+
+def test_they_are_no_evidence_of_this_project(store, given):
+    contributions.contribute(given, "jane", store)
+    again = Store(store.root, store.evidence)
+    assert again.published() == {}
+    assert again.find(PLAN.config("relu", 100)) is None
+
+
+def test_pairs_form_within_one_source_and_device(store, tmp_path):
+    for source, seeds in (("jane", (100, 101, 102)), ("john", (100, 101, 103))):
+        rows = [("relu", run(seed=seed)) for seed in seeds]
+        # The last seed's other arm ran on another device: it pairs with nothing.
+        rows += [("tanh", run("tanh", seed, device="GPU 2" if seed == seeds[-1] else "GPU 1")) for seed in seeds]
+        write_table(tmp_path / source / "relu_speed", rows)
+        contributions.contribute(tmp_path / source / "relu_speed", source, store)
+    found = {(group.source, group.device): contributions.judged(group) for group in contributions.groups(store)}
+    assert set(found) == {(source, gpu) for source in ("jane", "john") for gpu in ("GPU 1", "GPU 2")}
+    assert [(v.claim, v.seeds, v.verdict) for v in found["jane", "GPU 1"]] == [("relu_speed", 2, "not run")]
+    assert found["jane", "GPU 2"][0].seeds == 0
+
+
+def test_three_whole_pairs_are_judged(store, tmp_path):
+    rows = [(arm, run(arm, seed)) for arm in ("relu", "tanh") for seed in (100, 101, 102)]
+    write_table(tmp_path / "relu_speed", rows)
+    contributions.contribute(tmp_path / "relu_speed", "jane", store)
+    (verdict,) = contributions.judged(contributions.groups(store)[0])
+    assert verdict.seeds == 3
+    assert verdict.effect == pytest.approx(1.0)
+
+
+def changed(folder, change, table="runs.csv"):
+    """Change a published table as ``change`` of its text says, with a digest that fits."""
+    path = folder / table
+    path.write_bytes(change(path.read_bytes()))
+    sums = dict(line.split()[::-1] for line in (folder / SUMS).read_text().splitlines())
+    sums[table] = sha256(path.read_bytes())
+    (folder / SUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+
+
+def cell(column, value, row=0):
+    def change(content):
+        rows = list(csv.DictReader(StringIO(content.decode())))
+        rows[row][column] = value
+        text = StringIO()
+        table = csv.DictWriter(text, rows[0])
+        table.writeheader()
+        table.writerows(rows)
+        return text.getvalue().encode()
+
+    return change
+
+
+DEEP = "[" * 100_000
+HOSTILE = [
+    (cell("key", "0" * 16), "curves.csv", None),
+    (cell("key", "0" * 16), "runs.csv", "is damaged"),
+    (cell("key", "../../../etc/passwd"), "runs.csv", "is damaged"),
+    (cell("config", DEEP), "runs.csv", "is damaged"),
+    (cell("config", "{}"), "runs.csv", "is damaged"),
+    (cell("config", json.dumps({"__class__": "os.system"})), "runs.csv", "is damaged"),
+    (cell("recipe", "9" * 5_000), "runs.csv", "is damaged"),
+    (cell("recipe", "2"), "runs.csv", "recipe 2 is not this version's"),
+    (cell("status", "great"), "runs.csv", "is damaged"),
+    (cell("metric.test_error", "nan"), "runs.csv", "is damaged"),
+    (cell("metric.test_error", "-0.25"), "runs.csv", "no share of 10000 images"),
+    (cell("metric.test_error", "1e999"), "runs.csv", "is damaged"),
+    (cell("metric.epochs", "2.0"), "runs.csv", "its epochs is 2.0, and its curve gives 3.0"),
+    (cell("provenance.device", "<script>alert(1)</script>"), "runs.csv", "is no plain name"),
+    (cell("provenance.device", "=HYPERLINK(1)"), "runs.csv", "is no plain name"),
+    (cell("provenance.device", "a\nb"), "runs.csv", "is no plain name"),
+    (cell("provenance.device", "[x](javascript:y)"), "runs.csv", "is no plain name"),
+    (cell("provenance.clean", "False"), "runs.csv", "not a clean commit"),
+    (cell("provenance.commit", "$(reboot)"), "runs.csv", "is no commit"),
+    (cell("arm", "tanh"), "runs.csv", "its config is not that of its arm"),
+    (cell("arm", "x" * 100_000), "runs.csv", "has no such arm"),
+    (cell("images", "1"), "curves.csv", "not measured where its budget says"),
+    (cell("train_error", "-0.1"), "curves.csv", "is no share"),
+    (cell("train_error", "1.5"), "curves.csv", "is no share"),
+    (lambda content: content[: len(content) // 2], "curves.csv", "is damaged"),
+    (lambda content: b"\xff\xfe" + content, "runs.csv", "is damaged"),
+    (lambda content: content.replace(b"metric.epochs,", b"metric.<b>,"), "runs.csv", "is no name of a metric"),
+    (lambda content: content.splitlines(True)[0], "runs.csv", "it holds no run"),
+    (lambda content: content + content.splitlines(True)[1], "runs.csv", "stands there twice"),
+    (lambda content: b"", "runs.csv", "it holds no run"),
+    (lambda content: b"\0" * 1_000, "runs.csv", None),
+]
+
+
+@pytest.mark.parametrize(("change", "table", "said"), HOSTILE, ids=range(len(HOSTILE)))
+def test_what_is_off_is_named_and_nothing_added(store, given, change, table, said):
+    changed(given, change, table)
+    try:
+        _, _, faults = contributions.contribute(given, "jane", store)
+    except UserError as error:
+        faults = [str(error)]
+    assert faults
+    assert said is None or any(said in fault for fault in faults), faults
+    assert not contributions.root(store).exists()
+
+
+def test_a_digest_that_does_not_fit(store, given):
+    (given / "runs.csv").write_bytes((given / "runs.csv").read_bytes() + b"\n")
+    with pytest.raises(UserError, match=r"runs.csv does not have its SHA-256.: write it anew"):
+        contributions.contribute(given, "jane", store)
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo", "folder", "huge", "gone"])
+def test_only_plain_files_are_read(store, given, kind, monkeypatch):
+    path = given / "curves.csv"
+    content = path.read_bytes()
+    path.unlink()
+    if kind == "link":
+        (given / "elsewhere").write_bytes(content)
+        path.symlink_to("elsewhere")
+    elif kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "huge":
+        with path.open("wb") as file:
+            file.truncate(contributions.LARGEST + 1)
+    with pytest.raises(UserError, match="cannot read" if kind == "gone" else "no plain file"):
+        contributions.contribute(given, "jane", store)
+
+
+@pytest.mark.parametrize("source", ["", "../jane", "Jane", "a b", "-a", "a--b", "x" * 41, "jané", "a/b", "."])
+def test_a_bad_source(store, given, source):
+    with pytest.raises(UserError, match="bad source"):
+        contributions.contribute(given, source, store)
+
+
+def test_a_folder_of_no_study(store, given, tmp_path):
+    for path in (given.rename(tmp_path / "runs"), tmp_path / "nowhere", given / "runs.csv"):
+        with pytest.raises(UserError, match="named after no study"):
+            contributions.contribute(path, "jane", store)
+
+
+def test_pilots_and_this_projects_own_runs_are_not_taken(store, tmp_path):
+    write_table(tmp_path / "relu_rates", [(ARM, sound())])
+    assert "is a pilot" in contributions.contribute(tmp_path / "relu_rates", "jane", store)[2][0]
+    write_table(store.evidence / "relu_speed", [("relu", run(seed=1))])
+    write_table(tmp_path / "relu_speed", [("relu", run(seed=1))])
+    store = Store(store.root, store.evidence)
+    assert "this project's own run" in contributions.contribute(tmp_path / "relu_speed", "jane", store)[2][0]
+    assert CONFIG.seed >= 1_000  # a pilot's seed is no seed of a study
+    write_table(tmp_path / "relu_speed", [("relu", run(seed=1_000))])
+    assert "no seed 1000" in contributions.contribute(tmp_path / "relu_speed", "jane", store)[2][0]
+
+
+def test_verify_reads_what_was_contributed(store, given):
+    target, *_ = contributions.contribute(given, "jane", store)
+    changed(target, cell("metric.epochs", "2.0"))
+    assert any("contributed/jane/relu_speed: arm 'relu'" in fault for fault in contributions.faults(store))
+    (target / "runs.csv").write_bytes(b"")
+    assert "is damaged" in contributions.faults(store)[0]
+
+
+def test_fresh_seeds():
+    moved = from_seed(PLAN, 100)
+    assert moved.seeds == tuple(range(100, 100 + len(PLAN.seeds)))
+    assert from_seed(PLAN, 0) == PLAN
+    for first in (-1, 996, 10**9):
+        with pytest.raises(UserError, match=f"first seed {first}"):
+            from_seed(PLAN, first)
+    with pytest.raises(UserError, match="pilots keep their seeds"):
+        from_seed(study("relu_rates"), 1)
+
+
+def test_from_run_to_contribution(store, tmp_path):
+    plan = from_seed(PLAN, 100)
+    store.save(run(seed=100))
+    store.save(run("tanh", seed=100, clean=False))
+    write_table(store.evidence / "relu_speed", [("relu", run(seed=101))])
+    assert publish(plan, store, tmp_path / "mine") == (1, 1)  # seed 101 is no run of one's own
+    _, new, faults = contributions.contribute(tmp_path / "mine" / "relu_speed", "jane", store)
+    assert (faults, [each.config.seed for each in new]) == ([], [100])
+
+
+def full(arm, seed, error, images=IMAGES, **source):
+    """A full-size record with a test error, on images that are not here."""
+    plan = imagenet.plan("imagenet_ablations", images)
+    config = plan.config(arm, seed)
+    point = Measurement(epoch=1.0, images=config.data.train_images, train_loss=1.0, train_error=0.5)
+    return record(config, curve=[point], metrics={"test_error": error}, **source)
+
+
+def test_full_size_runs_are_judged_by_the_papers_own_numbers(store):
+    for seed in range(3):
+        for arm, error in (("baseline", 0.40), ("no_lrn", 0.408 + seed / 10_000)):
+            store.save(full(arm, seed, error))
+    store.save(full("no_lrn", 0, 0.9, IMAGES._replace(digest="e" * 64)))  # other images: another group
+    groups = contributions.full_size(store)
+    assert len(groups) == 2
+    whole = next(group for group in groups if len(group.runs) == 6)
+    assert "1,281,167 images of 1,000 classes at 256 pixels" in whole.images
+    verdicts = {(v.claim, v.label): v for v in contributions.judged(whole)}
+    found = verdicts["lrn", "constants as printed"]
+    assert found.effect == pytest.approx(0.81)
+    assert found.size == claim("lrn").measured[0].paper_value / 2
+    assert found.verdict == "reproduced"
+    assert ("relu_speed", "") not in verdicts
+
+
+def command(monkeypatch, capsys, *words):
+    monkeypatch.setattr(sys, "argv", ["alexnet-repro", *words])
+    code = 0
+    try:
+        cli.main()
+    except SystemExit as end:
+        code = end.code
+    return code, *capsys.readouterr()
+
+
+def test_the_command(store, given, monkeypatch, capsys):
+    monkeypatch.setattr(cli, "Store", lambda: Store(store.root, store.evidence))
+    code, out, err = command(monkeypatch, capsys, "contribute", str(given), "--source", "jane")
+    assert (code, err) == (0, "")
+    assert "4 new runs on GPU 1 in" in out
+    changed(given, cell("metric.epochs", "2.0"))
+    code, out, err = command(monkeypatch, capsys, "contribute", str(given), "--source", "john")
+    assert code == 1
+    assert "its epochs is 2.0" in out
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert command(monkeypatch, capsys, "contribute", str(given))[0] == 2
