@@ -5,10 +5,12 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help book test check serve bench clean
+.PHONY: help install book pdf test check serve bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
+
+install: $(STAMP) ## make .venv with the package in it, as the other targets do by themselves
 
 book: $(STAMP) ## build the site from the published evidence: book/_build/html/index.html
 	@$(BIN)/alexnet-repro book

@@ -57,7 +57,7 @@ def page(verdicts: Sequence[Verdict]) -> str:
         [
             ":::{figure} _generated/effects.svg",
             ":name: fig-effects",
-            ":width: 36rem",
+            ":width: 36em",
             ":alt: Interval plot, a row per measured effect, largest first; the scorecard has the same numbers.",
             "",
             caption(verdicts),

@@ -9,7 +9,7 @@ from typing import Literal
 import pandas as pd
 from IPython.display import Markdown
 
-from . import paths
+from . import downloads, paths
 from .claims import Audited, Derived, claim
 from .errors import UserError
 from .records import RunRecord
@@ -117,17 +117,27 @@ def whole(plan: Study, runs_found: Found) -> Markdown:
     devices = sorted({record.provenance.device for record in runs})
     if not runs:
         return Markdown(f"*{plan.title}:* none of {planned} runs yet; `alexnet-repro run {plan.name}` makes them.")
-    folder = PurePosixPath("data", "evidence", plan.name)
-    smoke = plan.baseline.data.dataset == "sample"
-    records_lie = (
-        "A rehearsal on the bundled sample, no evidence."
-        if smoke
-        else f"Records: `{folder}/runs.csv`, a row per run, and `{folder}/curves.csv`."
-    )
+    if plan.baseline.data.dataset == "sample":
+        records_lie = "A rehearsal on the bundled sample, no evidence."
+    else:
+        records_lie = _where(downloads.homes(record.key for record in runs))
     return Markdown(
         f"*{plan.title}:* {len(runs)} of {planned} planned runs (seeds {', '.join(map(str, plan.seeds))}), "
         f"{hours:.1f} core-hours, {images:,} training images, on {' and '.join(devices)}. {records_lie}"
     )
+
+
+def _where(homes: Sequence[str]) -> str:
+    """Where the published tables of these studies lie, as links of a page."""
+    if not homes:
+        return "Their records are in the working store, not yet published."
+    tables = [downloads.link(PurePosixPath("evidence", home, name)) for home in homes for name in downloads.TABLES]
+    return f"Records, a row per run, and their curves: {', '.join(tables)}."
+
+
+def records_behind(*tables: str) -> Markdown:
+    """Links to tables of data/ that a figure is drawn from: "author_log.csv"."""
+    return Markdown(f"Records: {', '.join(downloads.link(PurePosixPath(table)) for table in tables)}.")
 
 
 def verdict_of(name: str, store: Store, scale: str = "cifar10") -> Verdict:

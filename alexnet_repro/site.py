@@ -10,15 +10,29 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from . import effects, notebooks, paths, scorecard
+import nbformat
+import yaml
+
+from . import downloads, effects, notebooks, paths, scorecard
 from .errors import UserError
 from .files import lock, sha256, write_atomic
 
 TOOLS = ("jupyter-book", "sphinx-book-theme", "myst-nb")
+BUILDER = "from jupyter_book.cli.main import main; main()"
+GET = """\
+# Where the package is missing, as in Colab, get it and its records.
+import importlib.util
+
+if importlib.util.find_spec("alexnet_repro") is None:
+    !git clone --quiet --depth 1 {url} alexnet
+    %pip install --quiet --no-deps -e alexnet
+    %cd alexnet
+"""
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 COMPLAINT = re.compile(r"(WARNING|ERROR|CRITICAL)\b")
 
@@ -36,6 +50,7 @@ def build() -> Path:
         _execute_pages(book / "pages")
         scorecard.write(book)
         effects.write(book)
+        downloads.write(book)
         index = _render(book)
     print(f"the book: {index}")
     return index
@@ -56,7 +71,8 @@ def _execute_pages(pages: Path) -> None:
     pages.mkdir(parents=True, exist_ok=True)
     state = pages / ".digests.json"
     known = _read_state(state)
-    wanted = {name: _digest([notebooks.path(name)], _common_inputs()) for name in notebooks.names()}
+    published = address(configuration(pages.parent))
+    wanted = {name: _digest([notebooks.path(name)], [*_common_inputs(), published]) for name in notebooks.names()}
     for page in pages.glob("*.ipynb"):
         if page.stem not in wanted:
             page.unlink()
@@ -67,6 +83,8 @@ def _execute_pages(pages: Path) -> None:
         if failure:
             failures.append(failure)
             continue
+        if published:
+            _make_portable(pages / f"{name}.ipynb", published)
         print(f"executed notebook {name} in {seconds:.0f} s")
         done[name] = wanted[name]
         write_atomic(state, json.dumps(done, indent=1, sort_keys=True))
@@ -97,8 +115,16 @@ def _execute_page(name: str, page: Path) -> tuple[str, float, str]:
     return name, time.monotonic() - start, ""
 
 
+def _make_portable(page: Path, published: str) -> None:
+    """Put a cell on top that gets the package where it is missing, as in Colab; the page does not show it."""
+    notebook = nbformat.read(page, as_version=4)
+    cell = nbformat.v4.new_code_cell(GET.format(url=published), id="get", metadata={"tags": ["remove-cell"]})
+    notebook.cells.insert(1, cell)  # below the title, which names the page
+    write_atomic(page, nbformat.writes(notebook) + "\n")
+
+
 def _render(book: Path) -> Path:
-    """Run Jupyter Book, unless nothing that it reads has changed. Raises UserError with its first complaint."""
+    """Render the pages, unless nothing that they are made from has changed. Raises UserError where that fails."""
     build = book / "_build"
     index, state = build / "html" / "index.html", build / "inputs.sha256"
     sources = [path for path in _files(book) if build not in path.parents and not path.name.startswith(".")]
@@ -110,24 +136,46 @@ def _render(book: Path) -> Path:
     # Whole: what an older build left behind would otherwise stay on the site.
     for leftover in ("html", ".doctrees"):
         shutil.rmtree(build / leftover, ignore_errors=True)
-    builder = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    jupyter_book(book, "-W", "--keep-going", "-n")
+    if not index.is_file():
+        raise UserError(f"the book's build left no {index}: remove {build} and build it again", 1)
+    write_atomic(state, inputs)
+    return index
+
+
+def jupyter_book(book: Path, *options: str) -> None:
+    """Run Jupyter Book on ``book``. Raises UserError with its first complaint where it fails."""
+    config = book / "_build" / "_config.yml"
+    write_atomic(config, yaml.safe_dump(configuration(book)))
     done = subprocess.run(
-        [*builder, "build", "-W", "--keep-going", "-n", str(book)],
+        [sys.executable, "-c", BUILDER, "build", *options, "--config", str(config), str(book)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
         env={**os.environ, "PYTHONHASHSEED": "0"},  # the same pages from every build
     )
-    if done.returncode != 0 or not index.is_file():
-        log = build / "book.log"
+    if done.returncode != 0:
+        log = book / "_build" / "book.log"
         output = COLOUR.sub("", done.stdout)
         write_atomic(log, output)
         complaints = [line.strip() for line in output.splitlines() if COMPLAINT.search(line)]
         said = complaints or output.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise UserError(f"the book does not build: {said[0]} ({len(said)} complaints, all in {log})", 1)
-    write_atomic(state, inputs)
-    return index
+
+
+def configuration(book: Path) -> dict[str, Any]:
+    """The book's configuration, less the buttons that lead nowhere as long as it has no address."""
+    config: dict[str, Any] = yaml.safe_load((book / "_config.yml").read_text(encoding="utf-8"))
+    if not address(config):
+        config.pop("repository", None)
+        config.pop("launch_buttons", None)
+    return config
+
+
+def address(config: Mapping[str, Any]) -> str:
+    """Where the repository is published; nothing where it is not."""
+    return str(config.get("repository", {}).get("url", ""))
 
 
 def _check_contents(book: Path) -> None:

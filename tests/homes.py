@@ -21,6 +21,13 @@ only_build_toc_files: true
 execute: {execute_notebooks: "off"}
 parse: {myst_enable_extensions: [attrs_inline, colon_fence, deflist, dollarmath]}
 """
+PUBLISHED = """\
+repository: {{url: {url}, branch: built, path_to_book: book}}
+launch_buttons:
+  notebook_interface: jupyterlab
+  binderhub_url: https://mybinder.org
+  colab_url: https://colab.research.google.com
+"""
 TOC = "format: jb-book\nroot: index\nchapters:\n- file: pages/toy\n- file: _generated/claims\n- file: verdicts\n"
 INDEX = "# Toy\n\n```{include} _generated/scorecard.md\n```\n"
 

@@ -57,6 +57,9 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return runs
 
 
+ADDRESS = "https://github.com/someone/somewhere"
+
+
 def published(home: Path) -> dict[str, str]:
     html = home / "book" / "_build" / "html"
     return {str(path.relative_to(html)): sha256(path.read_bytes()) for path in html.rglob("*") if path.is_file()}
@@ -77,6 +80,23 @@ def test_two_builds_from_nothing_give_identical_pages(home: Path, capsys: pytest
         shutil.rmtree(home / "book" / built)
     site.build()
     assert published(home) == first
+
+
+def test_address_brings_buttons_and_a_cell_that_gets_the_package(home: Path) -> None:
+    config = home / "book" / "_config.yml"
+    config.write_text(config.read_text() + homes.PUBLISHED.format(url=ADDRESS))
+    html = site.build().parent / "pages" / "toy.html"
+    text = html.read_text()
+    assert "https://colab.research.google.com/github/someone/somewhere/blob/built/book/pages/toy.ipynb" in text
+    assert "https://mybinder.org/v2/gh/someone/somewhere/built?urlpath=lab/tree/book/pages/toy.ipynb" in text
+    assert "git clone" not in text
+    assert f"git clone --quiet --depth 1 {ADDRESS} " in (html.parent.parent / "_sources/pages/toy.ipynb").read_text()
+
+
+def test_without_an_address_there_are_no_such_buttons(home: Path) -> None:
+    config = home / "book" / "_config.yml"
+    config.write_text(config.read_text() + homes.PUBLISHED.format(url='""'))
+    assert {"repository", "launch_buttons"}.isdisjoint(site.configuration(home / "book"))
 
 
 def test_build_does_only_what_changed(home: Path, executed: list[str], rendered: list[str]) -> None:
@@ -104,7 +124,7 @@ def test_new_evidence_runs_the_notebooks_again(
     changed.write_text((changed.read_text() if changed.exists() else "") + "\n# a remark\n")
     site.build()
     assert executed == ["toy", "toy"]
-    assert len(rendered) == 1  # the pages came out the same
+    assert len(rendered) == (2 if "evidence" in file else 1)  # the pages came out the same; tables go with them
 
 
 def test_failing_notebook_fails_the_build_and_runs_again(home: Path, rendered: list[str]) -> None:

@@ -1,0 +1,45 @@
+"""What a reader takes away from the site: the tables behind its figures, as files beside the pages."""
+
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from . import paths
+from .files import write_atomic
+
+FOLDER = "_generated/records"
+TABLES = ("runs.csv", "curves.csv")
+
+
+def write(book: Path) -> None:
+    """Put copies of every table of data/ where pages can offer them; drop those that are gone."""
+    folder = book / FOLDER
+    wanted = {table.relative_to(paths.data()): table for table in _tables()}
+    for left in [path for path in folder.rglob("*.csv") if path.relative_to(folder) not in wanted]:
+        left.unlink()
+    for name, table in wanted.items():
+        content = table.read_bytes()
+        copy = folder / name
+        if not copy.is_file() or copy.read_bytes() != content:
+            write_atomic(copy, content)
+
+
+def link(table: PurePosixPath) -> str:
+    """A table of data/, its path relative to there, as a link from a page of a notebook to its copy."""
+    return f"[`data/{table}`](../{FOLDER}/{table})"
+
+
+def homes(keys: Iterable[str]) -> list[str]:
+    """The studies whose published tables hold these runs: an arm that studies share is in one of them."""
+    wanted = set(keys)
+    found = []
+    for runs in sorted((paths.data() / "evidence").glob("*/runs.csv")):
+        if wanted & set(pd.read_csv(runs, usecols=["key"], dtype=str)["key"]):
+            found.append(runs.parent.name)
+    return found
+
+
+def _tables() -> list[Path]:
+    data = paths.data()
+    return sorted([*data.glob("*.csv"), *(data / "evidence").glob("*/*.csv")])

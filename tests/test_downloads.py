@@ -1,0 +1,46 @@
+"""The tables that pages offer: copies of all of data/, and of nothing that is gone."""
+
+from pathlib import Path, PurePosixPath
+
+import pytest
+
+from alexnet_repro import downloads, paths
+
+from . import homes
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = homes.make(tmp_path / "home", monkeypatch)
+    for study, key in (("one", "a"), ("two", "b")):
+        folder = home / "data" / "evidence" / study
+        folder.mkdir(parents=True)
+        (folder / "runs.csv").write_text(f"arm,seed,key\nx,0,{key}\n")
+        (folder / "curves.csv").write_text("arm,seed,key,epoch\n")
+    return home
+
+
+def test_copies_follow_the_data(home: Path) -> None:
+    book = home / "book"
+    downloads.write(book)
+    copies = book / downloads.FOLDER
+    assert (copies / "author_log.csv").read_bytes() == (paths.data() / "author_log.csv").read_bytes()
+    (paths.data() / "evidence" / "one" / "runs.csv").write_text("changed\n")
+    (paths.data() / "evidence" / "two" / "runs.csv").unlink()
+    downloads.write(book)
+    assert (copies / "evidence" / "one" / "runs.csv").read_text() == "changed\n"
+    assert not (copies / "evidence" / "two" / "runs.csv").exists()
+
+
+def test_runs_are_found_in_the_table_that_has_them(home: Path) -> None:
+    assert downloads.homes(["b"]) == ["two"]
+    assert downloads.homes(["b", "a", "c"]) == ["one", "two"]
+    assert downloads.homes(["c"]) == []
+
+
+def test_link_leads_from_a_page_to_the_copy(home: Path) -> None:
+    downloads.write(home / "book")
+    text = downloads.link(PurePosixPath("evidence/one/runs.csv"))
+    target = text.split("](")[1].rstrip(")")
+    assert (home / "book" / "pages" / target).resolve().is_file()
+    assert text.startswith("[`data/evidence/one/runs.csv`]")
