@@ -10,6 +10,7 @@ from pathlib import Path
 from . import imagenet, verify
 from .ablations import ABLATIONS
 from .claims import Measured, load
+from .config import RunConfig
 from .errors import UserError
 from .records import RunRecord
 from .store import SUMS, Store, read_rows, write_table
@@ -124,6 +125,11 @@ def judged(group: Group) -> list[Verdict]:
             if (arm or against) and all(_measured(runs, metric) for runs, metric in metrics):
                 verdicts.append(judge(claim, at_full_size(entry) if group.images else entry, arm, against))
     return verdicts
+
+
+def paper_run(config: RunConfig) -> RunConfig:
+    """The paper's own run on the images, and with the seed, of a full-size run."""
+    return imagenet.baseline(imagenet.Images.behind(config)).changed(seed=config.seed)
 
 
 def at_full_size(entry: Measured) -> Measured:

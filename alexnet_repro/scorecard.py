@@ -7,15 +7,16 @@ from itertools import groupby
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 
-from . import audit, claims, notebooks
+from . import audit, claims, contributions, notebooks
 from .claims import Claim
 from .files import write_atomic
 from .runs import finder
 from .store import Store
 from .verdicts import Verdict, scorecard
 
-HEADER = ("§", "Claim", "Evidence", "Paper", "Found", "Verdict", "Seeds")
+HEADER = ("§", "Claim", "Evidence", "Paper", "Found", "Verdict", "Seeds", "ImageNet")
 NONE = "–"
 SHOWN = 4
 """So many numbers of one verdict share a row of the scorecard; of more, it gives the count."""
@@ -29,11 +30,20 @@ first run that it judges; one that is still a draft says so, and judges nothing.
 
 def write(book: Path) -> None:
     """Write the generated pages of ``book`` from the claims and the records."""
-    every, verdicts = claims.load(), scorecard(finder(Store()))
-    generated = book / "_generated"
-    write_atomic(generated / "scorecard.md", table(verdicts, pages(every)))
-    write_atomic(generated / "claims.md", details(every, verdicts))
-    write_atomic(generated / "scatter.md", scatter(every))
+    from . import elsewhere, estimates  # they build on this module
+
+    store = Store()
+    every, verdicts, groups = claims.load(), scorecard(finder(store)), contributions.full_size(store)
+    parts = {
+        "scorecard": table(verdicts, pages(every), elsewhere.column(every, groups)),
+        "claims": details(every, verdicts),
+        "scatter": scatter(every),
+        "full_size": elsewhere.full_size(groups),
+        "contributed": elsewhere.contributed([g for g in contributions.groups(store) if not g.images]),
+        "times": f"{estimates.words()}\n\n{markdown(estimates.table())}",
+    }
+    for name, text in parts.items():
+        write_atomic(book / "_generated" / f"{name}.md", text)
 
 
 def pages(every: Sequence[Claim]) -> dict[str, str]:
@@ -51,19 +61,24 @@ def pages(every: Sequence[Claim]) -> dict[str, str]:
     return found
 
 
-def table(verdicts: Sequence[Verdict], links: Mapping[str, str]) -> str:
-    """Every claim, "not run" or not, under a line of counts; numbers of one kind and verdict share a row."""
+def table(
+    verdicts: Sequence[Verdict], links: Mapping[str, str], full_size: Mapping[tuple[str, str], str] | None = None
+) -> str:
+    """Every claim, "not run" or not, under a line of counts; numbers of one kind and verdict share a row.
+
+    full_size: (claim, label) of a measured comparison -> what came of it at full size.
+    """
     counts = Counter(verdict.verdict for verdict in verdicts)
     summary = ", ".join(f"{count} {badge(name)}" for name, count in counts.most_common())
     rows = [
         f"{len(links)} claims, {len(verdicts)} comparisons: {summary}.",
         "",
-        _row(HEADER),
-        _row(["---"] * len(HEADER)),
+        row(HEADER),
+        row(["---"] * len(HEADER)),
     ]
     for claim, of_claim in groupby(verdicts, key=lambda verdict: verdict.claim):
         for position, (_, group) in enumerate(groupby(of_claim, key=_together)):
-            rows.append(_row(_cells(list(group), links[claim], position == 0)))
+            rows.append(row(_cells(list(group), links[claim], position == 0, full_size or {})))
     return "\n".join(rows) + "\n"
 
 
@@ -97,16 +112,16 @@ def scatter(every: Sequence[Claim]) -> str:
         f"than {runs.clear_from:.2f} points once in twenty times. Of the {len(effects)} differences between two "
         f"single runs below, {int(effects['clear'].sum())} are larger than that.",
         "",
-        _row(("Claim", "Nets", "Error", "Points", "Clear from", "Stands clear")),
-        _row(["---"] * 6),
+        row(("Claim", "Nets", "Error", "Points", "Clear from", "Stands clear")),
+        row(["---"] * 6),
     ]
-    for row in effects.to_dict("records"):
-        title = titles.get(row["claim"], "(no claim: one net against itself, trained for longer)")
-        error = row["column"].removesuffix("_error").replace("top", "top-")
-        clear = "yes" if row["clear"] else "no"
-        points = NONE if row["points"] is None else number(row["points"])
+    for each in effects.to_dict("records"):
+        title = titles.get(each["claim"], "(no claim: one net against itself, trained for longer)")
+        error = each["column"].removesuffix("_error").replace("top", "top-")
+        clear = "yes" if each["clear"] else "no"
+        points = NONE if each["points"] is None else number(each["points"])
         rows.append(
-            _row([_plain(title), f"{row['net']} − {row['against']}", error, points, number(row["clear_from"]), clear])
+            row([_plain(title), f"{each['net']} − {each['against']}", error, points, number(each["clear_from"]), clear])
         )
     return "\n".join(rows) + "\n"
 
@@ -143,12 +158,14 @@ def with_unit(text: str, unit: str) -> str:
     return f"{text}×" if unit == "×" else f"{text} {unit.removesuffix('s') if text == '1' else unit}"
 
 
-def _cells(same: Sequence[Verdict], link: str, first: bool) -> list[str]:
+def _cells(same: Sequence[Verdict], link: str, first: bool, full_size: Mapping[tuple[str, str], str]) -> list[str]:
     """One row of the scorecard; only a claim's first row repeats what holds for all of it."""
     verdict = same[0]
     section, title = (verdict.section, f"[{_plain(verdict.title)}]({link})") if first else ("", "")
     paper = _papers(same) if first or verdict.paper_value is not None else NONE
-    return [section, title, _kinds(same), paper, _found(same), badge(verdict.verdict, short=True), _seeds(verdict)]
+    whole = full_size.get((verdict.claim, verdict.label), NONE) if verdict.evidence == "measured" else NONE
+    ours = badge(verdict.verdict, short=True)
+    return [section, title, _kinds(same), paper, _found(same), ours, _seeds(verdict), whole]
 
 
 def _together(verdict: Verdict) -> tuple[str, str, bool]:
@@ -188,9 +205,17 @@ def _seeds(verdict: Verdict) -> str:
     return NONE if verdict.seeds is None else str(verdict.seeds)
 
 
+def markdown(frame: pd.DataFrame) -> str:
+    """A table of words in Markdown."""
+    head = [str(name) for name in frame.columns]
+    lines = [row(head), row(["---"] * len(head)), *map(row, frame.to_numpy().tolist())]
+    return "\n".join(lines) + "\n"
+
+
 def _plain(text: str) -> str:
     return text.replace("|", "\\|")
 
 
-def _row(cells: Sequence[str]) -> str:
+def row(cells: Sequence[str]) -> str:
+    """A row of a table in Markdown."""
     return "| " + " | ".join(cells) + " |"

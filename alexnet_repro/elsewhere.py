@@ -1,0 +1,90 @@
+"""Generated parts of the book on runs made elsewhere, or at full size: what they come to, group by group."""
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from . import contributions
+from .ablations import ABLATIONS
+from .claims import Claim
+from .contributions import FULL_SIZE, Group
+from .scorecard import NONE, badge, found, row
+from .verdicts import Verdict
+
+Column = dict[tuple[str, str], str]
+"""(claim, label) of a measured comparison -> its cell in the scorecard's column of full-size runs."""
+
+HEADER = ("Claim", "Comparison", "Paper", "Found", "Verdict", "Seeds")
+ERRORS = {
+    "test_error": "top-1",
+    "top5_error": "top-5",
+    "ten_view_error": "top-1, ten views",
+    "ten_view_top5_error": "top-5, ten views",
+}
+
+
+def column(every: Sequence[Claim], groups: Sequence[Group]) -> Column:
+    """Each comparison at full size, by the group of most pairs; "not run" where none has three; else nothing."""
+    best: dict[tuple[str, str], Verdict] = {}
+    for verdict in (each for group in groups for each in contributions.judged(group)):
+        before = best.get((verdict.claim, verdict.label))
+        if before is None or (verdict.seeds or 0) > (before.seeds or 0):
+            best[verdict.claim, verdict.label] = verdict
+    cells = {}
+    for claim in every:
+        for entry in claim.measured:
+            if entry.study in ABLATIONS:
+                whole = best.get((claim.id, entry.label))
+                run = whole is not None and whole.effect is not None
+                cells[claim.id, entry.label] = (
+                    f"{found(whole)} {badge(whole.verdict)}" if whole and run else badge("not run")
+                )
+    return cells
+
+
+def full_size(groups: Sequence[Group]) -> str:
+    """Every group of full-size runs: whose, on what, the errors of the paper's net and the verdicts."""
+    if not groups:
+        return (
+            f"*None yet.* `alexnet-repro run {FULL_SIZE} --device cuda` makes them, and the column ImageNet of the "
+            "[scorecard](../index.md) fills.\n"
+        )
+    return (
+        "\n".join(line for group in groups for line in [_title(group), "", *_errors(group), *_verdicts(group)]) + "\n"
+    )
+
+
+def contributed(groups: Sequence[Group]) -> str:
+    """Every group of runs that others contributed: whose, on what, and the verdicts by them alone."""
+    if not groups:
+        return "*None yet.*\n"
+    return "\n".join(line for group in groups for line in [_title(group), "", *_verdicts(group)]) + "\n"
+
+
+def _title(group: Group) -> str:
+    whose = f"Runs of `{group.source}`" if group.source else "Runs of this project"
+    return f"**{whose}** on {group.device}: {len(group.runs)}{f', {group.images}' if group.images else ''}."
+
+
+def _errors(group: Group) -> list[str]:
+    """Mean errors of the paper's own net over the group's seeds."""
+    runs = [r for r in group.runs.values() if r.config == contributions.paper_run(r.config)]
+    told = [
+        f"{words} {100 * sum(r.metric(name) for r in runs) / len(runs):.1f} %"
+        for name, words in ERRORS.items()
+        if runs and all(name in r.metrics for r in runs)
+    ]
+    return [f"The paper's net, {len(runs)} runs: {', '.join(told)}.", ""] if told else []
+
+
+def _verdicts(group: Group) -> list[str]:
+    verdicts = contributions.judged(group)
+    if not verdicts:
+        return ["No comparison has a run of it yet.", ""]
+    rows = [row(HEADER), row(["---"] * len(HEADER))]
+    for _, of_claim in groupby(verdicts, key=lambda verdict: verdict.claim):
+        for verdict in of_claim:
+            label = verdict.label or NONE
+            rows.append(
+                row([verdict.title, label, verdict.paper, found(verdict), badge(verdict.verdict), str(verdict.seeds)])
+            )
+    return [*rows, ""]

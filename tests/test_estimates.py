@@ -1,0 +1,46 @@
+"""Hours per GPU, from multiply-adds that are counted here again by hand."""
+
+import math
+
+import pytest
+
+from alexnet_repro import estimates
+from alexnet_repro.errors import UserError
+
+# Per image, forward: outputs x inputs that each sees.
+CONV1 = 55 * 55 * 96 * 11 * 11 * 3
+REST = (
+    27 * 27 * 256 * 5 * 5 * 48 + 13 * 13 * (384 * 9 * 256 + 384 * 9 * 192 + 256 * 9 * 192)
+    + 6 * 6 * 256 * 4096 + 4096 * 4096 + 4096 * 1000
+)  # fmt: skip
+
+
+def test_operations_of_a_step():
+    # Backward, every layer but the first has two more: for its inputs and for its weights.
+    assert estimates.operations(256) == 2 * (2 * CONV1 + 3 * REST)
+    assert estimates.operations(128) < estimates.operations(256) / 4
+
+
+def test_the_share_of_the_papers_run():
+    assert estimates.share() == pytest.approx(2 * (2 * CONV1 + 3 * REST) * 208.3 / (2 * 1.58e12))
+
+
+def test_the_paper_s_gpus_take_the_papers_time():
+    rate = 2 * estimates.images_per_second("GTX 580", "single")
+    assert estimates.hours(rate) == pytest.approx(6 * 24, rel=0.08)  # 1.2 million images are 1,281,167
+
+
+def test_a_rate_grows_with_the_data_sheet():
+    rates = [estimates.images_per_second(gpu, "single") for gpu in ("T4", "A100")]
+    assert rates[1] / rates[0] == pytest.approx(19.5 / 8.1)
+    assert math.isnan(estimates.images_per_second("T4", "bf16"))
+    with pytest.raises(UserError, match=r"unknown GPU 'TPU': data/gpus.csv has GTX 580"):
+        estimates.images_per_second("TPU", "single")
+
+
+def test_the_table_covers_every_gpu_and_says_that_it_estimates():
+    table = estimates.table()
+    assert list(table["GPU"]) == list(estimates.gpus().index)
+    assert table.notna().all(axis=None)
+    assert all(source for source in estimates.gpus()["source"])
+    assert estimates.words().startswith("**Estimates, not measurements.**")
