@@ -110,8 +110,9 @@ def _gradient_formula(
 
 # On a CPU: the same in place, piece by piece, so that all but the input and the result stays in cache.
 
-PIECE = 128 * 1024
-"""Elements of a piece per thread: few enough for the cache, enough to hide what a call of torch costs."""
+PIECE = 384 * 1024
+"""Elements of a piece per thread: few enough for the cache, enough to hide what a call of torch costs. No number
+depends on it."""
 
 
 class _Piece(NamedTuple):
