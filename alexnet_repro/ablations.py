@@ -47,6 +47,28 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "paper_init": {"model.weight_init": "paper"},
 }
 
+LABELS: Mapping[str, str] = {
+    "baseline": "the whole net",
+    "half": "one column, half the kernels",
+    "unlinked": "columns without links",
+    "no_lrn": "no normalization",
+    "strong_lrn": "normalization, alpha × 64",
+    "pool_2_2": "2×2 pooling",
+    "no_crops": "no crops, no reflections",
+    "no_color": "no colour noise",
+    "color_printed": "colour noise as printed",
+    "color_source": "colour noise of the source",
+    "no_dropout": "no dropout",
+    "no_crops_no_dropout": "no crops, no dropout",
+    "no_weight_decay": "no weight decay",
+    "bias_zero": "biases from 0",
+    "no_conv3": "without conv3",
+    "no_conv4": "without conv4",
+    "no_conv5": "without conv5",
+    "paper_init": "the paper's own initial weights",
+}
+"""The arms as a page calls them."""
+
 CONVERGENCE = {"optimizer.drops": (), "budget.epochs": 40, "budget.test_curve": True, "budget.ten_views": False}
 """The baseline of dropout_convergence: one rate throughout, and the test error after every epoch."""
 
@@ -83,6 +105,8 @@ ABLATIONS: Mapping[str, Ablation] = {
     "weight_decay": _against_baseline("Weight decay and the training error", 20, "no_weight_decay"),
     "bias_one": _against_baseline("Biases of 1 against biases of 0", 10, "bias_zero"),
     "depth": _against_baseline("One conv layer less", 20, "no_conv3", "no_conv4", "no_conv5"),
+    "filters": _against_baseline("Colours of the two columns' kernels", 20),
+    "features": _against_baseline("Neighbours in the last hidden layer", 5),
     "initialization": _against_baseline("The paper's own initial weights", 3, "paper_init"),
 }
 """Studies that share the baseline's runs; the names, arms and seeds are those of data/claims.toml."""

@@ -16,6 +16,7 @@ from . import paths, prepared
 from .config import Placement, RunConfig
 from .contributions import contribute
 from .contributions import faults as contributed_faults
+from .ensembles import MEMBERS
 from .errors import UserError, one_of
 from .reruns import FACTOR, POINTS, rerun
 from .runs import finder, from_seed, obtain, publish, start_together, together
@@ -207,8 +208,13 @@ def publish_(
     to: Annotated[Path | None, typer.Option(help="Write there instead, to contribute them.")] = None,
     first_seed: FirstSeed = 0,
 ) -> None:
-    """Write a study's finished runs into data/evidence/, to be committed."""
+    """Write a study's finished runs into data/evidence/, to be committed; of ensemble, their predictions."""
     chosen, store = from_seed(study(name), first_seed), Store()
+    if name == MEMBERS:
+        from .lab.predictions import publish as publish_predictions
+
+        print(f"{name}: predictions of {publish_predictions(store)} of {len(chosen.seeds)} runs in data/predictions")
+        return
     published, dirty = publish(chosen, store, to)
     print(f"{chosen.name}: {published} runs published to {to or Path('data', 'evidence')}/{chosen.name}")
     if dirty:

@@ -50,9 +50,12 @@ def close(figure: Figure) -> None:
 
 
 def training_curves(
-    found: Mapping[str, Mapping[int, RunRecord]], labels: Mapping[str, str], threshold: float, smoke: bool = False
+    found: Mapping[str, Mapping[int, RunRecord]],
+    labels: Mapping[str, str],
+    threshold: float | None,
+    smoke: bool = False,
 ) -> Figure:
-    """Training error against epochs, a thin line per seed, as in Fig. 1; ``threshold`` in percent is drawn."""
+    """Training error against epochs, a thin line per seed, as in Fig. 1; a ``threshold`` in percent is drawn."""
     figure, (axes,) = canvas(smoke=smoke)
     table = curves_table(found)
     for (arm, label), color, line in zip(labels.items(), PALETTE, LINES, strict=False):
@@ -65,12 +68,65 @@ def training_curves(
         axes.text(0.5, 0.5, "no runs yet", transform=axes.transAxes, ha="center", color="0.35")
     else:
         axes.legend(frameon=True)
-    axes.axhline(threshold, color="0.35", linewidth=1, linestyle=":")
-    axes.annotate(
-        f"{threshold:g} %", (1, threshold), xycoords=("axes fraction", "data"), xytext=(-4, 4),
-        textcoords="offset points", ha="right", color="0.35",
-    )  # fmt: skip
+    if threshold is not None:
+        axes.axhline(threshold, color="0.35", linewidth=1, linestyle=":")
+        axes.annotate(
+            f"{threshold:g} %", (1, threshold), xycoords=("axes fraction", "data"), xytext=(-4, 4),
+            textcoords="offset points", ha="right", color="0.35",
+        )  # fmt: skip
     axes.set(xlabel="epochs", ylabel="training error (%)", ylim=(0, None), xlim=(0, None))
+    return figure
+
+
+def paired_effects(table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: bool = False) -> Figure:
+    """The effect at every seed, a dot each; below, its mean with the interval; a panel per unit.
+
+    table: a row per (comparison, seed, effect). verdicts: of each comparison, the paper's value (a triangle) and the
+    size that its rule names (a bar). Positive, or above 1, is the paper's side.
+    """
+    units = list(dict.fromkeys(verdict.unit for verdict in verdicts.values()))
+    rows = {unit: [name for name, verdict in verdicts.items() if verdict.unit == unit] for unit in units}
+    height = [1.0 + 0.75 * len(rows[unit]) for unit in units]
+    figure, (empty,) = canvas(height=sum(height), smoke=smoke)
+    empty.remove()
+    panels = figure.subplots(len(units), 1, squeeze=False, gridspec_kw={"height_ratios": height})[:, 0]
+    for axes, unit in zip(panels, units, strict=True):
+        for row, name in enumerate(rows[unit]):
+            verdict, color = verdicts[name], PALETTE[row % len(PALETTE)]
+            dots = table.loc[table["comparison"] == name, "effect"].to_numpy(dtype=float)
+            dots = dots[np.isfinite(dots)]
+            axes.plot(dots, np.full(len(dots), row - 0.12), "o", color=color, alpha=0.6, markersize=6)
+            if verdict.effect is not None and verdict.interval is not None and np.isfinite(verdict.interval).all():
+                axes.plot(verdict.interval, [row + 0.18] * 2, color="black", linewidth=2.2, solid_capstyle="butt")
+                axes.plot([verdict.effect], [row + 0.18], "D", color="black", markersize=6)
+            elif not len(dots):
+                axes.annotate("no runs yet", (0.5, row), xycoords=("axes fraction", "data"), ha="center", color="0.35")
+            if verdict.size is not None:
+                axes.plot([verdict.size] * 2, [row - 0.35, row + 0.35], color="0.35", linewidth=1.2, linestyle=":")
+            if verdict.paper_value is not None:
+                axes.plot([verdict.paper_value], [row + 0.18], "v", color=PALETTE[3], markersize=9)
+        axes.axvline(1.0 if unit == "×" else 0.0, color="0.2", linewidth=1)
+        axes.set_yticks(range(len(rows[unit])), rows[unit])
+        axes.set_ylim(len(rows[unit]) - 0.5, -0.5)
+        axes.grid(axis="y", visible=False)
+        axes.set(xlabel="ratio" if unit == "×" else f"effect in {unit}; positive is the paper's side")
+    return figure
+
+
+def ensemble_sizes(errors: Mapping[int, Sequence[float]], smoke: bool = False) -> Figure:
+    """Test error (fraction) against the number of networks whose predictions are averaged, a line per group."""
+    figure, (axes,) = canvas(smoke=smoke)
+    sizes = list(errors)
+    groups = [[100 * errors[n][group] for n in sizes] for group in range(min(map(len, errors.values())))]
+    for group in groups:
+        axes.plot(sizes, group, "o-", color=PALETTE[0], alpha=0.6, linewidth=1.1, markersize=5)
+    if groups:
+        axes.plot(sizes, np.mean(groups, axis=0), "D-", color="black", label="mean of the groups")
+        axes.legend(frameon=True)
+    else:
+        axes.text(0.5, 0.5, "no whole group yet", transform=axes.transAxes, ha="center", color="0.35")
+    axes.set_xticks(sizes)
+    axes.set(xlabel="networks averaged", ylabel="test error (%)")
     return figure
 
 

@@ -34,7 +34,11 @@ def claim_card(name: str) -> Markdown:
 
 def verdict_card(name: str, store: Store, scale: str = "cifar10") -> Markdown:
     """Every verdict on a claim, in a table, with what a reader must know beside it."""
-    verdicts = [each for each in scorecard(finder(store, scale)) if each.claim == name]
+    return verdicts_card([each for each in scorecard(finder(store, scale)) if each.claim == name])
+
+
+def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
+    """These verdicts in a table, with what a reader must know beside them."""
     head = "| | verdict | ours (95 % interval) | the paper | seeds |\n|---|---|---|---|---|"
     rows = [
         f"| {' '.join(filter(None, [each.evidence, each.label]))} | **{each.verdict}** | {found(each)} | "

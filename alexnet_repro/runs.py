@@ -2,8 +2,10 @@
 
 import os
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
+from . import ensembles
 from .errors import UserError
 from .records import RunRecord
 from .store import Store, published_folder, write_table
@@ -79,8 +81,11 @@ def together(plan: Study, store: Store, parallel: str, device: str, progress: bo
 
 def finder(store: Store, scale: str = "cifar10") -> Find:
     """What the scorecard asks for, (study, arm) -> records by seed: None where there is no such study."""
+    groups = cache(lambda: ensembles.judged(store, scale))
 
     def find(name: str, arm: str) -> dict[int, RunRecord] | None:
+        if name == ensembles.MEMBERS:
+            return groups().get(arm, {})
         return records(study(name, scale), store).get(arm, {}) if name in STUDIES else None
 
     return find
@@ -95,6 +100,8 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> tuple[int, i
     """
     if plan.baseline.data.dataset == "sample":
         raise UserError(f"{plan.name} at smoke scale is a rehearsal, never evidence: publish the cifar10 scale")
+    if plan.home and into is None:
+        raise UserError(f"{plan.name} shares its runs with {plan.home}: 'alexnet-repro publish {plan.home}'")
     elsewhere = {key for key, home in store.homes().items() if into is not None or home != plan.name}
     rows = [
         (arm, record)

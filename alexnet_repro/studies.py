@@ -25,6 +25,7 @@ class Study:
     """Arms over one baseline and one list of seeds.
 
     pilot: it chooses settings and supports no claim. fewer: arms that take only so many of the seeds, the first.
+    home: the study whose table of data/evidence/ holds the runs; empty: its own.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Study:
     seeds: tuple[int, ...]
     pilot: bool = False
     fewer: Mapping[str, int] = field(default_factory=dict)
+    home: str = ""
 
     def config(self, arm: str, seed: int) -> RunConfig:
         """The run of ``arm`` at ``seed``. Raises UserError for an unknown arm."""
@@ -151,13 +153,15 @@ def _ablation(
     scale: Scale,
     pilot: bool = False,
     fewer: Mapping[str, int] | None = None,
+    smoke_seeds: int = SMOKE_SEEDS,
+    home: str = "",
 ) -> Study:
     """AlexNet in CIFAR size, and arms that change it."""
     baseline, first = ablations.BASELINE.changed(**setting), PILOT_SEEDS if pilot else 0
     if scale == "smoke":
-        baseline, seeds = baseline.changed(**ablations.SMOKE), min(seeds, SMOKE_SEEDS)
+        baseline, seeds = baseline.changed(**ablations.SMOKE), min(seeds, smoke_seeds)
         arms = {arm: changes for arm, changes in arms.items() if "data.train_images" not in changes}
-    return Study(name, title, baseline, arms, tuple(range(first, first + seeds)), pilot, fewer or {})
+    return Study(name, title, baseline, arms, tuple(range(first, first + seeds)), pilot, fewer or {}, home)
 
 
 STUDIES: dict[str, Callable[[Scale], Study]] = {
@@ -199,10 +203,20 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
     ),
     **{
         name: partial(
-            _ablation, name, plan.title, {}, plan.arms, plan.seeds, fewer=ablations.FEWER if name == "ablations" else {}
+            _ablation,
+            name,
+            plan.title,
+            {},
+            plan.arms,
+            plan.seeds,
+            fewer=ablations.FEWER if name == "ablations" else {},
+            home="" if name == "ablations" else "ablations",
         )
         for name, plan in ablations.ABLATIONS.items()
     },
+    "ensemble": partial(
+        _ablation, "ensemble", "Networks to average", {}, {"baseline": {}}, 20, smoke_seeds=15, home="ablations"
+    ),
     "dropout_convergence": partial(
         _ablation,
         "dropout_convergence",

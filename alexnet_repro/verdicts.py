@@ -127,6 +127,21 @@ def judge(claim: Claim, entry: Measured, arm: Records | None, against: Records |
     )
 
 
+def paired(entry: Measured, arm: Records, against: Records | None) -> dict[int, float]:
+    """The effect at every seed that both arms have, in the entry's unit; NaN where a run has no number.
+
+    ``against`` is None where the entry compares with a number. A censored time stands for itself.
+    """
+    metric, constant = entry.against_metric or entry.metric, entry.against if isinstance(entry.against, float) else None
+    effects = {}
+    for seed in sorted(arm.keys() if against is None else arm.keys() & against.keys()):
+        first, _ = _value(arm[seed], entry.metric)
+        second = _value(against[seed], metric)[0] if against is not None else float(constant or math.nan)
+        scale = 100.0 if entry.unit == "points" else 1.0
+        effects[seed] = first / second if entry.comparison == "ratio" else scale * (first - second)
+    return effects
+
+
 def audited(claim: Claim, entry: Audited) -> Verdict:
     """The verdict on one number of the paper, from the first author's log."""
     return _single(claim, entry, "audited", audit.check(entry), f"the first author's log: {entry.train_set}")

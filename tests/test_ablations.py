@@ -1,12 +1,14 @@
 """Each arm changes what it names and nothing else, and the studies are those of data/claims.toml."""
 
 import json
+from pathlib import Path
 
 import pytest
 
-from alexnet_repro import ablations
+from alexnet_repro import ablations, ensembles
 from alexnet_repro.ablations import ABLATIONS, ARMS, BASELINE
 from alexnet_repro.claims import load
+from alexnet_repro.store import Store
 from alexnet_repro.studies import STUDIES, study
 
 PLAIN = json.loads(BASELINE.model_dump_json())
@@ -126,6 +128,10 @@ def test_convergence_has_one_rate_and_a_test_curve():
 def test_a_claim_finds_its_arms_and_its_seeds(name, entry):
     plan = study(name)
     arms = {entry.arm} | ({entry.against} if isinstance(entry.against, str) else set())
+    if name == ensembles.MEMBERS:  # judged by group
+        assert set(ensembles.judged(Store(Path("none"), Path("none")))) == arms
+        assert len(plan.seeds) == entry.seeds * ensembles.GROUP
+        return
     assert arms <= set(plan.arms)
     assert len(plan.seeds) == entry.seeds
 

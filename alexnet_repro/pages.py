@@ -1,0 +1,184 @@
+"""What the page of an ablation shows: one call a cell, every number from claims and records."""
+
+from collections.abc import Sequence
+
+import pandas as pd
+from IPython.display import Markdown
+from matplotlib.figure import Figure
+
+from . import ensembles, figures, report
+from .ablations import LABELS
+from .claims import Measured, claim
+from .runs import Found, finder, obtain
+from .scorecard import found as shown
+from .store import Store
+from .studies import Study, study
+from .verdicts import Verdict, paired, scorecard
+
+METRICS = {
+    "test_error": "test error (%)",
+    "ten_view_error": "test error, ten views (%)",
+    "clean_train_error": "error on the training images (%)",
+    "gap": "gap (points)",
+    "early_train_loss": "loss, first five epochs (nats)",
+    "epochs_to_converge": "epochs to converge",
+    "color_gap": "difference of the columns' colour indices",
+    "color_gap_shuffled": "the same, kernels dealt at random",
+    "color_gap_p": "share of deals as wide",
+    "knn_features": "neighbours of the same class, features (%)",
+    "knn_pixels": "neighbours of the same class, pixels (%)",
+}
+"""Metrics of a run of AlexNet, as a table's column calls them."""
+PERCENT = ("test_error", "ten_view_error", "clean_train_error", "gap", "knn_features", "knn_pixels")
+
+
+class Page:
+    """The claims of one page at a scale, from the records of ``store``.
+
+    At smoke scale, and with ``train``, runs that have no record are trained when they are first asked for.
+    """
+
+    def __init__(self, scale: str, train: bool, device: str, workers: int) -> None:
+        self.scale, self.device, self.workers = scale, device, workers or None
+        self.smoke = scale == "smoke"
+        self.train = train or self.smoke
+        self.store = Store()
+        self._judged: list[Verdict] | None = None
+
+    def runs(self, name: str) -> tuple[Study, Found]:
+        """A study and its records."""
+        plan = study(name, self.scale)
+        if self.train:
+            self._judged = None
+        return plan, obtain(plan, self.store, train=self.train, device=self.device, workers=self.workers)
+
+    def cost(self, *names: str) -> Markdown:
+        """How much there is of these studies, and what it cost."""
+        lines = [str(report.whole(*self.runs(name)).data) for name in names]
+        return Markdown("\n\n".join(lines))
+
+    def baseline(self) -> Markdown:
+        """How the net of the ablations is trained, read from its config."""
+        config = study("ablations", self.scale).baseline
+        data, optimizer = config.data, config.optimizer
+        drops = " and ".join(map(str, optimizer.drops))
+        lines = [
+            f"Images: the first {data.train_images:,} training images of CIFAR-10, minus the mean of each pixel, "
+            f"divided by {data.divisor:g}; crops of {data.crop} pixels a side, reflections, colour noise as printed.",
+            f"Updates: batches of {optimizer.batch_size}, momentum {optimizer.momentum:g}, weight decay "
+            f"{optimizer.weight_decay:g}, rate {optimizer.learning_rate:g}"
+            f"{f', divided by ten after epochs {drops}' if drops else ''}; {config.budget.epochs} epochs.",
+            "Initial weights: Gaussian, with standard deviation √(2 / inputs of a unit) in the hidden layers and 0.01, "
+            "the paper's, in the last; biases of 1 where the paper has them.",
+        ]
+        return Markdown("\n".join(f"* {line}" for line in lines))
+
+    def verdict(self, name: str) -> Markdown:
+        """Every verdict on a claim."""
+        return report.verdicts_card([each for each in self._verdicts() if each.claim == name])
+
+    def findings(self, *names: str) -> Markdown:
+        """What was measured for each of these claims, a sentence per comparison."""
+        lines = []
+        for each in self._measured(names):
+            entry = _entry(each.claim, each.label)
+            what = f"{_arm(entry.arm)} against {_arm(entry.against)}, {METRICS.get(entry.metric, entry.metric)}"
+            if entry.arm == entry.against:
+                what = f"{METRICS[entry.metric]} against {METRICS[str(entry.against_metric)]}"
+            label = f" ({each.label})" if each.label else ""
+            came = f"{shown(each)} from {each.seeds} seeds" if each.effect is not None else "no number yet"
+            lines.append(f"* {each.title}{label}: {what}: {came}: **{each.verdict}**.")
+        return Markdown("\n".join(lines))
+
+    def _measured(self, names: Sequence[str]) -> list[Verdict]:
+        return [each for each in self._verdicts() if each.claim in names and each.evidence == "measured"]
+
+    def _verdicts(self) -> list[Verdict]:
+        """The whole scorecard, judged anew once this page has trained anything."""
+        if self._judged is None:
+            self._judged = scorecard(finder(self.store, self.scale))
+        return self._judged
+
+    def effects(self, *names: str) -> Figure:
+        """The effect at every seed, its mean with the interval, the paper's value: a row per comparison."""
+        rows, verdicts, find = [], {}, finder(self.store, self.scale)
+        for each in self._measured(names):
+            entry = _entry(each.claim, each.label)
+            comparison = each.label or each.title if len(names) == 1 else f"{each.title}\n{each.label}".strip()
+            verdicts[comparison] = each
+            other = None if isinstance(entry.against, float) else find(entry.study, entry.against) or {}
+            rows += [
+                {"comparison": comparison, "seed": seed, "effect": value}
+                for seed, value in paired(entry, find(entry.study, entry.arm) or {}, other).items()
+            ]
+        table = pd.DataFrame(rows, columns=["comparison", "seed", "effect"])
+        return figures.paired_effects(table, verdicts, self.smoke)
+
+    def arms(self, name: str, metrics: Sequence[str]) -> Markdown:
+        """Mean and standard deviation of ``metrics`` over the seeds of each arm."""
+        plan, runs = self.runs(name)
+        rows = []
+        for arm in plan.arms:
+            records = list(runs[arm].values())
+            row: dict[str, object] = {"arm": LABELS.get(arm, arm), "seeds": len(records)}
+            for metric in metrics:
+                values = pd.Series([record.metric(metric) for record in records], dtype=float)
+                row[METRICS[metric]] = _spread(values * (100 if metric in PERCENT else 1))
+            row["diverged"] = sum(record.status == "diverged" for record in records)
+            rows.append(row)
+        table = pd.DataFrame(rows)
+        if not table["diverged"].any():
+            table = table.drop(columns="diverged")
+        return report.written(table, right=list(table.columns[1:]), wide=True)
+
+    def seeds(self, name: str, metrics: Sequence[str]) -> Markdown:
+        """A row per run."""
+        _, runs = self.runs(name)
+        table = report.runs_table(runs, {metric: METRICS[metric] for metric in metrics})
+        return report.written(table.assign(arm=table["arm"].map(lambda arm: LABELS.get(arm, arm))), wide=True)
+
+    def curves(self, name: str) -> Figure:
+        """Training error against epochs, as trained: a line per seed."""
+        plan, runs = self.runs(name)
+        return figures.training_curves(runs, {arm: LABELS.get(arm, arm) for arm in plan.arms}, None, self.smoke)
+
+    def ensembles(self) -> Figure:
+        """Test error against the number of networks averaged, a line per group; at smoke scale made now."""
+        plan, _ = self.runs(ensembles.MEMBERS)
+        if self.train:
+            from .lab.predictions import make  # the lab is opened only to compute
+
+            for seed in plan.seeds:
+                config = plan.config("baseline", seed)
+                if ensembles.predictions(config, self.store) is None:
+                    make(config, self.store)
+        return figures.ensemble_sizes(ensembles.sizes(self.store, self.scale), self.smoke)
+
+    def log(self, *names: str) -> Markdown:
+        """The paper's numbers beside the author's log, and what others measured."""
+        parts = []
+        audited = report.numbers_table(names, "audited")
+        if len(audited):
+            parts += ["**The first author's log:**", str(report.written(audited, wide=True).data)]
+        others = pd.concat([report.others(name) for name in names])
+        if len(others):
+            parts += ["**Others:**", str(report.written(others, wide=True).data)]
+        return Markdown(
+            "\n\n".join(parts) or "Neither the author's log nor the sources of this book have this comparison."
+        )
+
+
+def _entry(name: str, label: str) -> Measured:
+    return next(entry for entry in claim(name).measured if entry.label == label)
+
+
+def _arm(name: str | float) -> str:
+    return LABELS.get(str(name), str(name))
+
+
+def _spread(values: "pd.Series[float]") -> str:
+    values = values.dropna()
+    if values.empty:
+        return "–"
+    spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
+    return f"{values.mean():.2f}{spread}".replace("-", "−")

@@ -1,0 +1,53 @@
+"""Predictions from kept weights."""
+
+import pytest
+
+from alexnet_repro import ensembles
+from alexnet_repro.config import Placement
+from alexnet_repro.errors import UserError
+from alexnet_repro.lab.predictions import make, mean_of, network, weights
+from alexnet_repro.lab.training import train
+from alexnet_repro.store import Store
+from alexnet_repro.studies import study
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    root = tmp_path_factory.mktemp("store")
+    store = Store(root, root / "none")
+    config = study(ensembles.MEMBERS, "smoke").baseline.changed(
+        **{"data.train_images": 300, "budget.epochs": 1, "budget.ten_views": False}
+    )
+    store.save(train(config, Placement(), weights_path=weights(store, config.key)))
+    return store, config
+
+
+def test_they_err_as_their_record_says(trained):
+    store, config = trained
+    assert make(config, store)
+    outputs, labels = ensembles.predictions(config, store)
+    assert outputs.shape == (1000, 10)
+    assert outputs.astype(float).sum(1) == pytest.approx(1, abs=0.01)
+    assert ensembles.error([outputs], labels) == pytest.approx(store.find(config).metric("test_error"), abs=0.005)
+
+
+def test_weights_of_another_run_are_refused(trained, tmp_path):
+    store, config = trained
+    path = weights(store, config.key)
+    assert mean_of(path) is None
+    assert not network(path, config).training
+    with pytest.raises(UserError, match="another run"):
+        network(path, config.changed(seed=1))
+    assert not make(config.changed(seed=1), store)
+
+
+def test_weights_that_err_otherwise_are_refused(trained, tmp_path):
+    store, config = trained
+    record = store.find(config)
+    other = Store(tmp_path, tmp_path / "none")
+    other.save(record.model_copy(update={"metrics": record.metrics | {"test_error": 0.1}}))
+    target = weights(other, config.key)
+    target.parent.mkdir()
+    target.write_bytes(weights(store, config.key).read_bytes())
+    with pytest.raises(UserError, match="other images"):
+        make(config, other)

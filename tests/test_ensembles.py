@@ -1,0 +1,74 @@
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from alexnet_repro import ensembles
+from alexnet_repro.errors import UserError
+from alexnet_repro.runs import finder
+from alexnet_repro.store import Store
+from alexnet_repro.studies import study
+from tests.runs import record
+
+LABELS = np.array([0, 1, 2, 0], np.uint8)
+
+
+def outputs(*rows):
+    return np.array(rows, np.float16)
+
+
+def test_kept_and_read(tmp_path):
+    path = tmp_path / "one.npz"
+    kept = outputs([0.5, 0.25, 0.25], [0, 1, 0], [0, 0, 1], [1, 0, 0])
+    ensembles.write(path, kept, LABELS)
+    first = path.read_bytes()
+    found, labels = ensembles.read(path)
+    assert np.array_equal(found, kept)
+    assert np.array_equal(labels, LABELS)
+    ensembles.write(path, kept, LABELS)
+    assert path.read_bytes() == first
+    for place in range(0, len(first), 97):
+        bent = bytearray(first)
+        bent[place] ^= 4
+        path.write_bytes(bytes(bent))
+        with suppress(UserError):  # else it is a bit of the archive that holds nothing of what was kept
+            found, labels = ensembles.read(path)
+            assert np.array_equal(found, kept)
+            assert np.array_equal(labels, LABELS)
+    path.write_bytes(first[:-30])
+    with pytest.raises(UserError, match="git checkout"):
+        ensembles.read(path)
+
+
+def test_an_average_can_be_right_where_most_are_wrong():
+    sure, wrong = outputs([0.9, 0.1, 0.0]), outputs([0.4, 0.6, 0.0])
+    label = np.array([0], np.uint8)
+    assert ensembles.error([wrong], label) == 1
+    assert ensembles.error([sure, wrong, wrong], label) == 0
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setattr(ensembles, "published", lambda key: tmp_path / "none" / key)
+    store, plan = Store(tmp_path, tmp_path / "none"), study(ensembles.MEMBERS)
+    chance = np.random.default_rng(1)
+    labels = chance.integers(0, 10, 1000).astype(np.uint8)
+    for seed in range(11):
+        config = plan.config("baseline", seed)
+        mine = (np.eye(10)[labels] + chance.gumbel(size=(1000, 10)) * 0.4).astype(np.float16)
+        ensembles.write(ensembles.working(store, config.key), mine, labels)
+        store.save(record(config, metrics={"test_error": ensembles.error([mine], labels)}))
+    return store
+
+
+def test_groups_of_five_are_judged_when_whole(store):
+    found = ensembles.judged(store)
+    assert set(found["one"]) == set(found["five"]) == {0, 1}  # the eleventh seed waits for four more
+    members = [study(ensembles.MEMBERS).config("baseline", seed) for seed in range(5, 10)]
+    mean = np.mean([store.find(config).metric("test_error") for config in members])
+    assert found["one"][1].metric("test_error") == pytest.approx(mean)
+    assert found["five"][1].metric("test_error") < mean
+    assert finder(store)("ensemble", "five") == found["five"]
+    sizes = ensembles.sizes(store)
+    assert [len(sizes[n]) for n in range(1, 6)] == [2] * 5
+    assert sizes[5][1] == found["five"][1].metric("test_error")

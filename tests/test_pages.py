@@ -1,0 +1,82 @@
+"""The pages of the ablations: every cell's call, on records that no training made."""
+
+import pytest
+
+from alexnet_repro import ensembles, gallery
+from alexnet_repro.ablations import ABLATIONS, ARMS, LABELS
+from alexnet_repro.pages import METRICS, Page
+from alexnet_repro.store import Store
+from alexnet_repro.studies import study
+from tests.runs import record
+
+OTHERS = {
+    name: 0.1
+    for name in ("early_train_loss", "color_gap", "color_gap_shuffled", "color_gap_p", "knn_features", "knn_pixels")
+}
+VALUES = {
+    "baseline": OTHERS | {"test_error": 0.40, "ten_view_error": 0.38, "clean_train_error": 0.36, "gap": 0.04},
+    "no_lrn": {"test_error": 0.42, "ten_view_error": 0.40, "clean_train_error": 0.37, "gap": 0.05},
+    "strong_lrn": {"test_error": 0.39, "ten_view_error": 0.37, "clean_train_error": 0.35, "gap": 0.04},
+}
+
+
+@pytest.fixture
+def page(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALEXNET_REPRO_STORE", str(tmp_path))
+    store, plan = Store(), study("lrn")
+    for arm, metrics in VALUES.items():
+        for seed in range(4):
+            shifted = {name: value + 0.001 * seed for name, value in metrics.items()}
+            store.save(record(plan.config(arm, seed), metrics=shifted))
+    return Page("cifar10", False, "cpu", 0)
+
+
+def test_every_arm_has_a_name_for_readers():
+    assert set(ARMS) <= set(LABELS)
+    assert {arm for plan in ABLATIONS.values() for arm in plan.arms} <= set(LABELS)
+
+
+def test_findings_say_what_the_records_say(page):
+    text = page.findings("lrn").data
+    assert "2.00 points" in text
+    assert "3.00 points" in text
+    assert "from 4 seeds" in text
+    assert "reproduced" in text
+
+
+def test_effects_show_every_seed_and_what_is_missing(page):
+    figure = page.effects("lrn", "depth")
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert sorted(len(line.get_xdata()) for line in dots) == [0, 0, 0, 4, 4]
+    assert list(dots[0].get_xdata()) == pytest.approx([2.0] * 4)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["no runs yet"] * 3
+
+
+def test_arms_table(page):
+    text = page.arms("lrn", ["test_error", "gap"]).data
+    assert "| the whole net | 4 | 40.15 ± 0.13 | 4.15 ± 0.13 |" in text
+    assert "diverged" not in text
+
+
+def test_cost_counts_the_runs(page):
+    assert "12 of 60 planned runs" in page.cost("lrn").data
+
+
+def test_the_log_is_beside_it(page):
+    text = page.log("lrn").data
+    assert "first author's log" in text
+    assert "Mishkin" in text
+
+
+@pytest.mark.parametrize("name", ["alexnet_pilot", "dropout_convergence", "features", "initialization"])
+def test_a_page_without_runs_is_a_page(page, name):
+    assert page.cost(name).data
+    assert page.arms(name, list(METRICS)).data
+    assert page.curves(name).axes
+
+
+def test_without_weights_and_predictions_there_are_no_pictures(page, tmp_path, monkeypatch):
+    monkeypatch.setattr(ensembles, "published", lambda key: tmp_path / "none")
+    assert page.ensembles().axes[0].texts[0].get_text() == "no whole group yet"
+    for picture in (gallery.kernels, gallery.guesses, gallery.neighbours):
+        assert "no weights" in picture(None).axes[0].texts[0].get_text()
