@@ -76,7 +76,7 @@ def caption(verdicts: Sequence[Verdict]) -> str:
     return (
         f"Measured so far, {len(drawn)} of {planned} comparisons: {came}. Each effect has its 95 % interval, in units "
         "of the size that its rule names (ratios by their logarithms), so that an interval wholly at or right of 1 "
-        "reproduces the claim. The tick is the paper's value, where it gives one."
+        "reproduces the claim. The tick is the paper's value, where it gives one. Provisional: not all seeds are run."
     )
 
 
@@ -117,7 +117,8 @@ def figure(verdicts: Sequence[Verdict]) -> Figure:
             axes.plot(
                 middle, row, look.marker, color=look.color, fillstyle=look.fill, markersize=6.5, markeredgewidth=1.6
             )
-        name = f"{verdict.title} ({verdict.label})" if verdict.label else verdict.title
+        label = ", ".join(filter(None, [verdict.label, "provisional" if "provisional:" in verdict.note else ""]))
+        name = f"{verdict.title} ({label})" if label else verdict.title
         clear = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # of the grid behind it
         axes.text(0, row - 0.42, name, transform=text_at, fontsize=9, va="center", in_layout=False, bbox=clear)
         axes.text(1.02, row, found(verdict), transform=text_at, fontsize=9, va="center")

@@ -36,11 +36,11 @@ def canvas(width: float = 7.0, height: float = 4.2, columns: int = 1, smoke: boo
     return figure, list(axes[0])
 
 
-def svg(figure: Figure) -> str:
-    """The figure as SVG: the same text from every run."""
+def svg(figure: Figure, description: str | None = None) -> str:
+    """The figure as SVG: the same text from every run. ``description`` is for who reads the file, not the figure."""
     text = StringIO()
     with plt.rc_context({"svg.hashsalt": "alexnet-repro"}):
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Description": description})
     return text.getvalue()
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import nbformat
 import yaml
 
-from . import downloads, effects, notebooks, paths, scorecard
+from . import citation, downloads, effects, notebooks, paths, scorecard
 from .errors import UserError
 from .files import lock, sha256, write_atomic
 
@@ -51,6 +51,7 @@ def build() -> Path:
         scorecard.write(book)
         effects.write(book)
         downloads.write(book)
+        citation.write(book)
         index = _render(book)
     print(f"the book: {index}")
     return index

@@ -38,6 +38,7 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / part).mkdir(parents=True)
     for table in [*(ROOT / "data").glob("*.csv"), ROOT / "data" / "claims.toml"]:
         shutil.copy(table, folder / "data")
+    shutil.copy(ROOT / "CITATION.cff", folder)
     (folder / "book" / "_config.yml").write_text(CONFIG)
     (folder / "book" / "_toc.yml").write_text(TOC)
     (folder / "book" / "index.md").write_text(INDEX)

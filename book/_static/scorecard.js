@@ -6,25 +6,26 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 });
 
-const TITLE = 1, EVIDENCE = 2, VERDICT = 5;
-const SORTABLE = new Map([[0, "text"], [TITLE, "text"], [EVIDENCE, "text"], [VERDICT, "text"], [6, "number"]]);
+const SORTED_AS = { "§": "text", Claim: "text", Evidence: "text", Verdict: "text", Seeds: "number" };
 
 class Scorecard {
   constructor(frame, table) {
     this.body = table.tBodies[0];
     this.rows = [...this.body.rows];
     this.heads = [...table.tHead.rows[0].cells];
+    const column = Object.fromEntries(this.heads.map((head, i) => [head.textContent.trim(), i]));
+    [this.title, this.evidence, this.verdict] = [column.Claim, column.Evidence, column.Verdict];
     this.rows.forEach((row, i) => {
       row.position = i;
       // Only a claim's first row names it: the others repeat its name once they may stand elsewhere.
-      for (const column of [0, TITLE]) {
-        if (row.cells[column].textContent.trim() || !i) continue;
-        const repeated = this.rows[i - 1].cells[column].cloneNode(true);
+      for (const each of [column["§"], this.title]) {
+        if (row.cells[each].textContent.trim() || !i) continue;
+        const repeated = this.rows[i - 1].cells[each].cloneNode(true);
         repeated.classList.add("repeated");
-        row.cells[column].replaceWith(repeated);
+        row.cells[each].replaceWith(repeated);
       }
     });
-    this.filters = { verdict: this.filter("Verdict", VERDICT), evidence: this.filter("Evidence", EVIDENCE) };
+    this.filters = { verdict: this.filter("Verdict", this.verdict), evidence: this.filter("Evidence", this.evidence) };
     this.count = document.createElement("output");
     const bar = document.createElement("form");
     bar.className = "scorecard-filters";
@@ -33,13 +34,13 @@ class Scorecard {
     bar.addEventListener("submit", event => event.preventDefault());
     bar.addEventListener("change", () => this.show());
     (table.closest(".pst-scrollable-table-container") || table).before(bar);
-    for (const column of SORTABLE.keys()) this.makeSortable(column);
+    for (const [name, kind] of Object.entries(SORTED_AS)) this.makeSortable(column[name], kind);
     this.show();
   }
 
   text(row, column) {
     const text = row.cells[column].textContent.trim();
-    return column === EVIDENCE ? text.split(",")[0] : text.replace(/^[\u25CF\u25CB]\s*/, "");
+    return column === this.evidence ? text.split(",")[0] : text.replace(/^[\u25CF\u25CB]\s*/, "");
   }
 
   filter(name, column) {
@@ -51,7 +52,7 @@ class Scorecard {
     return label;
   }
 
-  makeSortable(column) {
+  makeSortable(column, kind) {
     const head = this.heads[column], button = document.createElement("button");
     button.type = "button";
     button.append(...(head.querySelector("p") || head).childNodes);
@@ -62,16 +63,15 @@ class Scorecard {
       const order = next[head.getAttribute("aria-sort") || "none"];
       for (const other of this.heads) other.removeAttribute("aria-sort");
       if (order !== "none") head.setAttribute("aria-sort", order);
-      this.sort(column, order);
+      this.sort(column, kind, order);
     });
   }
 
-  sort(column, order) {
+  sort(column, kind, order) {
     const direction = order === "descending" ? -1 : 1;
-    const numeric = SORTABLE.get(column) === "number";
     const compare = (a, b) => {
       const [x, y] = [this.text(a, column), this.text(b, column)];
-      if (!numeric) return x.localeCompare(y, "en", { numeric: true });
+      if (kind === "text") return x.localeCompare(y, "en", { numeric: true });
       return (parseFloat(x) || 0) - (parseFloat(y) || 0);
     };
     this.rows.sort((a, b) => (order === "none" ? 0 : direction * compare(a, b)) || a.position - b.position);
@@ -84,10 +84,10 @@ class Scorecard {
     const [verdict, evidence] = [wanted("verdict"), wanted("evidence")];
     let shown = 0, above = "";
     for (const row of this.rows) {
-      row.hidden = (verdict && this.text(row, VERDICT) !== verdict) || (evidence && this.text(row, EVIDENCE) !== evidence);
+      row.hidden = (verdict && this.text(row, this.verdict) !== verdict) || (evidence && this.text(row, this.evidence) !== evidence);
       if (row.hidden) continue;
       shown += 1;
-      const title = this.text(row, TITLE);
+      const title = this.text(row, this.title);
       row.classList.toggle("same-claim", title === above);
       above = title;
     }

@@ -1,0 +1,117 @@
+"""What the README says was found, in five lines and a picture: written from the records, checked by a test."""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from . import audit, effects, paths
+from .effects import LOOKS, Look
+from .figures import canvas, close, svg
+from .files import write_atomic
+from .runs import finder
+from .scorecard import number, with_unit
+from .store import Store
+from .verdicts import Verdict, scorecard
+
+PICTURE = Path(".github", "scorecard.svg")
+BLOCK = re.compile(r"(<!-- found: written by make readme -->\n).*?(<!-- end -->)", re.DOTALL)
+NAMED = 3
+"""So many claims of one verdict are named in a line."""
+
+COLUMNS = {"measured": 0.5, "audited": 1.8, "derived": 3.0}
+"""Where the marks of each kind of evidence stand."""
+OTHER_LOOKS = {
+    "agrees": Look("#009e73", "o"),
+    "disagrees": Look("#d55e00", "X"),
+    "not in the log": Look("#b87300", "s"),
+    "not run": Look("#999999", ".", "none"),
+}
+
+
+def write() -> None:
+    """Bring the README's lines and its picture up to date with what is published."""
+    readme = paths.repository() / "README.md"
+    with tempfile.TemporaryDirectory() as nothing:  # for a working store: it is this machine's alone
+        verdicts = scorecard(finder(Store(Path(nothing))))
+    text = readme.read_text(encoding="utf-8")
+    write_atomic(readme, BLOCK.sub(lambda block: block[1] + findings(verdicts) + block[2], text))
+    drawing = picture(verdicts)
+    write_atomic(paths.repository() / PICTURE, svg(drawing, summary(verdicts)))
+    close(drawing)
+
+
+def findings(verdicts: Sequence[Verdict]) -> str:
+    """Five lines, in Markdown."""
+    measured = [each for each in verdicts if each.evidence == "measured"]
+    waiting = sum(each.verdict == "not run" for each in measured)
+    reproduced = [each for each in effects.shown(verdicts) if each.verdict == "reproduced"]
+    others = {
+        name: [each for each in measured if each.verdict == name]
+        for name in ("direction only", "no effect found", "inconclusive", "contradicted")
+    }
+    rest = "; ".join(f"{len(group)} {name}: {_named(group)}" for name, group in others.items() if group)
+    audited, derived = ([each for each in verdicts if each.evidence == kind] for kind in ("audited", "derived"))
+    logged = audit.effects()
+    lines = [
+        f"**Measured and reproduced**, {len(reproduced)} of {len(measured) - waiting} comparisons with runs: "
+        f"{_named(reproduced)}. {waiting} more are not run yet.",
+        f"**Measured otherwise**: {rest or 'none so far'}.",
+        f"**Audited**: {_agreeing(audited)} of {len(audited)} numbers of the paper are those of the author's log.",
+        f"**The author's own scatter**: of {len(logged)} logged differences between two single runs, "
+        f"{int(logged['clear'].sum())} exceed what two runs of one network differ by.",
+        f"**Derived**: {_agreeing(derived)} of {len(derived)} numbers follow from the paper's own description; "
+        f"not: {_named([each for each in derived if not each.verdict.endswith(': agrees')])}.",
+    ]
+    return "".join(f"* {line}\n" for line in lines)
+
+
+def picture(verdicts: Sequence[Verdict]) -> Figure:
+    """The scorecard at a glance: a line per claim, in two columns, a mark per kind of evidence and verdict."""
+    claims = [list(group) for _, group in groupby(verdicts, key=lambda each: each.claim)]
+    half = (len(claims) + 1) // 2
+    figure, panels = canvas(width=11.5, height=0.8 + 0.29 * half, columns=2)
+    used: dict[str, Look] = {}
+    for axes, column in zip(panels, (claims[:half], claims[half:]), strict=True):
+        axes.set_axis_off()
+        axes.set(xlim=(0, 12), ylim=(half - 0.4, -1.4))
+        for kind, x in COLUMNS.items():
+            axes.text(x, -0.9, kind, ha="center", fontsize=8, color="0.35")
+        for row, claim in enumerate(column):
+            for kind, x in COLUMNS.items():
+                names = list(dict.fromkeys(each.verdict for each in claim if each.evidence == kind))
+                for position, name in enumerate(names):
+                    last = name.split(": ")[-1]
+                    look = used.setdefault(last, (LOOKS | OTHER_LOOKS)[last])
+                    offset = 0.32 * (position - (len(names) - 1) / 2)
+                    axes.plot(x + offset, row, look.marker, color=look.color, fillstyle=look.fill, markersize=6)
+            axes.text(3.9, row, f"§ {claim[0].section}  {claim[0].title}", va="center", fontsize=9, in_layout=False)
+    for name, look in used.items():
+        panels[0].plot([], [], look.marker, color=look.color, fillstyle=look.fill, label=name)
+    figure.legend(loc="outside lower center", ncols=len(used), frameon=False, fontsize=9, handletextpad=0.2)
+    return figure
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """What the picture shows, in words: it goes into the file, and a test compares."""
+    return "; ".join(f"{each.claim} {each.label}: {each.verdict}".replace(" :", ":") for each in verdicts)
+
+
+def _agreeing(verdicts: Sequence[Verdict]) -> int:
+    return sum(each.verdict.endswith(": agrees") for each in verdicts)
+
+
+def _named(verdicts: Sequence[Verdict]) -> str:
+    """The first few, with their effects and the paper's; how many more."""
+    named = []
+    for each in verdicts[:NAMED]:
+        effect = "" if each.effect is None else with_unit(number(each.effect), each.unit)
+        paper = "" if each.paper_value is None else f"the paper: {with_unit(number(each.paper_value), each.unit)}"
+        early = "provisional" if "provisional:" in each.note else ""
+        facts = "; ".join(filter(None, [each.label, effect, paper, early]))
+        named.append(f"{each.title} ({facts})" if facts else each.title)
+    more = [f"{len(verdicts) - NAMED} more"] if len(verdicts) > NAMED else []
+    return ", ".join(named + more) or "none"
