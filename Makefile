@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install book pdf test check serve bench clean
+.PHONY: help install book pdf readme test check serve bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
@@ -14,6 +14,12 @@ install: $(STAMP) ## make .venv with the package in it, as the other targets do 
 
 book: $(STAMP) ## build the site from the published evidence: book/_build/html/index.html
 	@$(BIN)/alexnet-repro book
+
+pdf: $(STAMP) ## the whole book in one file, printed by Chromium: book/_build/alexnet.pdf
+	@$(BIN)/alexnet-repro pdf
+
+readme: $(STAMP) ## write what was found into the README, from the records
+	@$(BIN)/alexnet-repro readme
 
 test: check ## check, then run every test
 	@$(BIN)/pytest

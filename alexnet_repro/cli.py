@@ -278,6 +278,22 @@ def book() -> None:
 
 
 @app.command()
+def pdf() -> None:
+    """Build the site and print all of it into one PDF."""
+    from .printing import write
+
+    write()
+
+
+@app.command()
+def readme() -> None:
+    """Write what was found into the README, from the records."""
+    from .readme import write
+
+    write()
+
+
+@app.command()
 def doctor() -> None:
     """Say what this machine has, and what it can do with it."""
     import torch
