@@ -115,10 +115,11 @@ def _cost(config: RunConfig, device: str) -> None:
     from .lab.cost import measure
 
     cost = measure(config, _placement(device))
+    energy = "" if cost.kilowatt_hours is None else f"; {cost.kilowatt_hours:,.1f} kWh by the GPU alone"
     print(
         f"measured on {device}: {cost.steps} steps in {cost.seconds:.1f} s, {cost.images_per_second:,.0f} images/s\n"
         f"a run, estimated: {cost.training_hours:,.1f} hours of training at most, "
-        f"{cost.testing_hours:,.1f} of testing; memory {cost.memory_bytes / 1e9:.1f} GB\n"
+        f"{cost.testing_hours:,.1f} of testing; memory {cost.memory_bytes / 1e9:.1f} GB{energy}\n"
         f"disk: {cost.images_bytes / 1e9:.1f} GB of prepared images, {cost.checkpoint_bytes / 1e9:.1f} GB a checkpoint"
     )
 

@@ -38,7 +38,7 @@ class DataConfig(BaseModel):
     crop: side of the square that is cut out of an image, its mean cut alongside; at the centre in tests. None: whole.
     random_crops, reflect: in training, cut at a random place; mirror half of the images (section 4.1).
     color_noise: in training, add the paper's multiples of the principal components of the RGB pixels (section 4.1),
-        or those of the 2012 source: see ``lab.augment``.
+        or those of the 2012 source: see ``lab.augment``. color_noise_epochs: in so many epochs only, the first.
     shared_crops: how many consecutive images of an epoch share one place and one coin (32 in the 2012 source).
     digest: of "imagenet", the SHA-256 that the manifest of the prepared images has; the mean is that of all of their
         training images. whole, classes: the side of the prepared images, and how many classes they have.
@@ -53,6 +53,7 @@ class DataConfig(BaseModel):
     reflect: bool = False
     color_noise: Literal["none", "paper", "source"] = "none"
     shared_crops: Annotated[int, Field(ge=1, lt=2**31)] = 1
+    color_noise_epochs: Annotated[int, Field(ge=1)] | None = None
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     whole: Annotated[int, Field(ge=1, le=4096)] = CIFAR10_SIDE
     classes: Annotated[int, Field(ge=2)] = CIFAR10_CLASSES
@@ -75,6 +76,8 @@ class DataConfig(BaseModel):
             raise ValueError(f"crop={self.crop} cuts nothing off images of side {self.whole}: use less, or None")
         if self.random_crops and self.crop is None:
             raise ValueError("random_crops=True without a crop: give its side")
+        if self.color_noise_epochs is not None and self.color_noise == "none":
+            raise ValueError(f"color_noise_epochs={self.color_noise_epochs} without a color_noise: leave it out")
         if self.shared_crops > 1 and not (self.random_crops or self.reflect):
             raise ValueError(f"shared_crops={self.shared_crops} with nothing to share: use 1")
         return self
@@ -92,6 +95,8 @@ class OptimizerConfig(BaseModel):
     plateau: instead, they are divided by 10 where the test curve has had no new best for so many epochs, three times;
         the fourth such row ends the run.
     layer_decays: instead of ``weight_decay``, which is then 0, one for each layer with weights, in order.
+    conv1_drops: the rates of the first layer with weights are divided by 10 after each of these epochs, too;
+        conv1_frozen: after so many they are 0. Both in the 2012 source.
     """
 
     model_config = STRICT
@@ -103,13 +108,16 @@ class OptimizerConfig(BaseModel):
     drops: tuple[Annotated[int, Field(ge=1)], ...] = ()
     plateau: Annotated[int, Field(ge=1)] | None = None
     layer_decays: tuple[NonNegative, ...] = ()
+    conv1_drops: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    conv1_frozen: Annotated[int, Field(ge=1)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
         if self.layer_decays and self.weight_decay:
             raise ValueError(f"weight_decay={self.weight_decay} beside layer_decays={self.layer_decays}: make it 0")
-        if list(self.drops) != sorted(set(self.drops)):
-            raise ValueError(f"drops={self.drops} must be ascending epochs without repeats")
+        for name, drops in (("drops", self.drops), ("conv1_drops", self.conv1_drops)):
+            if list(drops) != sorted(set(drops)):
+                raise ValueError(f"{name}={drops} must be ascending epochs without repeats")
         if self.drops and self.plateau is not None:
             raise ValueError(f"drops={self.drops} and plateau={self.plateau}: the rate follows one of them")
         return self

@@ -28,12 +28,16 @@ class Recipe(NamedTuple):
 
 SOURCE_ARM: Mapping[str, Any] = {
     "data.color_noise": "source",
+    "data.color_noise_epochs": 67,
     "data.shared_crops": 32,
     "optimizer.bias_rate_factor": 2.0,
     "optimizer.plateau": None,
     "optimizer.drops": (25, 51, 79),
+    "optimizer.conv1_drops": (67,),
+    "optimizer.conv1_frozen": 72,
+    "budget.epochs": 91,
 }
-"""Net 145 as its run of 2012 went, but that the noise stays on and conv1 learns to the end; its layers come from
+"""Net 145 as its run of 2012 went, by its author's notes: data/author_schedule.csv; its layers come from
 ``networks.SOURCE``."""
 
 RECIPES: Mapping[str, Recipe] = {

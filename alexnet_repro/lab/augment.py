@@ -99,6 +99,11 @@ class ColorNoise:
         return torch.from_numpy(draws).to(self.directions.device) @ self.directions
 
 
+def noisy(config: DataConfig, epoch: int) -> bool:
+    """Whether an epoch, counted from 0, is one of those with colour noise."""
+    return config.color_noise_epochs is None or epoch < config.color_noise_epochs
+
+
 def components(pixels: Tensor) -> tuple[Tensor, Tensor]:
     """Principal components of the colours of images (n, h, w, 3) uint8: variances (3,), largest first, and unit rows.
 
@@ -134,7 +139,7 @@ class Augmentation:
         pixels = self.images.pixels
         count, device = len(pixels), str(pixels.device)
         self._crops = draw_crops(self.config, pixels.shape[1], self.seed, epoch, count, device)
-        self._shifts = self.noise.draw(self.seed, epoch, count) if self.noise else None
+        self._shifts = self.noise.draw(self.seed, epoch, count) if self.noise and noisy(self.config, epoch) else None
 
     def batch(self, index: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         """Inputs (batch, 3, side, side) float32 in channels_last memory, and labels, of the images at ``index``.

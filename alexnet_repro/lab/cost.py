@@ -1,6 +1,7 @@
 """What a full-size run would take on this machine, from its first steps."""
 
 import resource
+import subprocess
 import time
 from dataclasses import dataclass
 
@@ -18,7 +19,8 @@ SECONDS = 60.0
 @dataclass(frozen=True)
 class Cost:
     """Measured: steps, their seconds, images per second. From these: hours of training and of testing at most; bytes
-    of memory at the peak, of prepared images and of a checkpoint on disk.
+    of memory at the peak, of prepared images and of a checkpoint on disk. watts: of the device alone, in its last
+    steps; None where it does not tell.
     """
 
     steps: int
@@ -29,6 +31,12 @@ class Cost:
     memory_bytes: int
     images_bytes: int
     checkpoint_bytes: int
+    watts: float | None
+
+    @property
+    def kilowatt_hours(self) -> float | None:
+        """Of a run, at most."""
+        return None if self.watts is None else self.watts * (self.training_hours + self.testing_hours) / 1000
 
 
 def measure(config: RunConfig, placement: Placement, steps: int = STEPS, seconds: float = SECONDS) -> Cost:
@@ -39,8 +47,11 @@ def measure(config: RunConfig, placement: Placement, steps: int = STEPS, seconds
     run.update()  # the first step finds its kernels and fills its buffers
     _wait(run)
     start, done = time.perf_counter(), 0
+    watts = None
     while done < steps and time.perf_counter() - start < seconds:
         run.update()
+        if done == steps // 2:
+            watts = _watts(run.device)
         done += 1
         if done % 10 == 0:
             _wait(run)  # steps are only queued on a GPU: let the clock see them
@@ -61,12 +72,25 @@ def measure(config: RunConfig, placement: Placement, steps: int = STEPS, seconds
         memory_bytes=_peak(run),
         images_bytes=run.data.images * config.data.whole**2 * 3,
         checkpoint_bytes=sum(tensor.numel() * tensor.element_size() for tensor in run.tensors().values()),
+        watts=watts,
     )
 
 
 def _wait(run: Run) -> None:
     if run.device.startswith("cuda"):
         torch.cuda.synchronize(run.device)
+
+
+def _watts(device: str) -> float | None:
+    """What a GPU draws now, by its driver's tool; None for a CPU, and where there is no such tool."""
+    if not device.startswith("cuda"):
+        return None
+    uuid = torch.cuda.get_device_properties(device).uuid
+    asked = ["nvidia-smi", f"--id=GPU-{uuid}", "--query-gpu=power.draw", "--format=csv,noheader,nounits"]
+    try:
+        return float(subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
 
 
 def _peak(run: Run) -> int:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..config import DataConfig
-from .augment import ColorNoise, Crops, colored, cut, draw_crops
+from .augment import ColorNoise, Crops, colored, cut, draw_crops, noisy
 from .batches import Images
 from .pictures import Pixels
 from .shards import Shards
@@ -64,7 +64,7 @@ class Loader:
         self._drop()
         count = self.config.train_images
         crops = draw_crops(self.config, self.shards.size, self.seed, epoch, count)
-        shifts = self.noise.draw(self.seed, epoch, count) if self.noise else None
+        shifts = self.noise.draw(self.seed, epoch, count) if self.noise and noisy(self.config, epoch) else None
         self._epoch = Epoch(epoch, stream(self.seed, "order", epoch).permutation(count), crops, shifts)
 
     def batch(self, index: Tensor, part: slice) -> tuple[Tensor, Tensor]:

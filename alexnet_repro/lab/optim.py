@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -15,11 +15,15 @@ DROPS = 3
 
 @dataclass
 class ParameterGroup:
-    """Parameters that share a learning rate and a weight decay; rates are per mean gradient of a batch."""
+    """Parameters that share a learning rate and a weight decay; rates are per mean gradient of a batch.
+
+    first: they are the first layer's, which has a schedule of its own beside that of all.
+    """
 
     parameters: list[Tensor]
     rate: float
     weight_decay: float
+    first: bool = False
 
 
 class Momentum:
@@ -27,13 +31,15 @@ class Momentum:
 
     The decay is scaled by the rate and sits inside the velocity. Velocities start at 0. At a constant rate the
     steps are those of torch.optim.SGD; where the rate changes, the velocity here still holds steps of the old one.
-    Each group's rate is multiplied by ``rate_factor``, which a schedule sets: 1 at first.
+    Each group's rate is multiplied by ``rate_factor``, which a schedule sets, and the first layer's by
+    ``first_factor`` as well: both 1 at first.
     """
 
     def __init__(self, groups: list[ParameterGroup], momentum: float) -> None:
         self.groups = groups
         self.momentum = momentum
         self.rate_factor = 1.0
+        self.first_factor = 1.0
         self.velocities = [[torch.zeros_like(p) for p in group.parameters] for group in groups]
 
     @torch.no_grad()
@@ -42,7 +48,7 @@ class Momentum:
         for group, velocity in zip(self.groups, self.velocities, strict=True):
             gradients = [p.grad for p in group.parameters if p.grad is not None]
             assert len(gradients) == len(group.parameters)
-            rate = group.rate * self.rate_factor
+            rate = group.rate * self.rate_factor * (self.first_factor if group.first else 1.0)
             torch._foreach_mul_(velocity, self.momentum)
             if group.weight_decay:
                 torch._foreach_add_(velocity, group.parameters, alpha=-group.weight_decay * rate)
@@ -69,11 +75,18 @@ def section_5(net: nn.Module, config: OptimizerConfig) -> list[ParameterGroup]:
     """The net's weights, with the decay of all or each with its own; its biases without, at their own rate."""
     weights: list[Tensor] = [p for name, p in net.named_parameters() if not _is_bias(name)]
     biases: list[Tensor] = [p for name, p in net.named_parameters() if _is_bias(name)]
-    groups = [ParameterGroup(weights, config.learning_rate, config.weight_decay)]
+    rate, bias_rate = config.learning_rate, config.learning_rate * config.bias_rate_factor
+    groups = [ParameterGroup(weights, rate, config.weight_decay)]
     if config.layer_decays:
         decays = zip(weights, config.layer_decays, strict=True)
-        groups = [ParameterGroup([weight], config.learning_rate, decay) for weight, decay in decays]
-    return [*groups, ParameterGroup(biases, config.learning_rate * config.bias_rate_factor, 0.0)]
+        groups = [ParameterGroup([weight], rate, decay) for weight, decay in decays]
+    groups.append(ParameterGroup(biases, bias_rate, 0.0))
+    if not (config.conv1_drops or config.conv1_frozen):
+        return groups
+    apart = [replace(group, parameters=group.parameters[:1], first=True) for group in (groups[0], groups[-1])]
+    for group in (groups[0], groups[-1]):
+        group.parameters = group.parameters[1:]
+    return [*apart, *(group for group in groups if group.parameters)]
 
 
 def _is_bias(name: str) -> bool:
@@ -132,6 +145,15 @@ class Dated:
     def factor(self, epochs_done: float) -> float:
         """What the initial rate is to be multiplied by after so many epochs."""
         return 1 / 10 ** sum(epochs_done >= epoch for epoch in self.epochs)
+
+
+def first_factor(config: OptimizerConfig, epochs_done: int) -> float:
+    """What the first layer's rates are multiplied by after so many epochs, beside those of all; 0 once it is frozen.
+
+    Its velocities then die away.
+    """
+    frozen = config.conv1_frozen is not None and epochs_done >= config.conv1_frozen
+    return 0.0 if frozen else Dated(config.conv1_drops).factor(epochs_done)
 
 
 def rate_factor(config: OptimizerConfig, epochs_done: int, test_errors: Sequence[float]) -> float | None:

@@ -21,7 +21,7 @@ from .collection import Collection
 from .devices import available
 from .evaluate import top1_wrong
 from .nets import build
-from .optim import Momentum, rate_factor, section_5
+from .optim import Momentum, first_factor, rate_factor, section_5
 from .resident import Resident
 from .streams import stream, torch_stream
 
@@ -84,6 +84,7 @@ class Run:
             factor = self._rate_factor()
             assert factor is not None
             self.optimizer.rate_factor = factor
+            self.optimizer.first_factor = first_factor(self.config.optimizer, epoch)
             self.data.start(epoch)
         part = slice(position * batch, min((position + 1) * batch, size))
         inputs, labels = self.batch(part)

@@ -38,6 +38,8 @@ class Stop:
         """While training, remember; the loop saves a checkpoint first. Otherwise there is nothing to save."""
         self.asked = True
         if not self.training:
+            # Asked again, it is ending already, and an exit within an exit would print a traceback.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
             sys.exit(STOPPED)
 
 
@@ -92,6 +94,7 @@ def main() -> None:
         stop.training = False
         if stop.asked:
             break
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(BrokenPipeError):
         out.close()
     sys.exit(STOPPED if stop.asked else 0)

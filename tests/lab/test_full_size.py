@@ -1,11 +1,14 @@
 """The whole way of a full-size run, on a small tree with every bad file: prepare, train, resume, ten views."""
 
 import math
+from dataclasses import replace
+from itertools import pairwise
 
+import pandas as pd
 import pytest
 import torch
 
-from alexnet_repro import imagenet, prepared
+from alexnet_repro import imagenet, paths, prepared
 from alexnet_repro.architecture import PAPER_PARAMETERS
 from alexnet_repro.config import Placement
 from alexnet_repro.errors import UserError
@@ -163,12 +166,20 @@ def test_recipes(source, name, monkeypatch):
     for arm, config in plan.runs():
         assert config.model.image_size == config.data.side == 224
         assert config.data.digest == manifest.digest
-        assert config.budget.epochs == 90
+        assert config.budget.epochs == (91 if arm == "source" else 90)
         assert arm in plan.arms
     if name == "imagenet_source":
         config = plan.config("source", 0)
         assert config.model.within_map_norm is not None
-        assert config.optimizer.drops == (25, 51, 79)
+        log = pd.read_csv(paths.data() / "author_schedule.csv", dtype={"net": str})
+        epochs = log[log["net"] == "145"].groupby("event")["epoch"].apply(tuple).to_dict()
+        assert epochs == {
+            "learning rate divided by 10": config.optimizer.drops,
+            "learning rate of conv1 alone divided by 10": config.optimizer.conv1_drops,
+            "conv1 frozen": (config.optimizer.conv1_frozen,),
+            "colour noise switched off": (config.data.color_noise_epochs,),
+            "stopped": (config.budget.epochs,),
+        }
         assert config.optimizer.plateau is None
 
 
@@ -184,6 +195,9 @@ def test_cost(source):
     assert cost.images_per_second == pytest.approx(30 / cost.seconds)
     assert cost.training_hours == pytest.approx(cost.seconds / 3 * 10 / 3600)
     assert cost.testing_hours > 0
+    assert cost.watts is cost.kilowatt_hours is None  # a CPU does not tell
+    drawn = replace(cost, watts=250.0, training_hours=7.0, testing_hours=1.0)
+    assert drawn.kilowatt_hours == 2.0
     images = sum(part.images for part in manifest.parts.values())
     assert cost.images_bytes == images * 80 * 80 * 3
     assert cost.checkpoint_bytes > 2 * 4 * sum(p.numel() for p in Run(small(manifest), Placement()).net.parameters())
@@ -195,3 +209,25 @@ def test_a_study_by_name(tmp_path):
             study(name)
     with pytest.raises(UserError, match="imagenet_batch_256_128"):
         study("imagenet_nothing")
+
+
+def test_the_source_recipe_freezes_conv1_and_ends_the_noise(source):
+    changes = {"optimizer.plateau": None, "optimizer.conv1_drops": (1,), "optimizer.conv1_frozen": 2,
+               "data.color_noise_epochs": 1, "budget.epochs": 4, "budget.ten_views": False}  # fmt: skip
+    run = Run(small(prepare(source, 80), **changes), Placement())
+    first = next(run.net.parameters()).detach()
+    factors, noisy, moved = [], [], []
+    while run.status() is None:
+        before = first.clone()
+        run.update()
+        factors.append(run.optimizer.first_factor)
+        noisy.append(run.data.loader._epoch.shifts is not None)
+        moved.append((first - before).norm().item())
+    steps = run.epoch_steps
+    assert factors[::steps] == [1.0, 0.1, 0.0, 0.0]
+    assert noisy[::steps] == [True, False, False, False]
+    # Frozen, what moves is what is left of the velocity: a tenth less with every step.
+    late = moved[2 * steps :]
+    assert [b / a for a, b in pairwise(late)] == pytest.approx([0.9] * (len(late) - 1), rel=1e-3)
+    assert run.optimizer.groups[0].first
+    assert len(run.optimizer.groups[0].parameters) == len(run.optimizer.groups[1].parameters) == 1
