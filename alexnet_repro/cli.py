@@ -198,7 +198,7 @@ def _short(verdicts: list[Verdict]) -> str:
         "evidence": [each.evidence for each in verdicts],
         "verdict": [each.verdict for each in verdicts],
         "ours (95 % interval)": [found(each) for each in verdicts],
-        "seeds": ["" if each.seeds is None else str(each.seeds) for each in verdicts],
+        "seeds": [each.counted for each in verdicts],
     }
     return pd.DataFrame(columns).to_string(index=False)
 

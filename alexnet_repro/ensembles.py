@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from . import paths
 from .config import RunConfig
 from .errors import UserError
 from .files import sha256, write_atomic
@@ -26,13 +25,16 @@ FOLDER = "predictions"
 DAMAGE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 """What numpy and zipfile raise for a bent archive."""
 
+ROUNDED = 5
+"""So many test images may change sides when predictions are rounded to half precision."""
+
 Outputs = npt.NDArray[np.float16]
 Labels = npt.NDArray[np.uint8]
 
 
-def published(key: str) -> Path:
+def published(store: Store, key: str) -> Path:
     """Where the predictions of a run are published."""
-    return paths.data() / FOLDER / f"{key}.npz"
+    return store.evidence.parent / FOLDER / f"{key}.npz"
 
 
 def working(store: Store, key: str) -> Path:
@@ -69,7 +71,7 @@ def _digest(outputs: Outputs, labels: Labels) -> str:
 
 def predictions(config: RunConfig, store: Store) -> tuple[Outputs, Labels] | None:
     """The predictions of a run, from the working store or as published; None where there are none."""
-    for path in (working(store, config.key), published(config.key)):
+    for path in (working(store, config.key), published(store, config.key)):
         try:
             return read(path)
         except FileNotFoundError:
@@ -81,6 +83,30 @@ def error(outputs: list[Outputs], labels: Labels) -> float:
     """Fraction misclassified (top-1) by the mean of the outputs of several networks."""
     mean = np.mean([each.astype(np.float64) for each in outputs], axis=0)
     return float((mean.argmax(1) != labels).mean())
+
+
+def faults(store: Store) -> list[str]:
+    """What is off in the published predictions, a line each: damage, or another error than their record's."""
+    found = []
+    for path in sorted(published(store, "").parent.glob("*.npz")):
+        record = store.published().get(path.stem)
+        try:
+            outputs, labels = read(path)
+        except UserError as damage:
+            found.append(str(damage))
+            continue
+        if record is None:
+            found.append(f"{path}: no published run has this key")
+        elif off(outputs, labels, record) > ROUNDED:
+            found.append(
+                f"{path}: these predictions err on {off(outputs, labels, record)} other images than their record"
+            )
+    return found
+
+
+def off(outputs: Outputs, labels: Labels, record: RunRecord) -> int:
+    """By how many test images these predictions err more or less often than the record says."""
+    return round(abs(error([outputs], labels) - record.metric("test_error")) * len(labels))
 
 
 def judged(store: Store, scale: str = "cifar10") -> dict[str, dict[int, RunRecord]]:

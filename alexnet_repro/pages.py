@@ -86,7 +86,7 @@ class Page:
             if entry.arm == entry.against:
                 what = f"{METRICS[entry.metric]} against {METRICS[str(entry.against_metric)]}"
             label = f" ({each.label})" if each.label else ""
-            came = f"{shown(each)} from {each.seeds} seeds" if each.effect is not None else "no number yet"
+            came = f"{shown(each)} from {each.counted} seeds" if each.effect is not None else "no number yet"
             lines.append(f"* {each.title}{label}: {what}: {came}: **{each.verdict}**.")
         return Markdown("\n".join(lines))
 

@@ -42,7 +42,7 @@ def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
     head = "| | verdict | ours (95 % interval) | the paper | seeds |\n|---|---|---|---|---|"
     rows = [
         f"| {' '.join(filter(None, [each.evidence, each.label]))} | **{each.verdict}** | {found(each)} | "
-        f"{each.paper} | {'' if each.seeds is None else each.seeds} |"
+        f"{each.paper} | {each.counted} |"
         for each in verdicts
     ]
     notes = [
@@ -126,9 +126,14 @@ def whole(plan: Study, runs_found: Found) -> Markdown:
     else:
         records_lie = _where(downloads.homes(record.key for record in runs))
     return Markdown(
-        f"*{plan.title}:* {len(runs)} of {planned} planned runs (seeds {', '.join(map(str, plan.seeds))}), "
+        f"*{plan.title}:* {len(runs)} of {planned} planned runs ({_seeds(plan.seeds)}), "
         f"{hours:.1f} core-hours, {images:,} training images, on {' and '.join(devices)}. {records_lie}"
     )
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """ "seed 1000", "seeds 0 to 19"."""
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
 
 
 def _where(homes: Sequence[str]) -> str:

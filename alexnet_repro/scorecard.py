@@ -202,7 +202,7 @@ def _found(same: Sequence[Verdict]) -> str:
 
 
 def _seeds(verdict: Verdict) -> str:
-    return NONE if verdict.seeds is None else str(verdict.seeds)
+    return verdict.counted or NONE
 
 
 def markdown(frame: pd.DataFrame) -> str:

@@ -41,7 +41,8 @@ class Verdict:
 
     effect, interval, bootstrap, paper_value, size, detectable: in ``unit``; an interval may be open (infinite). Audited
     and derived, the effect is the log's number and the computed one.
-    seeds: pairs judged; None where the evidence has no seeds. note: what a reader must know beside the verdict.
+    seeds: pairs judged, of the ``declared``; None where the evidence has no seeds.
+    note: what a reader must know beside the verdict.
     bootstrap: the interval by another method. detectable: the smallest effect that so many pairs would have shown
     with a chance of 0.8. p: of no effect; p_holm: corrected for all the comparisons on the scorecard.
     """
@@ -65,6 +66,15 @@ class Verdict:
     detectable: float | None = None
     p: float | None = None
     p_holm: float | None = None
+    declared: int | None = None
+
+    @property
+    def counted(self) -> str:
+        """Pairs judged, and of how many while there are fewer than the rule declares: "20", "3 of 20"."""
+        if self.seeds is None:
+            return ""
+        short = self.declared is not None and self.seeds < self.declared
+        return f"{self.seeds} of {self.declared}" if short else str(self.seeds)
 
     def row(self) -> dict[str, Any]:
         """The fields as plain JSON values; an open end of an interval is None."""
@@ -286,6 +296,7 @@ def _empty(claim: Claim, entry: Measured) -> Verdict:
         effect=None,
         interval=None,
         seeds=0,
+        declared=entry.seeds,
         note="",
         setting=entry.setting,
         size=entry.size,

@@ -48,8 +48,7 @@ def test_an_average_can_be_right_where_most_are_wrong():
 
 
 @pytest.fixture
-def store(tmp_path, monkeypatch):
-    monkeypatch.setattr(ensembles, "published", lambda key: tmp_path / "none" / key)
+def store(tmp_path):
     store, plan = Store(tmp_path, tmp_path / "none"), study(ensembles.MEMBERS)
     chance = np.random.default_rng(1)
     labels = chance.integers(0, 10, 1000).astype(np.uint8)
@@ -72,3 +71,20 @@ def test_groups_of_five_are_judged_when_whole(store):
     sizes = ensembles.sizes(store)
     assert [len(sizes[n]) for n in range(1, 6)] == [2] * 5
     assert sizes[5][1] == found["five"][1].metric("test_error")
+
+
+def test_published_predictions_are_verified(store, monkeypatch, tmp_path):
+    monkeypatch.setattr(store, "evidence", tmp_path / "data" / "evidence")
+    config = study(ensembles.MEMBERS).config("baseline", 0)
+    path = ensembles.published(store, config.key)
+    path.parent.mkdir(parents=True)
+    path.write_bytes(ensembles.working(store, config.key).read_bytes())
+    assert "no published run" in ensembles.faults(store)[0]
+    right = store.find(config)
+    monkeypatch.setattr(store, "published", lambda: {config.key: right})
+    assert ensembles.faults(store) == []
+    wrong = right.model_copy(update={"metrics": {"test_error": right.metric("test_error") + 0.02}})
+    monkeypatch.setattr(store, "published", lambda: {config.key: wrong})
+    assert "20 other images" in ensembles.faults(store)[0]
+    path.write_bytes(path.read_bytes()[:-40])
+    assert "damaged" in ensembles.faults(store)[0]

@@ -40,7 +40,7 @@ def test_findings_say_what_the_records_say(page):
     text = page.findings("lrn").data
     assert "2.00 points" in text
     assert "3.00 points" in text
-    assert "from 4 seeds" in text
+    assert "from 4 of 20 seeds" in text
     assert "reproduced" in text
 
 
@@ -76,7 +76,7 @@ def test_a_page_without_runs_is_a_page(page, name):
 
 
 def test_without_weights_and_predictions_there_are_no_pictures(page, tmp_path, monkeypatch):
-    monkeypatch.setattr(ensembles, "published", lambda key: tmp_path / "none")
+    monkeypatch.setattr(ensembles, "published", lambda store, key: tmp_path / "none")
     assert page.ensembles().axes[0].texts[0].get_text() == "no whole group yet"
     for picture in (gallery.kernels, gallery.guesses, gallery.neighbours):
         assert "no weights" in picture(None).axes[0].texts[0].get_text()

@@ -18,9 +18,6 @@ from .evaluate import BATCH, testing
 from .nets import build
 from .resident import Resident
 
-ROUNDED = 5
-"""So many test images may change sides when predictions are rounded to half precision."""
-
 
 def weights(store: Store, key: str) -> Path:
     """Where the working store keeps the final weights of a run."""
@@ -59,9 +56,9 @@ def make(config: RunConfig, store: Store) -> bool:
         parts = torch.arange(len(images.labels)).split(BATCH)
         outputs = torch.cat([net(images.batch(part)[0]).softmax(1) for part in parts]).numpy().astype(np.float16)
     labels = images.labels.numpy().astype(np.uint8)
-    off = abs(ensembles.error([outputs], labels) - record.metric("test_error")) * len(labels)
-    if off > ROUNDED:
-        raise UserError(f"the weights at {path} err on {off:.0f} other images than their record: delete them", 1)
+    off = ensembles.off(outputs, labels, record)
+    if off > ensembles.ROUNDED:
+        raise UserError(f"the weights at {path} err on {off} other images than their record: delete them", 1)
     ensembles.write(ensembles.working(store, config.key), outputs, labels)
     return True
 
@@ -74,7 +71,7 @@ def publish(store: Store) -> int:
     plan = study(ensembles.MEMBERS)
     records = store.published()
     for config in (plan.config("baseline", seed) for seed in plan.seeds):
-        target = ensembles.published(config.key)
+        target = ensembles.published(store, config.key)
         if config.key in records and not target.is_file() and make(config, store):
             target.parent.mkdir(parents=True, exist_ok=True)
             ensembles.write(target, *ensembles.read(ensembles.working(store, config.key)))
@@ -84,7 +81,7 @@ def publish(store: Store) -> int:
         tensors, values = checkpoint.load(kept)
         mean = pixel_mean(datasets.cifar10().train_images[: first.data.train_images])
         checkpoint.save(published_weights(first), {**tensors, "mean": mean}, values)
-    return sum(ensembles.published(plan.config("baseline", seed).key).is_file() for seed in plan.seeds)
+    return sum(ensembles.published(store, plan.config("baseline", seed).key).is_file() for seed in plan.seeds)
 
 
 def published_weights(config: RunConfig) -> Path:
