@@ -34,7 +34,7 @@ serve: book ## build the site and show it on http://127.0.0.1:8000 until Ctrl-C
 	@$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory book/_build/html
 
 bench: $(STAMP) ## measure speed beside what one would use instead
-	@set -e; for script in benchmarks/*.py; do $(BIN)/python "$$script"; done
+	@$(BIN)/python benchmarks/run.py
 
 clean: ## remove what was built; keeps .venv, downloads and runs
 	rm -rf book/_build book/_generated book/pages .pytest_cache .mypy_cache .ruff_cache .hypothesis

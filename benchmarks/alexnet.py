@@ -1,48 +1,26 @@
-"""A training step of AlexNet in CIFAR size, beside the matrix-multiply rate and other ways to write it, in one run.
+"""A training step of AlexNet in CIFAR size, beside a matrix product and other ways to write it, in one run.
 
-    python benchmarks/alexnet.py [--batch 128] [--repeats 10] [--json PATH]
+    python benchmarks/alexnet.py [--batch 128] [--repeats 10] [--json PATH] [--publish]
 
-One thread; all take turns. "plain" has torch's local_response_norm; "contiguous" is ours without channels_last. Then
-each grouped convolution, forward and backward, as one and as one per column on slices of the maps. Rates count the
-multiply-adds of the convolutions and fully-connected layers alone, twice each; conv1 needs no gradient of its input.
-CPU seconds stay put where other programs share the machine.
+One thread, CPU time; all take turns: the step as it is, with torch's local_response_norm, and without channels_last;
+then each grouped convolution, forward and backward, as one and as one per column on slices of the maps. Rates count
+the multiply-adds of the convolutions and fully-connected layers alone, twice each; conv1 needs no gradient of its
+input.
 """
 
-import argparse
-import json
-import os
-import platform
-import statistics
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
+from common import MATRIX, Calls, finish, keep_buffers, machine, matrix_product, medians, options
 from torch import Tensor, nn
 
 from alexnet_repro import architecture
 from alexnet_repro.lab import alexnet
-from alexnet_repro.lab.launch import MEMORY
 from alexnet_repro.lab.streams import torch_stream
 from alexnet_repro.networks import CIFAR_ALEXNET
-
-Calls = dict[str, Callable[[], object]]
-MATRIX = 1024
-
-
-def medians(calls: Calls, repeats: int) -> dict[str, float]:
-    """Median CPU seconds of each call, taken in turns after two rounds to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(repeats + 2):
-        for name, call in calls.items():
-            start = time.thread_time()
-            call()
-            if repeat >= 2:
-                seconds[name].append(time.thread_time() - start)
-    return {name: statistics.median(values) for name, values in seconds.items()}
+from alexnet_repro.speed import Row, row
 
 
 def flops(batch: int) -> float:
@@ -79,65 +57,69 @@ def plain(run: Callable[[], None]) -> Callable[[], None]:
     return patched
 
 
-def convolutions(batch: int) -> Calls:
-    """Each grouped convolution, whole and by columns, in both memory formats."""
-    calls: Calls = {}
+def convolutions(batch: int) -> dict[str, Callable[[], object]]:
+    """Each grouped convolution, whole and by columns."""
+    calls: dict[str, Callable[[], object]] = {}
     for layer in architecture.learned_layers(CIFAR_ALEXNET):
         if layer.kind != "convolution" or layer.groups == 1:
             continue
-        for name, memory_format in (("contiguous", torch.contiguous_format), ("channels_last", torch.channels_last)):
-            conv = nn.Conv2d(
-                layer.inputs[0], layer.outputs[0], layer.kernel, padding=layer.kernel // 2, groups=layer.groups
-            ).to(memory_format=memory_format)  # type: ignore[call-overload]
-            x = torch.randn(batch, *layer.inputs).contiguous(memory_format=memory_format).requires_grad_()
-            upper = torch.randn(batch, *layer.outputs).contiguous(memory_format=memory_format)
+        conv = nn.Conv2d(
+            layer.inputs[0], layer.outputs[0], layer.kernel, padding=layer.kernel // 2, groups=layer.groups
+        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        x, upper = (
+            torch.randn(batch, *shape).contiguous(memory_format=torch.channels_last)
+            for shape in (layer.inputs, layer.outputs)
+        )
+        x.requires_grad_()
 
-            def whole(conv: nn.Conv2d = conv, x: Tensor = x, upper: Tensor = upper) -> None:
-                conv(x).backward(upper)
+        def whole(conv: nn.Conv2d = conv, x: Tensor = x, upper: Tensor = upper) -> None:
+            conv(x).backward(upper)
 
-            def columns(conv: nn.Conv2d = conv, x: Tensor = x, upper: Tensor = upper) -> None:
-                parts = zip(
-                    *(t.chunk(conv.groups, d) for t, d in ((x, 1), (conv.weight, 0), (conv.bias, 0))), strict=True
-                )
-                torch.cat([F.conv2d(a, w, b, padding=conv.padding) for a, w, b in parts], 1).backward(upper)
+        def columns(conv: nn.Conv2d = conv, x: Tensor = x, upper: Tensor = upper) -> None:
+            parts = zip(*(t.chunk(conv.groups, d) for t, d in ((x, 1), (conv.weight, 0), (conv.bias, 0))), strict=True)
+            torch.cat([F.conv2d(a, w, b, padding=conv.padding) for a, w, b in parts], 1).backward(upper)
 
-            calls |= {f"{layer.name} grouped, {name}": whole, f"{layer.name} by columns, {name}": columns}
+        calls |= {layer.name: whole, f"{layer.name} by columns": columns}
     return calls
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=10)
-    parser.add_argument("--json", type=Path, help="also write the numbers here")
-    arguments = parser.parse_args()
-    if not MEMORY.items() <= os.environ.items():  # glibc reads them when a process starts
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **MEMORY})
-    torch.set_num_threads(1)
-    torch.manual_seed(0)
-    a, b = torch.randn(2, MATRIX, MATRIX)
-    last = step(arguments.batch, torch.channels_last)
+def measure(batch: int, repeats: int) -> list[Row]:
+    """The step beside its peers, and each grouped convolution beside one per column."""
+    last = step(batch, torch.channels_last)
     steps: Calls = {
-        "matmul": lambda: a @ b,
+        "matmul": matrix_product(),
         "plain": plain(last),
-        "contiguous": step(arguments.batch, torch.contiguous_format),
+        "contiguous": step(batch, torch.contiguous_format),
         "ours": last,
     }
-    seconds = medians(steps, arguments.repeats)
-    work = dict.fromkeys(steps, flops(arguments.batch)) | {"matmul": 2.0 * MATRIX**3}
-    rates = {name: work[name] / seconds[name] / 1e9 for name in steps}
-    print(f"{'step':36} {'ms':>8} {'images/s':>9} {'GFLOP/s':>8} {'of matmul':>10}")
-    for name in steps:
-        images = f"{arguments.batch / seconds[name]:9.0f}" if name != "matmul" else " " * 9
-        share = 100 * rates[name] / rates["matmul"]
-        print(f"{name:36} {1000 * seconds[name]:8.2f} {images} {rates[name]:8.1f} {share:9.0f}%")
-    alone = medians(convolutions(arguments.batch), arguments.repeats)
-    for name, value in alone.items():
-        print(f"{name:36} {1000 * value:8.2f}")
-    if arguments.json:
-        about = {"device": platform.machine(), "threads": 1, "batch": arguments.batch, "torch": torch.__version__}
-        numbers = {"cpu_seconds": seconds | alone, "gflop_per_second": rates}
-        arguments.json.write_text(json.dumps({**about, **numbers}, indent=1) + "\n")
+    seconds = medians(steps, repeats)
+    rates = {name: flops(batch) / seconds[name] / 1e9 for name in steps} | {
+        "matmul": 2.0 * MATRIX**3 / seconds["matmul"] / 1e9
+    }
+    case = f"batch {batch}, 1 thread"
+    rows = [
+        row(case, "with torch's local_response_norm", "images/s", batch / seconds["ours"], batch / seconds["plain"]),
+        row(case, "without channels_last", "images/s", batch / seconds["ours"], batch / seconds["contiguous"]),
+        row(
+            f"{case}: its own arithmetic", f"a product of {MATRIX}² matrices", "GFLOP/s", rates["ours"], rates["matmul"]
+        ),
+    ]
+    alone = medians(convolutions(batch), repeats)
+    for name in alone:
+        if f"{name} by columns" in alone:
+            rows.append(
+                row(name, "a convolution per column", "ms", 1e3 * alone[name], 1e3 * alone[f"{name} by columns"])
+            )
+    return rows
+
+
+def main() -> None:
+    arguments = options(__doc__, batch=128, repeats=10).parse_args()
+    keep_buffers()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    about = machine()
+    finish("alexnet", arguments, {**about, "threads": 1}, measure(arguments.batch, arguments.repeats))
 
 
 if __name__ == "__main__":

@@ -1,22 +1,15 @@
 """Batches with crops, reflections and colour noise, beside torchvision's transforms image by image, in one run.
 
-    python benchmarks/augment.py [--batch 128] [--repeats 20] [--json PATH]
+    python benchmarks/augment.py [--batch 128] [--repeats 20] [--json PATH] [--publish]
 
-On the bundled sample and one thread. The two take turns; the last column is the share of a training step of AlexNet
-in CIFAR size. CPU seconds stay put where other programs share the machine.
+On the bundled sample and one thread, CPU time. The two take turns with a training step of AlexNet in CIFAR size, of
+which batches are to be at most 5 %, a twentieth.
 """
 
-import argparse
-import json
-import os
-import platform
-import statistics
-import sys
-import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
+from common import Calls, finish, keep_buffers, machine, medians, options
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -24,8 +17,8 @@ from alexnet_repro.ablations import BASELINE
 from alexnet_repro.config import Placement
 from alexnet_repro.lab.augment import Augmentation, ColorNoise
 from alexnet_repro.lab.batches import Images
-from alexnet_repro.lab.launch import MEMORY
 from alexnet_repro.lab.training import Run
+from alexnet_repro.speed import row
 
 
 def image_by_image(images: Images, noise: ColorNoise) -> Callable[[Tensor], Tensor]:
@@ -54,40 +47,35 @@ def measure(batch: int, repeats: int) -> dict[str, float]:
     assert noise is not None
     peer = image_by_image(run.train, noise)
     index, part = torch.randperm(2_000)[:batch], slice(0, batch)
-    calls: dict[str, Callable[[], object]] = {
+    calls: Calls = {
         "torchvision": lambda: peer(index),
         "draws": lambda: augmentation.start(0),
         "ours": lambda: augmentation.batch(index, part),
         "step": run.update,
     }
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for repeat in range(repeats + 2):
-        for name, call in calls.items():
-            start = time.thread_time()
-            call()
-            if repeat >= 2:
-                seconds[name].append(time.thread_time() - start)
-    found = {name: statistics.median(values) for name, values in seconds.items()}
+    found = medians(calls, repeats)
     return found | {"draws": found["draws"] / run.epoch_steps}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=20)
-    parser.add_argument("--json", type=Path, help="also write the numbers here")
-    arguments = parser.parse_args()
-    if not MEMORY.items() <= os.environ.items():  # glibc reads them when a process starts
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **MEMORY})
+    arguments = options(__doc__, batch=128, repeats=20).parse_args()
+    keep_buffers()
     torch.set_num_threads(1)
+    about = machine()
     seconds = measure(arguments.batch, arguments.repeats)
-    ours = seconds["ours"] + seconds["draws"]
-    print(f"{'batch of ' + str(arguments.batch):14} {'ms':>8} {'of a step':>10}")
-    for name, value in (("torchvision", seconds["torchvision"]), ("ours", ours), ("step", seconds["step"])):
-        print(f"{name:14} {1000 * value:8.2f} {100 * value / seconds['step']:9.1f}%")
-    if arguments.json:
-        about = {"device": platform.machine(), "threads": 1, "batch": arguments.batch, "torch": torch.__version__}
-        arguments.json.write_text(json.dumps({**about, "cpu_seconds": seconds}, indent=1) + "\n")
+    ours, case = 1000 * (seconds["ours"] + seconds["draws"]), f"batch {arguments.batch}, 1 thread"
+    rows = [
+        row(case, "torchvision's transforms, image by image", "ms", ours, 1000 * seconds["torchvision"]),
+        row(
+            f"{case}: within a step",
+            "the whole step of AlexNet in CIFAR size",
+            "ms",
+            ours,
+            1000 * seconds["step"],
+            20.0,
+        ),
+    ]
+    finish("augment", arguments, {**about, "threads": 1}, rows)
 
 
 if __name__ == "__main__":

@@ -1,22 +1,18 @@
 """Prepared images through our loader, beside torchvision's ImageFolder and DataLoader on the same files.
 
-    python benchmarks/imagenet.py [--images 512] [--batches 12] [--batch 128] [--cores 2] [--json PATH]
+    python benchmarks/imagenet.py [--images 512] [--batches 12] [--batch 128] [--cores 2] [--json PATH] [--publish]
 
 Makes JPEG files of ImageNet's usual size (500 x 375), prepares them once, then lets the two take turns: torchvision
 decodes, resizes, crops, reflects and scales each image anew (RandomCrop(224) of Resize(256), ToTensor), in as many
 worker processes as there are ``cores``; ours reads prepared pixels ahead in threads, crops, reflects, adds the colour
-noise and takes off the mean. The table has images per second of the wall clock, the median over the turns, and per
+noise and takes off the mean. The results are images per second of the wall clock, the median over the turns, and per
 CPU second of all processes together, which other programs on the machine do not distort.
 Both keep their large buffers, as every training process here does (launch.MEMORY).
 """
 
-import argparse
-import json
 import os
-import platform
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Generator
@@ -25,6 +21,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from common import finish, keep_buffers, machine, options
 from PIL import Image
 from torch.utils.data import DataLoader, RandomSampler
 from torchvision import transforms
@@ -35,9 +32,9 @@ from alexnet_repro.imagenet import Images, baseline
 from alexnet_repro.lab import imagenet
 from alexnet_repro.lab.augment import ColorNoise
 from alexnet_repro.lab.batches import pixel_mean
-from alexnet_repro.lab.launch import MEMORY
 from alexnet_repro.lab.loader import Loader
 from alexnet_repro.lab.shards import Shards
+from alexnet_repro.speed import row
 
 CLASSES = 4
 TURNS = 3
@@ -138,25 +135,17 @@ def measure(images: int, batches: int, batch: int, cores: int) -> dict[str, Any]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=512)
-    parser.add_argument("--batches", type=int, default=12)
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--cores", type=int, default=2)
-    parser.add_argument("--json", type=Path, help="also write the numbers here")
-    arguments = parser.parse_args()
-    if not os.environ.keys() >= MEMORY.keys():  # read when a process starts
-        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **MEMORY})
+    arguments = options(__doc__, images=512, batches=12, batch=128, cores=2).parse_args()
+    keep_buffers()
+    about = machine()
     rates = measure(arguments.images, arguments.batches, arguments.batch, arguments.cores)
-    print(f"{'':12} {'images/s':>9} {'per CPU s':>10}")
-    for name, row in rates.items():
-        print(f"{name:12} {row['images_per_second']:9.0f} {row['per_cpu_second']:10.0f}")
     theirs, ours = rates["torchvision"], rates["ours"]
-    print(f"ours / torchvision: {ours['images_per_second'] / theirs['images_per_second']:.1f}x by the clock, "
-          f"{ours['per_cpu_second'] / theirs['per_cpu_second']:.1f}x by CPU seconds")  # fmt: skip
-    if arguments.json:
-        about = {"machine": platform.machine(), "cores": arguments.cores, "torch": torch.__version__}
-        arguments.json.write_text(json.dumps({**about, "rates": rates}, indent=1) + "\n")
+    peer, case = "torchvision's ImageFolder and DataLoader", f"batch {arguments.batch}, {arguments.cores} cores"
+    rows = [
+        row(case, peer, "images/s", ours["images_per_second"], theirs["images_per_second"]),
+        row(case, peer, "images per CPU second", ours["per_cpu_second"], theirs["per_cpu_second"]),
+    ]
+    finish("imagenet", arguments, {**about, "preparing": rates["preparing"]}, rows)
 
 
 if __name__ == "__main__":

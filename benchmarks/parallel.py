@@ -9,19 +9,17 @@ CPU seconds, those of one process, stay put where other programs share the machi
 data/benchmarks/, which the page on two GPUs shows.
 """
 
-import argparse
 import json
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from common import machine, options
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
@@ -29,7 +27,7 @@ from torch.nn.parallel import DistributedDataParallel
 from alexnet_repro import paths, timings
 from alexnet_repro.ablations import BASELINE
 from alexnet_repro.files import write_atomic
-from alexnet_repro.lab import processes, provenance
+from alexnet_repro.lab import processes
 from alexnet_repro.lab.alexnet import AlexNet
 from alexnet_repro.lab.columns import Column, Link
 from alexnet_repro.lab.group import Group, inside
@@ -121,14 +119,9 @@ def measure(config: AlexNetConfig, batch: int, steps: int, rounds: int, group: G
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, batch=128, steps=10, rounds=5)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--net", choices=NETS, help="default: cifar on CPUs, the paper's on GPUs")
-    parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--steps", type=int, default=10)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="also write the numbers here")
-    parser.add_argument("--publish", action="store_true", help="write them to data/benchmarks/")
     arguments = parser.parse_args()
     if not inside():
         devices = min(2, torch.cuda.device_count()) if arguments.device == "cuda" else 2
@@ -139,18 +132,12 @@ def main() -> None:
         return
     group = Group("columns" if int(os.environ["WORLD_SIZE"]) == 2 else "data", arguments.device)
     net = arguments.net or ("paper" if arguments.device == "cuda" else "cifar")
-    commit, clean = provenance.commit()
     about: dict[str, Any] = {
-        "device": provenance.device_name(group.placement.device),
+        **machine(group.placement.device),
         "kind": arguments.device,
         "net": net,
         "batch": arguments.batch,
         "steps": arguments.steps,
-        "load_average": round(os.getloadavg()[0], 1),
-        "commit": commit,
-        "clean": clean,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        **provenance.versions(),
     }
     rows = measure(NETS[net], arguments.batch, arguments.steps, arguments.rounds, group)
     group.close()
