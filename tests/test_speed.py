@@ -1,0 +1,45 @@
+"""Published benchmarks as the book shows them."""
+
+from pathlib import Path
+
+import pytest
+
+from alexnet_repro import speed
+from alexnet_repro.speed import row
+
+from . import homes
+
+ABOUT = {
+    "device": "a processor",
+    "cores": 2,
+    "load_average": 0.1,
+    "commit": "0123456789abcdef",
+    "clean": True,
+    "started": "2026-01-02T03:04:05+00:00",
+    "python": "3.12.1",
+    "torch": "2.9.0",
+}
+
+
+@pytest.mark.parametrize(
+    ("unit", "times"), [("images/s", 2.0), ("GFLOP/s", 2.0), ("ms", 0.5), ("s", 0.5), ("MiB", 0.5)]
+)
+def test_less_time_and_memory_is_better_and_a_higher_rate(unit: str, times: float) -> None:
+    assert speed.times_as_good(row("a case", "another", unit, ours=20.0, peer=10.0)) == times
+
+
+def test_what_is_published_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    homes.make(tmp_path / "home", monkeypatch)
+    assert "Not measured yet" in speed.shown("step").data
+    assert "python benchmarks/step.py --publish" in speed.shown("step").data
+    speed.write(speed.path("step"), ABOUT, [row("batch 128", "the other", "images/s", 1234.5, 411.5, bar=2.0)])
+    shown = speed.shown("step").data
+    assert "| batch 128 | 1,234 | 412 | images/s | the other | 3.00× | 2× |" in shown
+    assert "a processor, 2 cores, 2026-01-02" in shown
+    assert "commit 0123456789;" in shown
+
+
+def test_every_published_benchmark_has_a_title_and_a_script() -> None:
+    published = {path.stem for path in (homes.ROOT / "data" / "benchmarks").glob("*.json")}
+    assert {name for name in published if not name.startswith("parallel-")} <= speed.TITLES.keys()
+    assert all((homes.ROOT / "benchmarks" / f"{name}.py").is_file() for name in speed.TITLES)
