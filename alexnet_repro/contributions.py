@@ -144,8 +144,9 @@ def _find(group: Group, entry: Measured, arm: str) -> Records:
     seeds = sorted({record.config.seed for record in group.runs.values()})
     if not group.images:
         plan = study(entry.study)
-        configs = [plan.config(arm, seed) for seed in seeds]
-    elif entry.study in ABLATIONS:
+        # Some arms are made of others' predictions, which no record holds.
+        configs = [plan.config(arm, seed) for seed in seeds if arm in plan.arms]
+    elif entry.study in ABLATIONS and arm in ABLATIONS[entry.study].arms:
         base = imagenet.baseline(imagenet.Images.behind(next(iter(group.runs.values())).config))
         changes = ABLATIONS[entry.study].arms[arm]
         try:
