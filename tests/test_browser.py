@@ -1,5 +1,6 @@
 """The built site in a real headless Chromium: skipped where there is no browser or no built site."""
 
+import json
 import re
 import shutil
 import threading
@@ -7,6 +8,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -26,6 +28,7 @@ FLAGS = [
     "--disable-sync",
 ]
 WIDTHS = (1280, 390)
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PATIENCE = 120_000  # ms: a busy machine is slow, not wrong
 
 pytestmark = [
@@ -39,6 +42,7 @@ MISSING_IMAGES = """async () => {
   await Promise.all(images.map(image => image.decode().catch(() => {})));
   return images.filter(image => image.naturalWidth === 0).map(image => image.src);
 }"""
+SILENT_IMAGES = "() => [...document.images].filter(i => !i.closest('header, nav') && !i.alt.trim()).map(i => i.src)"
 MATH_READY = "() => !window.MathJax || (MathJax.startup && MathJax.startup.promise)"  # until then, its settings only
 UNRENDERED_MATH = """async () => {
   if (window.MathJax) await MathJax.startup.promise;
@@ -47,6 +51,14 @@ UNRENDERED_MATH = """async () => {
   text.querySelectorAll("pre, code, script, style, mjx-container").forEach(e => e.remove());
   const tex = text.textContent.match(/\\\\[([]|\\$\\$|\\\\(frac|begin|sqrt|sum)\\b/g) || [];
   return [...raw.map(e => e.textContent), ...tex];
+}"""
+AXE = Path(__file__).parent.parent / "node_modules" / "axe-core" / "axe.min.js"
+SERIOUS = """async () => {
+  const options = {resultTypes: ["violations"], runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "best-practice"]};
+  // Docutils calls the bibliography a list whose entries have a role of their own.
+  const {violations} = await axe.run({exclude: [".citation-list"]}, options);
+  const bad = violations.filter(each => ["serious", "critical"].includes(each.impact));
+  return bad.flatMap(({id, nodes}) => nodes.map(node => `${id}: ${node.target.join(" ")}: ${node.html.slice(0, 150)}`));
 }"""
 LINKS = "() => [...document.querySelectorAll('a[href]')].map(a => a.href)"
 
@@ -108,6 +120,88 @@ def test_page_reads_offline_on_any_screen(name: str, page: Page, host: str, comp
         content = page.evaluate("() => document.documentElement.scrollWidth")
         assert content <= width, f"{name} is {content} px wide on a screen of {width} px"
     assert complaints == []
+
+
+@pytest.mark.skipif(not AXE.is_file(), reason="no axe-core: run 'npm ci' first")
+@pytest.mark.parametrize("name", PAGES)
+def test_page_is_accessible_by_day_and_by_night(name: str, page: Page, host: str) -> None:
+    found = {}
+    for scheme in SCHEMES:
+        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+        page.goto(f"{host}/{name}", wait_until="networkidle")
+        page.wait_for_function(MATH_READY)
+        page.evaluate(UNRENDERED_MATH)
+        page.add_script_tag(path=AXE)
+        if bad := page.evaluate(SERIOUS):
+            found[scheme] = bad
+    assert found == {}
+
+
+def test_images_say_what_they_show(page: Page, host: str) -> None:
+    silent = []
+    for name in PAGES:
+        page.goto(f"{host}/{name}", wait_until="domcontentloaded")
+        silent += [f"{name}: {source}" for source in page.evaluate(SILENT_IMAGES)]
+    assert silent == []
+
+
+def test_scorecard_is_sorted_and_filtered_by_keyboard(page: Page, host: str, complaints: list[str]) -> None:
+    page.goto(f"{host}/index.html", wait_until="networkidle")
+    rows = page.locator(".scorecard tbody tr:visible")
+    total = rows.count()
+    verdicts = page.get_by_label("Verdict")
+    verdicts.focus()
+    page.keyboard.type("agrees")
+    page.keyboard.press("Enter")
+    assert 0 < rows.count() < total
+    assert {text.strip() for text in rows.locator(".verdict").all_inner_texts()} == {"agrees"}
+    page.get_by_label("Evidence").select_option("derived")
+    assert all(text.startswith("derived") for text in rows.locator("td:nth-child(3)").all_inner_texts())
+    verdicts.select_option("all")
+    page.get_by_label("Evidence").select_option("all")
+    assert rows.count() == total
+    before = rows.all_inner_texts()
+    button = page.locator(".scorecard").get_by_role("button", name="Claim")
+    orders = []
+    for _ in range(3):
+        button.focus()
+        page.keyboard.press("Enter")
+        orders.append(page.locator(".scorecard th:nth-child(2)").get_attribute("aria-sort"))
+        titles = [text for text in rows.locator("td:nth-child(2) a:visible").all_inner_texts() if text]
+        ordered = sorted(titles, key=str.casefold, reverse=orders[-1] == "descending")
+        assert orders[-1] is None or [text.casefold() for text in titles] == [text.casefold() for text in ordered]
+    assert orders == ["ascending", "descending", None]
+    assert rows.all_inner_texts() == before
+    assert complaints == []
+
+
+def test_single_seeds_are_looked_at_by_keyboard(page: Page, host: str) -> None:
+    page.goto(f"{host}/pages/relu_speed.html", wait_until="networkidle")
+    seeds = page.locator("details.seeds").first
+    lines = seeds.locator("[data-seed]").count()
+    seeds.locator("summary").focus()
+    page.keyboard.press("Enter")
+    seeds.get_by_role("radio", name="all").focus()
+    page.keyboard.press("ArrowRight")
+    of_seed = seeds.locator('[data-seed="0"]').count()
+    assert 0 < of_seed < lines
+    assert seeds.locator(".faded").count() == lines - of_seed
+    assert seeds.locator('[data-seed="0"].faded').count() == 0
+    page.keyboard.press("ArrowLeft")
+    assert seeds.locator(".faded").count() == 0
+
+
+def test_page_gives_its_notebook_and_its_records_away(page: Page, host: str) -> None:
+    page.goto(f"{host}/pages/relu_speed.html", wait_until="networkidle")
+    links = [link for link in page.evaluate(LINKS) if link.endswith((".ipynb", ".csv"))]
+    names = {Path(urlsplit(link).path).name for link in links}
+    assert {"relu_speed.ipynb", "runs.csv", "curves.csv"} <= names
+    for link in set(links):
+        content = page.request.get(link).text()
+        if link.endswith(".csv"):
+            assert content.startswith("arm,seed,key")
+        else:
+            assert any(cell.get("outputs") for cell in json.loads(content)["cells"])
 
 
 def test_internal_links_and_anchors_lead_somewhere(page: Page, host: str) -> None:
