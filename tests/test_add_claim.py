@@ -1,0 +1,103 @@
+"""The five steps of book/how_made.md, followed to the letter in a copy of the repository."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+PAGES = ("verdicts", "_generated/claims", "references")
+RECORDS = """\
+from alexnet_repro.claims import load
+from alexnet_repro.store import Store
+from alexnet_repro.studies import study
+from tests.runs import record
+entries = [entry for claim in load() for entry in claim.measured]  # some share the baseline, and read more of it
+names = {name for entry in entries for name in (entry.metric, entry.against_metric) if name} | {"test_error"}
+for arm, config in study("momentum").runs():
+    error = 0.2 if arm == "baseline" else 0.25 + config.seed / 1000
+    Store().save(record(config, metrics=dict.fromkeys(names, error)))
+"""
+
+
+def blocks(step: int) -> list[tuple[str, str]]:
+    """(language, text) of the blocks of a step, as printed."""
+    page = (ROOT / "book" / "how_made.md").read_text()
+    text = re.split(r"^### \d\. .*$", page, flags=re.MULTILINE)[step]
+    return [(language, code) for language, code in BLOCK.findall(text)]
+
+
+@pytest.fixture
+def copy(tmp_path: Path) -> Path:
+    """The repository without what a build or a run leaves behind, and with the one page that this is about."""
+    left = shutil.ignore_patterns(
+        ".*", "node_modules", "downloads", "store", "_build", "_generated", "pages", "__pycache__"
+    )
+    root = tmp_path / "copy"
+    shutil.copytree(ROOT, root, ignore=left)
+    for notebook in (root / "notebooks").glob("*.ipynb"):
+        notebook.unlink()
+    shutil.rmtree(root / "data" / "evidence")
+    toc, index = root / "book" / "_toc.yml", root / "book" / "index.md"
+    toc.write_text("format: jb-book\nroot: index\nchapters:\n" + "".join(f"      - file: {page}\n" for page in PAGES))
+    index.write_text("# Toy\n\n```{include} _generated/scorecard.md\n```\n\n```{include} _generated/effects.md\n```\n")
+    return root
+
+
+def run(root: Path, *command: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(root), "ALEXNET_REPRO_HOME": str(root)}
+    environment.setdefault("ALEXNET_REPRO_DATA", str(ROOT / "data" / "downloads"))
+    environment["ALEXNET_REPRO_STORE"] = str(root / "store")
+    done = subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{shlex.join(command)}: {done.stdout[-2000:]}{done.stderr[-2000:]}"
+    return done.stdout
+
+
+def alexnet(root: Path, line: str) -> str:
+    program, *arguments = shlex.split(line, comments=True)
+    assert program == "alexnet-repro"
+    return run(root, sys.executable, "-m", "alexnet_repro", *arguments)
+
+
+def test_a_claim_is_added_in_five_steps(copy: Path) -> None:
+    ((language, claim),) = blocks(1)
+    assert language == "toml"
+    claims = copy / "data" / "claims.toml"
+    claims.write_text(f"{claims.read_text()}\n{claim}")
+
+    ((language, entry),) = blocks(2)
+    assert language == "python"
+    studies = copy / "alexnet_repro" / "studies.py"
+    head = re.search(r"^STUDIES.*\{\n", studies.read_text(), re.MULTILINE)
+    assert head
+    studies.write_text(studies.read_text().replace(head[0], head[0] + entry))
+
+    ((language, commands),) = blocks(3)
+    plan, rehearse, train, publish = commands.splitlines()
+    assert "10 of 10 runs missing" in alexnet(copy, plan)
+    assert "all 6 runs are in the store" in alexnet(copy, rehearse)
+    assert "alexnet-repro run momentum " in train
+    run(copy, sys.executable, "-c", RECORDS)  # hours of training, stood in for
+    assert "10 runs published to data/evidence/momentum" in alexnet(copy, publish)
+
+    ((language, commands),) = blocks(4)
+    assert language == "bash"
+    run(copy, "bash", "-ec", commands)
+
+    (_, line), (_, command) = blocks(5)
+    toc = copy / "book" / "_toc.yml"
+    toc.write_text(toc.read_text().replace("chapters:\n", f"chapters:\n{line}"))
+    alexnet(copy, command)
+
+    html = copy / "book" / "_build" / "html"
+    page, home = (html / "pages" / "momentum.html").read_text(), (html / "index.html").read_text()
+    assert "reproduced" in page
+    assert "10 of 10 planned runs" in page
+    assert 'href="pages/momentum.html"' in home
+    assert "Measured so far" in home
