@@ -89,8 +89,8 @@ def picture(verdicts: Sequence[Verdict]) -> Figure:
                     offset = 0.32 * (position - (len(names) - 1) / 2)
                     axes.plot(x + offset, row, look.marker, color=look.color, fillstyle=look.fill, markersize=6)
             axes.text(3.9, row, f"§ {claim[0].section}  {claim[0].title}", va="center", fontsize=9, in_layout=False)
-    for name, look in used.items():
-        panels[0].plot([], [], look.marker, color=look.color, fillstyle=look.fill, label=name)
+    for last, look in used.items():
+        panels[0].plot([], [], look.marker, color=look.color, fillstyle=look.fill, label=last)
     figure.legend(loc="outside lower center", ncols=len(used), frameon=False, fontsize=9, handletextpad=0.2)
     return figure
 
