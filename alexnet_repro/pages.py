@@ -12,7 +12,7 @@ from .claims import Measured, claim
 from .runs import Found, finder, obtain
 from .scorecard import found as shown
 from .store import Store
-from .studies import Study, study
+from .studies import Study, records, study
 from .verdicts import Verdict, paired, scorecard
 
 METRICS = {
@@ -55,6 +55,13 @@ class Page:
     def cost(self, *names: str) -> Markdown:
         """How much there is of these studies, and what it cost."""
         lines = [str(report.whole(*self.runs(name)).data) for name in names]
+        return Markdown("\n\n".join(lines))
+
+    def spent(self, *names: str) -> Markdown:
+        """What these studies have cost so far; trains nothing."""
+        lines = [
+            str(report.whole(plan, records(plan, self.store)).data) for plan in (study(n, self.scale) for n in names)
+        ]
         return Markdown("\n\n".join(lines))
 
     def baseline(self) -> Markdown:

@@ -1,5 +1,6 @@
 """The pages of the ablations: every cell's call, on records that no training made."""
 
+import matplotlib.pyplot as plt
 import pytest
 
 from alexnet_repro import ensembles, gallery
@@ -22,13 +23,15 @@ VALUES = {
 
 @pytest.fixture
 def page(tmp_path, monkeypatch):
-    monkeypatch.setenv("ALEXNET_REPRO_STORE", str(tmp_path))
-    store, plan = Store(), study("lrn")
+    store, plan = Store(tmp_path, tmp_path / "evidence"), study("lrn")
     for arm, metrics in VALUES.items():
         for seed in range(4):
             shifted = {name: value + 0.001 * seed for name, value in metrics.items()}
             store.save(record(plan.config(arm, seed), metrics=shifted))
-    return Page("cifar10", False, "cpu", 0)
+    shown = Page("cifar10", False, "cpu", 0)
+    monkeypatch.setattr(shown, "store", store)
+    yield shown
+    plt.close("all")
 
 
 def test_every_arm_has_a_name_for_readers():

@@ -42,7 +42,7 @@ def test_values_shown_are_the_presets():
     table = unsaid.presets().set_index("field")
     assert table.loc["conv1_padding", "paper preset"] == "0, 3 (as the source)"
     assert table.loc["within_map_norm", "paper preset"] == "none (as the paper)"
-    assert table.loc["weight_init", "CIFAR preset"] == "he (its own)"
+    assert table.loc["weight_init", "CIFAR preset"] == "he-hidden (its own)"
     assert table.loc["cross_map_norm.divide_alpha", "source preset"] == "yes (as the source)"
     assert unsaid.value(PAPER, "dropout") == "0.5"
 
