@@ -211,7 +211,7 @@ def publish_(
 ) -> None:
     """Write a study's finished runs into data/evidence/, to be committed; of ensemble, their predictions."""
     chosen, store = from_seed(study(name), first_seed), Store()
-    if name == MEMBERS:
+    if name == MEMBERS and to is None:
         from .lab.predictions import publish as publish_predictions
 
         print(f"{name}: predictions of {publish_predictions(store)} of {len(chosen.seeds)} runs in data/predictions")

@@ -117,7 +117,7 @@ def figure(verdicts: Sequence[Verdict]) -> Figure:
             axes.plot(
                 middle, row, look.marker, color=look.color, fillstyle=look.fill, markersize=6.5, markeredgewidth=1.6
             )
-        label = ", ".join(filter(None, [verdict.label, "provisional" if "provisional:" in verdict.note else ""]))
+        label = ", ".join(filter(None, [verdict.label, "provisional" if verdict.provisional else ""]))
         name = f"{verdict.title} ({label})" if label else verdict.title
         clear = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # of the grid behind it
         axes.text(0, row - 0.42, name, transform=text_at, fontsize=9, va="center", in_layout=False, bbox=clear)

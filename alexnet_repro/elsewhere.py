@@ -85,6 +85,6 @@ def _verdicts(group: Group) -> list[str]:
         for verdict in of_claim:
             label = verdict.label or NONE
             rows.append(
-                row([verdict.title, label, verdict.paper, found(verdict), badge(verdict.verdict), str(verdict.seeds)])
+                row([verdict.title, label, verdict.paper, found(verdict), badge(verdict.verdict), verdict.counted])
             )
     return [*rows, ""]

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 TOP = 5
-CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,7 @@ class Subject:
     net: "AlexNet"
     train: "Images"
     test: "Images"
+    classes: tuple[str, ...]
     smoke: bool
 
 
@@ -38,11 +38,11 @@ def subject(store: Store, scale: str = "cifar10") -> Subject | None:
     """The baseline's first seed; None where its weights are not there."""
     from .lab import datasets
     from .lab.batches import Images, pixel_mean
-    from .lab.predictions import mean_of, network, published_weights, weights
+    from .lab.predictions import mean_of, network, published_weights
 
     plan = study("features", scale)
     config = plan.config("baseline", plan.seeds[0])
-    path = next((p for p in (published_weights(config), weights(store, config.key)) if p.is_file()), None)
+    path = next((p for p in (published_weights(store, config.key), store.weights(config.key)) if p.is_file()), None)
     if path is None:
         return None
     data = datasets.sample()
@@ -52,7 +52,7 @@ def subject(store: Store, scale: str = "cifar10") -> Subject | None:
         Images.of(images, labels, mean, config.data.divisor, "cpu").centre(config.data.side)
         for images, labels in ((data.train_images, data.train_labels), (data.test_images, data.test_labels))
     )
-    return Subject(network(path, config), train, test, scale == "smoke")
+    return Subject(network(path, config), train, test, datasets.CLASSES, scale == "smoke")
 
 
 def kernels(of: Subject | None) -> Figure:
@@ -94,11 +94,11 @@ def guesses(of: Subject | None) -> Figure:
         row, column = divmod(position, 5)
         label = int(of.test.labels[image])
         _image(grid[2 * row, column], of.test.pixels[image].numpy())
-        grid[2 * row, column].set_title(CLASSES[label], fontsize=9, pad=3)
+        grid[2 * row, column].set_title(of.classes[label], fontsize=9, pad=3)
         top = probabilities.argsort()[::-1][:TOP]
         bars = grid[2 * row + 1, column]
         bars.barh(range(TOP), probabilities[top], color=[PALETTE[2] if c == label else PALETTE[0] for c in top])
-        bars.set_yticks(range(TOP), [CLASSES[c] for c in top], fontsize=7)
+        bars.set_yticks(range(TOP), [of.classes[c] for c in top], fontsize=7)
         bars.set_ylim(TOP - 0.5, -0.5)
         bars.set_xlim(0, 1)
         bars.set_xticks([])
@@ -142,7 +142,7 @@ def neighbours(of: Subject | None) -> Figure:
 
 def _one_of_each(labels: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
     """The first image of each class, in order of class: nobody picks the pretty ones."""
-    return np.array([int(np.flatnonzero(labels == label)[0]) for label in range(len(CLASSES))])
+    return np.array([int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)])
 
 
 def _stretched(kernel: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":

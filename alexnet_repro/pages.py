@@ -54,8 +54,9 @@ class Page:
 
     def cost(self, *names: str) -> Markdown:
         """How much there is of these studies, and what it cost."""
-        lines = [str(report.whole(*self.runs(name)).data) for name in names]
-        return Markdown("\n\n".join(lines))
+        for name in names:
+            self.runs(name)
+        return self.spent(*names)
 
     def spent(self, *names: str) -> Markdown:
         """What these studies have cost so far; trains nothing."""

@@ -110,7 +110,7 @@ def _named(verdicts: Sequence[Verdict]) -> str:
     for each in verdicts[:NAMED]:
         effect = "" if each.effect is None else with_unit(number(each.effect), each.unit)
         paper = "" if each.paper_value is None else f"the paper: {with_unit(number(each.paper_value), each.unit)}"
-        early = "provisional" if "provisional:" in each.note else ""
+        early = "provisional" if each.provisional else ""
         facts = "; ".join(filter(None, [each.label, effect, paper, early]))
         named.append(f"{each.title} ({facts})" if facts else each.title)
     more = [f"{len(verdicts) - NAMED} more"] if len(verdicts) > NAMED else []

@@ -48,7 +48,9 @@ def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", p
     """
     config = plan.config(arm, seed)
     if seed not in plan.seeds_of(arm):
-        raise UserError(f"{plan.name}, arm {arm!r}, has no seed {seed}: choose from {_listed(plan.seeds_of(arm))}")
+        raise UserError(
+            f"{plan.name}, arm {arm!r}, has no seed {seed}: it has {len(plan.seeds_of(arm))}, from {plan.seeds[0]} up"
+        )
     record = store.find(config)
     if record is None:
         raise UserError(
@@ -99,7 +101,3 @@ def _near(name: str, recorded: float, found: float) -> bool:
     if name.startswith("epochs_to_"):
         return recorded / FACTOR <= found <= recorded * FACTOR
     return True
-
-
-def _listed(seeds: tuple[int, ...]) -> str:
-    return ", ".join(map(str, seeds))

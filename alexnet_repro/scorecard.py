@@ -148,8 +148,8 @@ def found(verdict: Verdict) -> str:
 
 
 def number(value: float) -> str:
-    """Two decimals; counts without, in groups of three digits."""
-    text = f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
+    """Two decimals, of less than that one digit; counts without, in groups of three digits."""
+    text = f"{value:,.0f}" if value == round(value) else f"{value:,.2f}" if abs(value) >= 0.005 else f"{value:.1g}"
     return text.replace("-", "−")
 
 

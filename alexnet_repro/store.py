@@ -31,6 +31,14 @@ class Store:
         """Where the working store keeps the record of ``key``."""
         return self.root / "runs" / f"{key}.json"
 
+    def checkpoint(self, key: str) -> Path:
+        """Where a run in progress is saved."""
+        return self.root / "checkpoints" / f"{key}.safetensors"
+
+    def weights(self, key: str) -> Path:
+        """Where the final weights of a run are kept."""
+        return self.root / "weights" / f"{key}.safetensors"
+
     def load(self, key: str) -> RunRecord | None:
         """The record of ``key``; None where there is none. Raises UserError for a damaged one."""
         try:

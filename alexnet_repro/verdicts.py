@@ -73,8 +73,12 @@ class Verdict:
         """Pairs judged, and of how many while there are fewer than the rule declares: "20", "3 of 20"."""
         if self.seeds is None:
             return ""
-        short = self.declared is not None and self.seeds < self.declared
-        return f"{self.seeds} of {self.declared}" if short else str(self.seeds)
+        return f"{self.seeds} of {self.declared}" if self.provisional else str(self.seeds)
+
+    @property
+    def provisional(self) -> bool:
+        """Whether fewer pairs are judged than the rule declares."""
+        return self.seeds is not None and self.declared is not None and self.seeds < self.declared
 
     def row(self) -> dict[str, Any]:
         """The fields as plain JSON values; an open end of an interval is None."""

@@ -7,21 +7,16 @@ import sys
 
 import pytest
 
-from alexnet_repro import cli
 from alexnet_repro.claims import load
 from alexnet_repro.studies import STUDIES
+
+from .command import call
 
 
 def run(monkeypatch, capsys, tmp_path, *words):
     """(exit code, stdout, stderr) of ``alexnet-repro words`` with an empty working store."""
     monkeypatch.setenv("ALEXNET_REPRO_STORE", str(tmp_path / "store"))
-    monkeypatch.setattr(sys, "argv", ["alexnet-repro", *words])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as end:
-        code = end.code
-    return code, *capsys.readouterr()
+    return call(monkeypatch, capsys, *words)
 
 
 def test_scorecard_as_json(monkeypatch, capsys, tmp_path):

@@ -3,7 +3,6 @@
 import csv
 import json
 import os
-import sys
 from io import StringIO
 
 import pytest
@@ -17,6 +16,7 @@ from alexnet_repro.runs import from_seed, publish
 from alexnet_repro.store import SUMS, Store, read_rows, write_table
 from alexnet_repro.studies import study
 
+from .command import call
 from .runs import record
 from .test_verify import ARM, CONFIG, sound
 
@@ -272,25 +272,15 @@ def test_full_size_runs_are_judged_by_the_papers_own_numbers(store):
     assert ("relu_speed", "") not in verdicts
 
 
-def command(monkeypatch, capsys, *words):
-    monkeypatch.setattr(sys, "argv", ["alexnet-repro", *words])
-    code = 0
-    try:
-        cli.main()
-    except SystemExit as end:
-        code = end.code
-    return code, *capsys.readouterr()
-
-
 def test_the_command(store, given, monkeypatch, capsys):
     monkeypatch.setattr(cli, "Store", lambda: Store(store.root, store.evidence))
-    code, out, err = command(monkeypatch, capsys, "contribute", str(given), "--source", "jane")
+    code, out, err = call(monkeypatch, capsys, "contribute", str(given), "--source", "jane")
     assert (code, err) == (0, "")
     assert "4 new runs on GPU 1 in" in out
     changed(given, cell("metric.epochs", "2.0"))
-    code, out, err = command(monkeypatch, capsys, "contribute", str(given), "--source", "john")
+    code, out, err = call(monkeypatch, capsys, "contribute", str(given), "--source", "john")
     assert code == 1
     assert "its epochs is 2.0" in out
     assert err.startswith("error: ")
     assert err.count("\n") == 1
-    assert command(monkeypatch, capsys, "contribute", str(given))[0] == 2
+    assert call(monkeypatch, capsys, "contribute", str(given))[0] == 2

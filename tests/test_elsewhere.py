@@ -62,4 +62,4 @@ def test_whose_and_on_what(store, tmp_path):
     assert "jane" not in text
     text = elsewhere.contributed(contributions.groups(store))
     assert "**Runs of `jane`** on GPU 1: 6." in text
-    assert "| 3 |" in text
+    assert "| 3 of 5 |" in text

@@ -148,8 +148,8 @@ class Column(AlexNet):
         return {name: self.link.own(mask, 1) for name, mask in whole.items()}
 
     def conv1_kernels(self) -> tuple[Tensor, ...]:
-        """conv1's kernels of this column alone, (kernels, 3, height, width)."""
-        return (self.learned(self.layers[0]).weight.detach(),)
+        """conv1's kernels of each column, as of the whole net. Both processes must call it."""
+        return self.link.gather(self.learned(self.layers[0]).weight.detach()).chunk(2)
 
     def _run(self, x: Tensor, layers: list[Layer], masks: dict[str, Tensor]) -> Tensor:
         whole: Tensor = _Whole.apply(super()._run(x, layers, masks), self.link)

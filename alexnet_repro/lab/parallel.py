@@ -169,8 +169,7 @@ def _show(bar: Any, runs: int, done: int, total: int) -> None:
 
 
 def _train(config: RunConfig, store: Store, group: Group, asked: Asked, observe: Any) -> None:
-    names = ("checkpoints", "weights")
-    saved, weights = (store.root / folder / f"{config.key}.safetensors" for folder in names)
+    saved, weights = store.checkpoint(config.key), store.weights(config.key)
     first = group.rank == 0
     group.monitor.resume = "run the same command again; it had no checkpoint yet"
 

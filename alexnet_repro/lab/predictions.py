@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .. import ensembles, paths
+from .. import ensembles
 from ..config import RunConfig
 from ..errors import UserError
 from ..store import Store
@@ -17,11 +17,6 @@ from .batches import pixel_mean
 from .evaluate import BATCH, testing
 from .nets import build
 from .resident import Resident
-
-
-def weights(store: Store, key: str) -> Path:
-    """Where the working store keeps the final weights of a run."""
-    return store.root / "weights" / f"{key}.safetensors"
 
 
 def network(path: Path, config: RunConfig) -> AlexNet:
@@ -45,7 +40,7 @@ def make(config: RunConfig, store: Store) -> bool:
 
     Raises UserError where they err otherwise than the record says.
     """
-    path, record = weights(store, config.key), store.find(config)
+    path, record = store.weights(config.key), store.find(config)
     if record is None or not path.is_file():
         return False
     net = network(path, config)
@@ -76,14 +71,14 @@ def publish(store: Store) -> int:
             target.parent.mkdir(parents=True, exist_ok=True)
             ensembles.write(target, *ensembles.read(ensembles.working(store, config.key)))
     first = plan.config("baseline", plan.seeds[0])
-    kept = weights(store, first.key)
-    if first.key in records and kept.is_file() and not published_weights(first).is_file():
+    kept = store.weights(first.key)
+    if first.key in records and kept.is_file() and not published_weights(store, first.key).is_file():
         tensors, values = checkpoint.load(kept)
         mean = pixel_mean(datasets.cifar10().train_images[: first.data.train_images])
-        checkpoint.save(published_weights(first), {**tensors, "mean": mean}, values)
+        checkpoint.save(published_weights(store, first.key), {**tensors, "mean": mean}, values)
     return sum(ensembles.published(store, plan.config("baseline", seed).key).is_file() for seed in plan.seeds)
 
 
-def published_weights(config: RunConfig) -> Path:
+def published_weights(store: Store, key: str) -> Path:
     """Where the weights of one run, and the pixel mean that goes with them, are published."""
-    return paths.data() / "weights" / f"{config.key}.safetensors"
+    return store.evidence.parent / "weights" / f"{key}.safetensors"

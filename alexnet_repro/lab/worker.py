@@ -49,7 +49,7 @@ def _say(out: TextIO, **event: Any) -> None:
 
 
 def _work(config: RunConfig, placement: Placement, store: Store, out: TextIO, stop: Stop) -> None:
-    checkpoint, weights = (store.root / folder / f"{config.key}.safetensors" for folder in ("checkpoints", "weights"))
+    checkpoint, weights = store.checkpoint(config.key), store.weights(config.key)
     with lock(store.root / "locks" / config.key):
         sweep(checkpoint)
         sweep(weights)

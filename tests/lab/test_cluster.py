@@ -18,7 +18,7 @@ from alexnet_repro.lab.training import train
 from alexnet_repro.store import Store
 
 from ..runs import tiny
-from .test_launch import checkpoint_of, free, steps_saved, until
+from .test_launch import checkpoint_of, ends, free, steps_saved, until
 
 RUNS = [tiny(seed=seed, **{"budget.epochs": epochs}) for seed, epochs in ((0, 8), (1, 1))]
 
@@ -147,17 +147,7 @@ def test_an_ended_launch_frees_the_cluster(local, store, end):
     runs = [tiny(seed=seed, **{"budget.epochs": 400}) for seed in range(2)]
     command = [sys.executable, "-c", LAUNCH, local.scheduler_address, str(store.root)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
-        until(lambda: all(steps_saved(store, run) > 0 for run in runs))
-        process.send_signal(end)
-        code = process.wait(60)
-    finally:
-        process.kill()
-    assert code == (130 if end == signal.SIGINT else -signal.SIGKILL)
-    for run in runs:
-        until(lambda run=run: free(store.root / "locks" / run.key))
-        assert steps_saved(store, run) > 0
-        assert store.find(run) is None
+    ends(process, end, store, runs, within=60)
     # The same cluster takes the next launch.
     if end == signal.SIGINT:
         cluster.launch([RUNS[1]], store, local.scheduler_address, progress=False)

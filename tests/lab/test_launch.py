@@ -120,10 +120,17 @@ def test_an_ended_launch_leaves_no_process_and_what_to_resume(store, end, worker
     env = {**os.environ, "ALEXNET_REPRO_STORE": str(store.root)}
     with open("/dev/full" if end == signal.SIGKILL else os.devnull, "w") as stderr:
         process = subprocess.Popen([sys.executable, "-c", LAUNCH, str(workers)], stderr=stderr, env=env)
+    ends(process, end, store, configs, within=300)
+    assert len(list((store.root / "checkpoints").iterdir())) == workers
+    assert not (store.root / "errors").exists()
+
+
+def ends(process, end, store, configs, within):
+    """A launch that a signal ends, once all its runs have a checkpoint, leaves the runs free and their checkpoints."""
     try:
         until(lambda: all(steps_saved(store, config) > 0 for config in configs))
         process.send_signal(end)
-        code = process.wait(300)
+        code = process.wait(within)
     finally:
         process.kill()
     assert code == (130 if end == signal.SIGINT else -signal.SIGKILL)
@@ -131,8 +138,6 @@ def test_an_ended_launch_leaves_no_process_and_what_to_resume(store, end, worker
         until(lambda config=config: free(store.root / "locks" / config.key))
         assert steps_saved(store, config) > 0
         assert store.find(config) is None
-    assert len(list((store.root / "checkpoints").iterdir())) == workers
-    assert not (store.root / "errors").exists()
 
 
 def free(path):

@@ -17,9 +17,11 @@ from alexnet_repro.errors import UserError
 from alexnet_repro.lab import checkpoint, datasets, group, parallel
 from alexnet_repro.lab.evaluate import error
 from alexnet_repro.lab.group import Group
+from alexnet_repro.lab.learned import color_metrics
 from alexnet_repro.lab.parallel import ParallelRun
 from alexnet_repro.lab.provenance import weights_digest
 from alexnet_repro.lab.training import Run
+from alexnet_repro.records import Measurement
 from alexnet_repro.store import Store
 
 from ..runs import tiny
@@ -188,6 +190,10 @@ def test_the_record_holds_the_whole_net_and_what_computed_it(request, size, says
     # One of a hundred images may be a near tie.
     assert record["metrics"]["test_error"] == pytest.approx(error(run.net, run.test.centre(24)), abs=0.011)
     assert record["key"] == TINY.key
+    # What is told of the weights is told of the whole net, however many hold it.
+    curve = [Measurement(**point) for point in record["curve"]]
+    assert set(run.data.metrics(run.net, curve)) <= set(record["metrics"])
+    assert record["metrics"]["color_gap"] == pytest.approx(color_metrics(run.net, TINY.seed)["color_gap"])
 
 
 def mourn(rank, how, folder, death):

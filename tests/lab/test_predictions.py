@@ -5,7 +5,7 @@ import pytest
 from alexnet_repro import ensembles
 from alexnet_repro.config import Placement
 from alexnet_repro.errors import UserError
-from alexnet_repro.lab.predictions import make, mean_of, network, weights
+from alexnet_repro.lab.predictions import make, mean_of, network
 from alexnet_repro.lab.training import train
 from alexnet_repro.store import Store
 from alexnet_repro.studies import study
@@ -18,7 +18,7 @@ def trained(tmp_path_factory):
     config = study(ensembles.MEMBERS, "smoke").baseline.changed(
         **{"data.train_images": 300, "budget.epochs": 1, "budget.ten_views": False}
     )
-    store.save(train(config, Placement(), weights_path=weights(store, config.key)))
+    store.save(train(config, Placement(), weights_path=store.weights(config.key)))
     return store, config
 
 
@@ -33,7 +33,7 @@ def test_they_err_as_their_record_says(trained):
 
 def test_weights_of_another_run_are_refused(trained, tmp_path):
     store, config = trained
-    path = weights(store, config.key)
+    path = store.weights(config.key)
     assert mean_of(path) is None
     assert not network(path, config).training
     with pytest.raises(UserError, match="another run"):
@@ -46,8 +46,8 @@ def test_weights_that_err_otherwise_are_refused(trained, tmp_path):
     record = store.find(config)
     other = Store(tmp_path, tmp_path / "none")
     other.save(record.model_copy(update={"metrics": record.metrics | {"test_error": 0.1}}))
-    target = weights(other, config.key)
+    target = other.weights(config.key)
     target.parent.mkdir()
-    target.write_bytes(weights(store, config.key).read_bytes())
+    target.write_bytes(store.weights(config.key).read_bytes())
     with pytest.raises(UserError, match="other images"):
         make(config, other)
