@@ -82,8 +82,9 @@ class Page:
         return Markdown("\n".join(f"* {line}" for line in lines))
 
     def verdict(self, name: str) -> Markdown:
-        """Every verdict on a claim."""
-        return report.verdicts_card([each for each in self._verdicts() if each.claim == name])
+        """Every verdict on a claim, under its title."""
+        card = report.verdicts_card([each for each in self._verdicts() if each.claim == name])
+        return Markdown(f"**{claim(name).title}**\n\n{card.data}")
 
     def findings(self, *names: str) -> Markdown:
         """What was measured for each of these claims, a sentence per comparison."""

@@ -216,6 +216,7 @@ def comparison(settings: Mapping[str, Found], arm: str, against: str, metric: st
 def others(name: str) -> pd.DataFrame:
     """What others measured for the same comparison, with the source; data/others.csv."""
     table = pd.read_csv(paths.data() / "others.csv")
+    table["source"] = [each if each.startswith("http") else f"{{cite}}`{each}`" for each in table["source"]]
     return table[table["claim"] == name].drop(columns="claim")
 
 
