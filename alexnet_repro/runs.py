@@ -56,27 +56,36 @@ def obtain(
 def start_together(plan: Study, scale: str, devices: int, parallel: str, device: str) -> None:
     """Train what is missing, each run on ``devices`` devices of this machine: starts a process for each.
 
-    Raises UserError where so many can't be arranged, or an arm has no columns to spread.
+    Raises UserError where so many can't be arranged, or no arm has columns to spread.
     """
-    from .lab.group import check
+    from .lab.group import shareable
     from .lab.processes import start
 
-    check([config for _, config in plan.runs()], parallel, devices, device)
+    shareable([config for _, config in plan.runs()], parallel, devices, device)
     words = ["run", plan.name, "--scale", scale, "--device", device, "--parallel", parallel]
     start([*words, "--first-seed", f"{0 if plan.pilot else plan.seeds[0]}"], devices)
 
 
 def together(plan: Study, store: Store, parallel: str, device: str, progress: bool = True) -> None:
-    """This process's part in training what is missing, each run by all the processes that torchrun has started."""
-    from .lab.group import Group, check
+    """This process's part in training what is missing, each run by all the processes that torchrun has started.
+
+    With "columns", the arms of nets that have two; the last line names those that are left.
+    """
+    from .lab.group import Group, shareable
     from .lab.parallel import train_together
 
     configs = [config for _, config in plan.runs()]
-    check(configs, parallel, int(os.environ["WORLD_SIZE"]), device)
+    able = shareable(configs, parallel, int(os.environ["WORLD_SIZE"]), device)
     group = Group(parallel, device)
-    train_together(configs, store, group, plan.name, progress)
+    train_together(able, store, group, plan.name, progress)
     if group.rank == 0:
-        print(f"{plan.name}: all {len(configs)} runs are in the store")
+        left = {config.key for config in store.missing(configs)}
+        arms = dict.fromkeys(arm for arm, config in plan.runs() if config.key in left)
+        if arms:
+            done = f"{len(configs) - len(left)} runs with two columns are in the store"
+            print(f"{plan.name}: all {done}; {', '.join(arms)} has no two: train it with --parallel data")
+        else:
+            print(f"{plan.name}: all {len(configs)} runs are in the store")
 
 
 def finder(store: Store, scale: str = "cifar10") -> Find:

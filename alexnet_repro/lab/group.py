@@ -189,17 +189,35 @@ def inside() -> bool:
     return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
 
 
-def check(configs: Sequence[RunConfig], parallel: str, processes: int, device: str) -> None:
-    """Raises UserError for runs that so many processes can't share, before any has started."""
-    if columns_of(parallel, processes) == 2:
-        for config in configs:
-            if not isinstance(config.model, AlexNetConfig):
-                raise UserError(f"net {config.model.net!r} has no two columns: use --parallel data")
-            column_layers(config.model)
+def shareable(configs: Sequence[RunConfig], parallel: str, processes: int, device: str) -> list[RunConfig]:
+    """The runs that so many processes can share: with "columns", those of nets that have two.
+
+    Raises UserError, before any has started, where there are none, or for another device than "cpu" and "cuda".
+    """
+    split = columns_of(parallel, processes) == 2
+    able: list[RunConfig] = []
+    reason = None
+    for config in configs:
+        try:
+            if split:
+                _check_columns(config)
+            able.append(config)
+        except UserError as error:
+            reason = error
+    if reason is not None and not able:
+        raise reason
     if device not in ("cpu", "cuda"):
         raise one_of("device", device, ["cpu", "cuda"])
     if device == "cuda" and not inside():
         available(Placement(device=f"cuda:{processes - 1}"))
+    return able
+
+
+def _check_columns(config: RunConfig) -> None:
+    """Raises UserError for a net that has no two columns."""
+    if not isinstance(config.model, AlexNetConfig):
+        raise UserError(f"net {config.model.net!r} has no two columns: use --parallel data")
+    column_layers(config.model)
 
 
 class Asked:

@@ -50,7 +50,7 @@ class ParallelRun(Run):
     def build(self) -> nn.Module:
         if self.group.columns == 1:
             return super().build()
-        assert isinstance(self.config.model, AlexNetConfig)  # see group.check
+        assert isinstance(self.config.model, AlexNetConfig)  # see group.shareable
         self.link = Link(self.group.column, self.group.peer, self.group.pair)
         return Column(self.config.model, self.config.seed, self.link)
 

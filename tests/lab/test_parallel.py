@@ -256,7 +256,24 @@ def test_a_dead_or_stopped_process_ends_the_run_with_one_line_and_a_checkpoint(t
 )
 def test_what_can_not_be_shared_is_named_before_anything_starts(configs, how, size, device, said):
     with pytest.raises(UserError, match=said):
-        group.check(configs, how, size, device)
+        group.shareable(configs, how, size, device)
+
+
+def test_arms_without_columns_are_left_for_another_command(tmp_path):
+    half = TINY.changed(**{"model.columns": "half"})
+    assert group.shareable([half, TINY], "columns", 2, "cpu") == [TINY]
+    assert group.shareable([half, TINY], "data", 2, "cpu") == [half, TINY]
+    words = ("tests.lab.tiny_command", "run", "tiny_pair", "--devices", "2", "--parallel")
+    store = Store(tmp_path / "store", tmp_path / "none")
+    for how, said, missing in (
+        ("columns", "all 1 runs with two columns are in the store; half has no two: train it with --parallel data", 1),
+        ("data", "all 2 runs are in the store", 0),
+    ):
+        out, err = command(tmp_path, *words, how).communicate(timeout=team.LIMIT)
+        assert out == f"tiny_pair: {said}\n", err
+        assert len(store.missing([half, TINY])) == missing
+    assert store.find(TINY).provenance.device.endswith("columns on 2, batches over 1")
+    assert store.find(half).provenance.device.endswith("columns on 1, batches over 2")
 
 
 def command(tmp_path, *words, **environment):
