@@ -46,7 +46,9 @@ def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
         for each in verdicts
     ]
     notes = [
-        f"*{each.evidence}{f', {each.label}' if each.label else ''}:* {each.note}." for each in verdicts if each.note
+        f"*{each.evidence}{f', {each.label}' if each.label else ''}:* {each.note.removesuffix('.')}."
+        for each in verdicts
+        if each.note
     ]
     extra = [
         f"Bootstrap interval: {_interval(each.bootstrap)}. Smallest effect that so many seeds would have shown with a "

@@ -1,44 +1,20 @@
 """What two devices send each other beside what they compute, and the published times of a training step on them."""
 
-import json
 import math
 import statistics
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 from IPython.display import Markdown
 
-from . import paths
 from .architecture import learned_layers
-from .claims import claim
 from .communication import SINGLE, bytes_sent, column_layers, data_parallel_bytes, links, multiply_adds
 from .networks import CIFAR_ALEXNET, PAPER, AlexNetConfig
 from .report import written
 from .scorecard import number
-from .statistics import paired_ratio
-
-HALF = "half the kernels, one device"
-ONE = "two columns, one device"
-COLUMNS = "two columns, two devices"
-DATA = "data parallel, two devices"
-CASES = (HALF, ONE, COLUMNS, DATA)
+from .step_times import CASES, COMMAND, CPU_COMMAND, HALF, Found, published, seconds
 
 NETS = {"cifar": CIFAR_ALEXNET, "paper": PAPER}
-COMMAND = "python benchmarks/parallel.py --device cuda --publish"
-CPU_COMMAND = "python benchmarks/parallel.py --publish"
 MB = 1e6
-
-
-def path(kind: str) -> Path:
-    """Where the times measured on "cpu" or "cuda" devices are published."""
-    return paths.data() / "benchmarks" / f"parallel-{kind}.json"
-
-
-def published(kind: str) -> dict[str, Any] | None:
-    """The last published measurement; None where there is none."""
-    where = path(kind)
-    return json.loads(where.read_text()) if where.is_file() else None
 
 
 def volume(config: AlexNetConfig = PAPER, batch: int = 128) -> pd.DataFrame:
@@ -88,22 +64,22 @@ def volume_words(config: AlexNetConfig = PAPER, batch: int = 128) -> Markdown:
     )
 
 
-def times_table(found: dict[str, Any]) -> pd.DataFrame:
+def times_table(found: Found) -> pd.DataFrame:
     """A row per case of a measurement: the median over its rounds, and the range."""
     rows = []
-    half = _seconds(found, HALF)
+    half = seconds(found, HALF)
     for case in CASES:
-        own = _seconds(found, case)
+        own = seconds(found, case)
         if own:
             cpu = [row["cpu_seconds"] for row in found["rows"] if row["case"] == case]
             sent = max(row["bytes_sent"] for row in found["rows"] if row["case"] == case)
             rows.append(
                 {
                     "case": case,
-                    "seconds per step": number(statistics.median(own)),
-                    "range": f"{number(min(own))} to {number(max(own))}",
-                    "CPU seconds per step and process": number(statistics.median(cpu)),
-                    "images per second": number(found["batch"] / statistics.median(own)),
+                    "ms per step": number(1000 * statistics.median(own)),
+                    "range": f"{number(1000 * min(own))} to {number(1000 * max(own))}",
+                    "CPU ms per step and process": number(1000 * statistics.median(cpu)),
+                    "images per second": number(round(found["batch"] / statistics.median(own))),
                     "of the half net's": f"{statistics.median(half) / statistics.median(own):.2f}×",
                     "MB sent per step": f"{sent / MB:.2f}" if sent else "",
                 }
@@ -119,7 +95,7 @@ def times_words(kind: str) -> Markdown:
         return Markdown(f"*Not measured yet on {devices}:* `{command}` does it.")
     derived = bytes_sent(NETS[found["net"]], found["batch"])
     sent = max(row["bytes_sent"] for row in found["rows"])
-    rounds = len(_seconds(found, HALF))
+    rounds = len(seconds(found, HALF))
     counted = f"The {sent:,} bytes that a column counted per step are " + (
         "those derived." if sent == derived else f"**not** the {derived:,} derived."
     )
@@ -137,26 +113,3 @@ def shown(kind: str) -> Markdown:
         return Markdown("")
     table = times_table(found)
     return written(table, right=list(table.columns[1:]), wide=True)
-
-
-def time_verdict() -> Markdown:
-    """What the published times say of "slightly less time", by the rule of the claim; or that it has not been run."""
-    rule = claim("two_gpu_time").measured[0]
-    found = published("cuda")
-    fast = [] if found is None else _seconds(found, COLUMNS)
-    if found is None or found["net"] != "paper" or len(fast) < rule.seeds:
-        return Markdown(
-            f"**Not run**: the claim speaks of two GPUs of one kind, and no measurement on two is published. On a "
-            f"machine that has them, `{COMMAND}` settles it in minutes. {rule.rule}"
-        )
-    effect = paired_ratio(_seconds(found, HALF), fast)
-    held = effect.low >= rule.size
-    return Markdown(
-        f"On {found['device']}: {effect.estimate:.3f}× ({effect.low:.3f} to {effect.high:.3f}) as many images per "
-        f"second on two devices as the half net on one. By the rule: "
-        f"**{'reproduced' if held else 'not reproduced'}**. {rule.rule}"
-    )
-
-
-def _seconds(found: dict[str, Any], case: str) -> list[float]:
-    return [row["step_seconds"] for row in found["rows"] if row["case"] == case]

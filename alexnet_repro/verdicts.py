@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from . import audit
+from . import audit, step_times
 from .claims import Audited, Claim, Derived, Measured, load
 from .derivations import Derivation, derive
 from .errors import UserError
@@ -122,23 +122,22 @@ def judge(claim: Claim, entry: Measured, arm: Records | None, against: Records |
     ]
     if any(record.config.data.dataset == "sample" for record in ours + others):
         notes.insert(0, "smoke runs on the bundled sample: no evidence")
-    if any(math.isnan(value) for value, _ in first + second):
-        notes.append("without a number for every run the effect is unbounded")
-        return replace(_empty(claim, entry), verdict="inconclusive", seeds=len(seeds), note="; ".join(notes))
-    effect = _effect(entry, first, second)
-    name = _name(effect.low, effect.high, entry)
-    notes += _size_notes(name, effect, entry)
-    return replace(
-        _empty(claim, entry),
-        verdict=name,
-        effect=None if math.isnan(effect.estimate) else effect.estimate,
-        interval=(effect.low, effect.high),
-        bootstrap=effect.bootstrap,
-        seeds=len(seeds),
-        note="; ".join(notes),
-        detectable=_detectable(effect, entry),
-        p=effect.p,
+    return _judged(claim, entry, first, second, notes)
+
+
+def timed(claim: Claim, entry: Measured, found: step_times.Found | None) -> Verdict:
+    """The verdict on training steps timed side by side, paired by repetition.
+
+    "not run" where there are none, or others than the rule describes, with the command that measures them.
+    """
+    why = step_times.unfit(found, entry.seeds)
+    if found is None or why:
+        return replace(_empty(claim, entry), note=f"{why}; '{step_times.COMMAND}' settles it ({entry.cost})")
+    first, second = (
+        [(speed, False) for speed in step_times.images_per_second(found, str(arm))]
+        for arm in (entry.arm, entry.against)
     )
+    return _judged(claim, entry, first, second, [f"on {len(found['devices'])} × {found['device']}"])
 
 
 def paired(entry: Measured, arm: Records, against: Records | None) -> dict[int, float]:
@@ -171,6 +170,9 @@ def scorecard(find: Find) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for claim in load():
         for entry in claim.measured:
+            if entry.study == step_times.STUDY:
+                verdicts.append(timed(claim, entry, step_times.published("cuda")))
+                continue
             arm = find(entry.study, entry.arm)
             against = {} if isinstance(entry.against, float) else find(entry.study, entry.against)
             verdicts.append(judge(claim, entry, arm, against))
@@ -180,6 +182,29 @@ def scorecard(find: Find) -> list[Verdict]:
     for i, p in zip(tested, holm([verdicts[i].p or 0.0 for i in tested]), strict=True):
         verdicts[i] = replace(verdicts[i], p_holm=float(p))
     return verdicts
+
+
+def _judged(
+    claim: Claim, entry: Measured, first: list[tuple[float, bool]], second: list[tuple[float, bool]], notes: list[str]
+) -> Verdict:
+    """The verdict on pairs of (value, censored), and after ``notes`` what else a reader must know."""
+    if any(math.isnan(value) for value, _ in first + second):
+        notes.append("without a number for every run the effect is unbounded")
+        return replace(_empty(claim, entry), verdict="inconclusive", seeds=len(first), note="; ".join(notes))
+    effect = _effect(entry, first, second)
+    name = _name(effect.low, effect.high, entry)
+    notes += _size_notes(name, effect, entry)
+    return replace(
+        _empty(claim, entry),
+        verdict=name,
+        effect=None if math.isnan(effect.estimate) else effect.estimate,
+        interval=(effect.low, effect.high),
+        bootstrap=effect.bootstrap,
+        seeds=len(first),
+        note="; ".join(notes),
+        detectable=_detectable(effect, entry),
+        p=effect.p,
+    )
 
 
 def _name(low: float, high: float, entry: Measured) -> Name:

@@ -4,10 +4,12 @@ import json
 
 import pytest
 
-from alexnet_repro import communication, timings
+from alexnet_repro import communication, step_times, timings
 from alexnet_repro.architecture import learned_layers
+from alexnet_repro.claims import claim
 from alexnet_repro.errors import UserError
 from alexnet_repro.networks import CIFAR_ALEXNET, PAPER
+from alexnet_repro.verdicts import Verdict, scorecard
 
 
 def test_the_links_of_fig_2() -> None:
@@ -53,7 +55,7 @@ def test_the_page_counts_what_is_derived() -> None:
 
 
 def times(half: float, columns: float, rounds: int) -> dict:
-    cases = {timings.HALF: half, timings.ONE: 2.0, timings.COLUMNS: columns, timings.DATA: 1.1}
+    cases = {step_times.HALF: half, step_times.ONE: 2.0, step_times.COLUMNS: columns, step_times.DATA: 1.1}
     sent = communication.bytes_sent(PAPER, 128)
     rows = [
         {
@@ -61,33 +63,70 @@ def times(half: float, columns: float, rounds: int) -> dict:
             "round": i,
             "step_seconds": seconds * (1 + 0.001 * (i % 2)),
             "cpu_seconds": seconds,
-            "bytes_sent": sent if case == timings.COLUMNS else 0,
+            "bytes_sent": sent if case == step_times.COLUMNS else 0,
         }
         for i in range(rounds)
         for case, seconds in cases.items()
     ]
-    about = {"device": "GPU", "net": "paper", "batch": 128, "steps": 10, "load_average": 0.1, "torch": "2.9"}
-    return {**about, "started": "2025-01-01T00:00:00+00:00", "rows": rows}
+    about = {"device": "GPU", "devices": ["GPU", "GPU"], "clean": True, "load_average": 0.1, "torch": "2.9"}
+    return {**about, **step_times.RULE, "started": "2025-01-01T00:00:00+00:00", "rows": rows}
 
 
 @pytest.fixture
 def publish(tmp_path, monkeypatch):
-    monkeypatch.setattr(timings, "path", lambda kind: tmp_path / kind)
+    monkeypatch.setattr(step_times, "path", lambda kind: tmp_path / kind)
     return lambda found: (tmp_path / "cuda").write_text(json.dumps(found))
+
+
+def verdict() -> Verdict:
+    """Of the scorecard, on the claim about time."""
+    return next(each for each in scorecard(lambda study, arm: None) if each.claim == "two_gpu_time")
 
 
 def test_what_is_missing_is_said(publish) -> None:
     assert "Not measured yet on two GPUs" in timings.times_words("cuda").data
     assert timings.shown("cuda").data == ""
-    assert "**Not run**" in timings.time_verdict().data
-    publish(times(1.0, 0.9, rounds=4))  # the claim asks for five
-    assert "**Not run**" in timings.time_verdict().data
+    assert verdict().verdict == "not run"
+    assert verdict().note.startswith("no times on two GPUs are published; 'python benchmarks/parallel.py --device cuda")
 
 
-@pytest.mark.parametrize(("columns", "verdict"), [(0.9, "**reproduced**"), (0.99, "**not reproduced**")])
-def test_published_times_are_judged_by_the_claims_rule(publish, columns, verdict) -> None:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"net": "cifar"}, "have net cifar, where the rule says paper"),
+        ({"batch": 64}, "have batch 64, where the rule says 128"),
+        ({"steps": 10}, "have steps 10, where the rule says 100"),
+        ({"warm_up": 3}, "have warm_up 3, where the rule says 10"),
+        ({"devices": ["GPU", "slower GPU"]}, "two kinds of device, "),
+        ({"rows": times(1.0, 0.9, rounds=4)["rows"]}, "have 4 repetitions, where the rule says 5"),
+        ({"clean": False}, "no clean commit"),
+    ],
+)
+def test_times_other_than_the_rules_judge_nothing(publish, change, said) -> None:
+    publish(times(1.0, 0.9, rounds=5) | change)
+    assert verdict().verdict == "not run"
+    assert said in verdict().note
+
+
+@pytest.mark.parametrize(
+    ("columns", "name"),
+    [(0.9, "reproduced"), (0.99, "direction only"), (1.1, "contradicted"), (1.0, "no effect found")],
+)
+def test_published_times_are_judged_by_the_claims_rule(publish, columns, name) -> None:
     publish(times(1.0, columns, rounds=5))
-    assert verdict in timings.time_verdict().data
+    found = verdict()
+    assert (found.verdict, found.seeds) == (name, 5)
+    assert found.effect == pytest.approx(1 / columns)
+    assert found.note.startswith("on 2 × GPU")
     assert "are those derived" in timings.times_words("cuda").data
-    table = timings.times_table(json.loads(timings.path("cuda").read_text()))
-    assert list(table["case"]) == list(timings.CASES)
+    table = timings.times_table(json.loads(step_times.path("cuda").read_text()))
+    assert list(table["case"]) == list(step_times.CASES)
+    assert table["ms per step"][0] == "1,000"
+
+
+def test_the_claim_names_what_the_benchmark_measures() -> None:
+    (entry,) = claim("two_gpu_time").measured
+    assert (entry.study, {entry.arm, entry.against}) == (step_times.STUDY, set(step_times.ARMS))
+    for number in (step_times.RULE["warm_up"], step_times.RULE["steps"], entry.seeds):
+        assert f"{number} " in entry.rule
+    assert f"batches of {step_times.RULE['batch']} " in entry.setting

@@ -1,0 +1,62 @@
+"""The published times of a training step on one device and on two, and what the claim about time asks of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from . import paths
+
+HALF = "half the kernels, one device"
+ONE = "two columns, one device"
+COLUMNS = "two columns, two devices"
+DATA = "data parallel, two devices"
+CASES = (HALF, ONE, COLUMNS, DATA)
+
+STUDY = "two_gpu_time"
+ARMS = {"one_device": HALF, "two_devices": COLUMNS}
+"""What the claim about time compares; its study is this benchmark."""
+
+RULE = {"net": "paper", "batch": 128, "warm_up": 10, "steps": 100}
+"""The measurement that the claim's rule describes."""
+
+COMMAND = "python benchmarks/parallel.py --device cuda --publish"
+CPU_COMMAND = "python benchmarks/parallel.py --publish"
+
+Found = dict[str, Any]
+"""A published measurement: machine, settings, and rows by case and round."""
+
+
+def path(kind: str) -> Path:
+    """Where the times measured on "cpu" or "cuda" devices are published."""
+    return paths.data() / "benchmarks" / f"parallel-{kind}.json"
+
+
+def published(kind: str) -> Found | None:
+    """The last published measurement; None where there is none."""
+    where = path(kind)
+    return json.loads(where.read_text()) if where.is_file() else None
+
+
+def seconds(found: Found, case: str) -> list[float]:
+    """Seconds of a step, round by round."""
+    return [row["step_seconds"] for row in found["rows"] if row["case"] == case]
+
+
+def images_per_second(found: Found, arm: str) -> list[float]:
+    """The speed of one of ``ARMS``, round by round."""
+    return [found["batch"] / each for each in seconds(found, ARMS[arm])]
+
+
+def unfit(found: Found | None, rounds: int) -> str:
+    """Why the claim about time cannot be judged by a measurement of at least ``rounds``; empty where it can."""
+    if found is None:
+        return "no times on two GPUs are published"
+    for name, asked in RULE.items():
+        if found.get(name) != asked:
+            return f"the published times have {name} {found.get(name)}, where the rule says {asked}"
+    if len(set(found["devices"])) > 1:
+        return f"the published times are of two kinds of device, {' and '.join(found['devices'])}"
+    least = min(len(seconds(found, case)) for case in ARMS.values())
+    if least < rounds:
+        return f"the published times have {least} repetitions, where the rule says {rounds}"
+    return "" if found["clean"] else "the published times are of code that was no clean commit"
