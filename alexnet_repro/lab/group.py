@@ -154,7 +154,10 @@ class Monitor(threading.Thread):
         """An exchange has failed with ``error``: end if that is because a peer did; return if it is not."""
         if any(word in str(error).lower() for word in BROKEN):
             time.sleep(6 * BEAT)  # to see who is silent
-            self.end(f"{' and '.join(self._silent(3 * BEAT)) or 'a process'} has died: {self.resume}")
+            silent = self._silent(3 * BEAT)
+            if not silent and "timed out" in str(error).lower():
+                self.end(f"an exchange has not ended, though all {self.size} processes live: {self.resume}")
+            self.end(f"{' and '.join(silent) or 'a process'} has died: {self.resume}")
 
     def end(self, line: str, code: int = 1) -> None:
         """End this process, after one line for all that are left; nothing if it is ending anyway."""

@@ -196,52 +196,80 @@ def test_the_record_holds_the_whole_net_and_what_computed_it(request, size, says
     assert record["metrics"]["color_gap"] == pytest.approx(color_metrics(run.net, TINY.seed)["color_gap"])
 
 
-def mourn(rank, how, folder, death):
-    """Process 1 dies or stops in the middle of a run; the others are to say so and end."""
+def mourn(rank, how, folder, fate, checkpoint_seconds=0.0):
+    """Process 1 meets its fate in the middle of a run, a signal or a sleep; the others are to say so and end."""
     data = few(datasets.sample())
     datasets.load = lambda name: data
-    group.LOST = 5.0
-    group.Placement = lambda **changes: Placement(**changes, checkpoint_seconds=0.0)
+    group.LOST, group.STUCK = 5.0, 20.0
+    group.Placement = lambda **changes: Placement(**changes, checkpoint_seconds=checkpoint_seconds)
     here = Group(how, "cpu")
     update = Run.update
 
     def fatal(run):
         if run.step == 3 and rank == 1:
-            (folder / "died").touch()
-            os.kill(os.getpid(), death)
+            (folder / "met").touch()
+            if fate is None:
+                time.sleep(team.LIMIT)
+            else:
+                os.kill(os.getpid(), fate)
         update(run)
 
     Run.update = fatal
     parallel.train_together([TINY], Store(folder / "store", folder / "none"), here, progress=False)
 
 
-@pytest.mark.parametrize(("size", "how", "death"), [(2, "columns", signal.SIGKILL), (4, "columns", signal.SIGSTOP)])
-def test_a_dead_or_stopped_process_ends_the_run_with_one_line_and_a_checkpoint(tmp_path, size, how, death):
-    members, _store = team.start(size, tmp_path, mourn, how, tmp_path, death)
-    left = [p for rank, p in enumerate(members) if rank != 1]
+def end(size, folder, *arguments, watched):
+    """How the ``watched`` processes of a team of mourners end: exit codes, their errors, seconds since the fate."""
+    members, _store = team.start(size, folder, mourn, *arguments)
+    left = [members[rank] for rank in watched]
     limit, start = 240.0, time.monotonic()
-    died = None
+    met = None
     while any(p.is_alive() for p in left) and time.monotonic() - start < limit:
         time.sleep(0.05)
-        if died is None and (tmp_path / "died").exists():
-            died = time.monotonic()
+        if met is None and (folder / "met").exists():
+            met = time.monotonic()
     ended = time.monotonic()
     codes = [p.exitcode for p in left]
     for process in members:
         process.kill()
         process.join()
-    said = [line for rank in range(size) for line in (tmp_path / f"{rank}.txt").read_text().splitlines()]
-    errors = [line for line in said if line.startswith("error:")]
-    assert codes == [1] * (size - 1), said
-    assert died is not None
-    assert ended - died < 60
-    assert len(errors) == 1, said
-    assert f"process 1 of {size}" in errors[0]
-    assert "run the same command again to resume from step 3" in errors[0]
+    assert met is not None
+    said = [line for rank in range(size) for line in (folder / f"{rank}.txt").read_text().splitlines()]
+    return codes, [line for line in said if line.startswith("error:")], ended - met
+
+
+def resumed(folder):
+    """The run that the mourners left, gone on with by one device."""
     run = Run(TINY, Placement())
-    run.resume(tmp_path / "store" / "checkpoints" / f"{TINY.key}.safetensors")
+    run.resume(folder / "store" / "checkpoints" / f"{TINY.key}.safetensors")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("size", "how", "fate", "said"),
+    [
+        (2, "columns", signal.SIGKILL, "process 1 of 2"),
+        (4, "columns", signal.SIGSTOP, "process 1 of 4"),
+        (2, "data", None, "an exchange has not ended, though all 2 processes live"),
+    ],
+)
+def test_a_dead_or_stuck_process_ends_the_run_with_one_line_and_a_checkpoint(tmp_path, size, how, fate, said):
+    watched = [rank for rank in range(size) if rank != 1 or fate is None]
+    codes, errors, seconds = end(size, tmp_path, how, tmp_path, fate, watched=watched)
+    assert codes == [1] * len(watched), errors
+    assert seconds < 60
+    assert len(errors) == 1, errors
+    assert said in errors[0]
+    assert "run the same command again to resume from step 3" in errors[0]
+    run = resumed(tmp_path)
     advance(run, STEPS)
     same(found(run), one_device(TINY))
+
+
+def test_a_signal_to_one_process_stops_all_with_a_checkpoint_of_that_step(tmp_path):
+    codes, errors, _ = end(2, tmp_path, "data", tmp_path, signal.SIGTERM, 3600.0, watched=[0, 1])
+    assert (codes, errors) == ([128 + signal.SIGTERM] * 2, [])
+    assert resumed(tmp_path).step == 4
 
 
 @pytest.mark.parametrize(
