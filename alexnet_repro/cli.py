@@ -13,16 +13,17 @@ import pandas as pd
 import typer
 
 from . import paths, prepared
-from .config import Placement, RunConfig
+from .config import PRECISIONS, Placement, RunConfig
 from .contributions import contribute
 from .contributions import faults as contributed_faults
 from .ensembles import MEMBERS
 from .errors import UserError, one_of
+from .imagenet import computing
 from .reruns import FACTOR, POINTS, rerun
 from .runs import finder, from_seed, obtain, publish, start_together, together
 from .scorecard import found
 from .store import Store
-from .studies import SCALES, STUDIES, records, study
+from .studies import SCALES, STUDIES, Study, records, study
 from .verdicts import Verdict, scorecard
 
 app = typer.Typer(
@@ -35,6 +36,10 @@ app = typer.Typer(
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help=f"One of: {', '.join(STUDIES)}; or imagenet.")]
 FirstSeed = Annotated[int, typer.Option("--first-seed", help="Fresh seeds from here up, for runs to contribute.")]
+PrecisionName = Annotated[
+    str, typer.Option("--precision", help=f"imagenet: of the products in training, {', '.join(PRECISIONS)}.")
+]
+Compile = Annotated[bool, typer.Option("--compile", help="imagenet: train with torch.compile.")]
 ScaleName = Annotated[str, typer.Option("--scale", help=f"One of: {', '.join(SCALES)}.")]
 
 
@@ -44,6 +49,16 @@ class Format(StrEnum):
     table = "table"
     json = "json"
     csv = "csv"
+
+
+def _study(name: str, scale: str, first_seed: int, precision: str, compiled: bool) -> Study:
+    """The study that the options choose."""
+    chosen, how = from_seed(study(name, scale), first_seed), {"precision": precision, "compiled": compiled}
+    if precision not in PRECISIONS:
+        raise one_of("precision", precision, list(PRECISIONS))
+    if how != computing(chosen.baseline) and chosen.baseline.data.dataset != "imagenet":
+        raise UserError(f"--precision and --compile are for imagenet: the rules of {name} are for float32 as it is")
+    return chosen.changed(**how)
 
 
 @app.command()
@@ -89,9 +104,11 @@ def plan(
     scale: ScaleName = "cifar10",
     device: Annotated[str, typer.Option(help="imagenet: cpu or cuda, which takes a hundred steps to tell.")] = "cpu",
     first_seed: FirstSeed = 0,
+    precision: PrecisionName = "float32",
+    compiled: Compile = False,
 ) -> None:
     """Say what a study would run, what of it is missing, and what a full-size run would cost here."""
-    chosen, store = from_seed(study(name, scale), first_seed), Store()
+    chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
     arms = records(chosen, store)
     seeds = {arm: len(chosen.seeds_of(arm)) for arm in arms}
     missing = {arm: seeds[arm] - len(runs) for arm, runs in arms.items()}
@@ -134,9 +151,11 @@ def run(
     parallel: Annotated[str, typer.Option(help="How: columns, one per device, or data, a part of the batch.")] = "data",
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: its workers train.")] = None,
     first_seed: FirstSeed = 0,
+    precision: PrecisionName = "float32",
+    compiled: Compile = False,
 ) -> None:
     """Train what a study is missing; interrupted, it resumes. Under torchrun, all its processes train together."""
-    chosen, store = from_seed(study(name, scale), first_seed), Store()
+    chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
     if scheduler is not None and (workers is not None or devices != 1):
         raise UserError("--scheduler with --workers or --devices: leave those out, the cluster's workers decide")
     launched = {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
@@ -208,9 +227,11 @@ def publish_(
     name: StudyName,
     to: Annotated[Path | None, typer.Option(help="Write there instead, to contribute them.")] = None,
     first_seed: FirstSeed = 0,
+    precision: PrecisionName = "float32",
+    compiled: Compile = False,
 ) -> None:
     """Write a study's finished runs into data/evidence/, to be committed; of ensemble, their predictions."""
-    chosen, store = from_seed(study(name), first_seed), Store()
+    chosen, store = _study(name, "cifar10", first_seed, precision, compiled), Store()
     if name == MEMBERS and to is None:
         from .lab.predictions import publish as publish_predictions
 

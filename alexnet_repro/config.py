@@ -6,7 +6,7 @@ a later recipe adds gets a default that means "as before", and is left out of th
 
 import hashlib
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
@@ -29,6 +29,10 @@ CIFAR10_CLASSES = 10
 
 # Plus zero: -0.0 is the same run as 0.0 and gets the same key.
 NonNegative = Annotated[float, Field(ge=0), AfterValidator(lambda value: value + 0.0)]
+
+
+Precision = Literal["float32", "tf32", "bfloat16"]
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 class DataConfig(BaseModel):
@@ -140,7 +144,11 @@ class BudgetConfig(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """Everything that changes a run's numbers."""
+    """Everything that changes a run's numbers.
+
+    precision: of the products in training: "tf32" rounds what a GPU multiplies to ten bits, "bfloat16" multiplies in
+    that type by autocast; weights, updates, losses and tests stay in float32. compiled: the net by torch.compile.
+    """
 
     model_config = STRICT
     model: Annotated[CudaConvnetConfig | AlexNetConfig, Field(discriminator="net")]
@@ -148,6 +156,8 @@ class RunConfig(BaseModel):
     optimizer: OptimizerConfig
     budget: BudgetConfig
     seed: Annotated[int, Field(ge=0, lt=2**63)]
+    precision: Precision = "float32"
+    compiled: bool = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:

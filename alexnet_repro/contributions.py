@@ -33,7 +33,7 @@ METRIC = re.compile(r"[a-z0-9_]{1,40}")
 class Group:
     """Runs that one source made on one kind of device, of one collection of images: pairs are formed within it alone.
 
-    images: of full-size runs, in words; empty for CIFAR-10. runs: by key.
+    images: of full-size runs, in words, and how they were computed; empty for CIFAR-10. runs: by key.
     """
 
     source: str
@@ -129,7 +129,7 @@ def judged(group: Group) -> list[Verdict]:
 
 def paper_run(config: RunConfig) -> RunConfig:
     """The paper's own run on the images, and with the seed, of a full-size run."""
-    return imagenet.baseline(imagenet.Images.behind(config)).changed(seed=config.seed)
+    return imagenet.behind(config).changed(seed=config.seed)
 
 
 def at_full_size(entry: Measured) -> Measured:
@@ -147,7 +147,7 @@ def _find(group: Group, entry: Measured, arm: str) -> Records:
         # Some arms are made of others' predictions, which no record holds.
         configs = [plan.config(arm, seed) for seed in seeds if arm in plan.arms]
     elif entry.study in ABLATIONS and arm in ABLATIONS[entry.study].arms:
-        base = imagenet.baseline(imagenet.Images.behind(next(iter(group.runs.values())).config))
+        base = imagenet.behind(next(iter(group.runs.values())).config)
         changes = ABLATIONS[entry.study].arms[arm]
         try:
             configs = [base.changed(**changes, seed=seed) for seed in seeds]
@@ -166,9 +166,13 @@ def _measured(runs: Records, metric: str) -> bool:
 def _sort(found: dict[tuple[str, str, str], Group], source: str, record: RunRecord) -> None:
     config, device = record.config, record.provenance.device
     whole = config.data.dataset == "imagenet"
-    images = f"{imagenet.Images.behind(config).words} ({config.data.digest})" if whole else ""
+    images = f"{imagenet.Images.behind(config).words} ({config.data.digest}), {_computed(config)}" if whole else ""
     group = found.setdefault((source, device, images), Group(source, device, images, {}))
     group.runs.setdefault(record.key, record)
+
+
+def _computed(config: RunConfig) -> str:
+    return f"in {config.precision}{', compiled' if config.compiled else ''}"
 
 
 def _folders(store: Store) -> Iterator[tuple[str, str, Path]]:

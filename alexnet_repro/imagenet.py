@@ -110,6 +110,16 @@ def baseline(images: Images) -> RunConfig:
     )
 
 
+def computing(config: RunConfig) -> dict[str, Any]:
+    """How a run multiplies: free in every full-size study, and no part of what a claim says."""
+    return {"precision": config.precision, "compiled": config.compiled}
+
+
+def behind(config: RunConfig) -> RunConfig:
+    """The paper's run on the images of a full-size run, computed as that is."""
+    return baseline(Images.behind(config)).changed(**computing(config))
+
+
 def names() -> list[str]:
     """Every study of full-size runs: at 256 pixels, and at 128."""
     return [name + ending for name in RECIPES for ending in ("", SMALL)]

@@ -63,6 +63,7 @@ def start_together(plan: Study, scale: str, devices: int, parallel: str, device:
 
     shareable([config for _, config in plan.runs()], parallel, devices, device)
     words = ["run", plan.name, "--scale", scale, "--device", device, "--parallel", parallel]
+    words += ["--precision", plan.baseline.precision, *["--compile"] * plan.baseline.compiled]
     start([*words, "--first-seed", f"{0 if plan.pilot else plan.seeds[0]}"], devices)
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -42,6 +42,10 @@ class Study:
         if arm not in self.arms:
             raise one_of(f"arm of {self.name}", arm, list(self.arms))
         return self.baseline.changed(**self.arms[arm], seed=seed)
+
+    def changed(self, **changes: Any) -> "Study":
+        """The same study over a baseline with dotted fields changed."""
+        return replace(self, baseline=self.baseline.changed(**changes))
 
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """The seeds of one arm."""

@@ -76,7 +76,9 @@ def _plan(name: str, config: RunConfig) -> Study | None:
     """The study, on the images that the run was trained on; None where it has no such."""
     if name in imagenet.names():
         whole = config.data.dataset == "imagenet"
-        return imagenet.plan(name, imagenet.Images.behind(config)) if whole else None
+        if not whole:
+            return None
+        return imagenet.plan(name, imagenet.Images.behind(config)).changed(**imagenet.computing(config))
     return study(name) if name in STUDIES and config.data.dataset != "imagenet" else None
 
 

@@ -89,3 +89,13 @@ def test_an_output_that_is_full_or_closed_is_one_line_at_most(tmp_path, target, 
     done = subprocess.run(command, shell=True, capture_output=True, text=True, env=environment, check=False)
     full = "error: cannot write the output (No space left on device): free some space, or send it elsewhere\n"
     assert (done.returncode, done.stderr) == ((0, "") if target == ">&-" else (1, full))
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "publish"])
+def test_other_precisions_are_for_full_size_runs(command, monkeypatch, capsys):
+    for options in (["--precision", "bfloat16"], ["--compile"]):
+        code, out, err = call(monkeypatch, capsys, command, "relu_speed", *options)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: --precision and --compile are for imagenet")
+    code, _, err = call(monkeypatch, capsys, command, "relu_speed", "--precision", "half")
+    assert (code, err) == (2, "error: unknown precision 'half': choose one of bfloat16, float32, tf32\n")

@@ -54,6 +54,8 @@ AS_BEFORE = {
     "model.normalization": "file",
     "budget.test_curve": False,
     "budget.ten_views": False,
+    "precision": "float32",
+    "compiled": False,
 }
 LATER = {
     "data.reflect": True,
@@ -64,6 +66,8 @@ LATER = {
     "optimizer.layer_decays": [0.0, 0.0, 0.0, 1.0],
     "budget.test_curve": True,
     "budget.ten_views": True,
+    "precision": "bfloat16",
+    "compiled": True,
 }
 NO_OTHER = {"model.net", "model.layers", "data.dataset"}
 
@@ -334,7 +338,7 @@ def test_what_is_no_json_is_one_line():
     ("path", "said"),
     [
         ("optimizer.rate", "optimizer has batch_size, bias_rate_factor"),
-        ("optimiser.learning_rate", "a run has budget, data, model"),
+        ("optimiser.learning_rate", "a run has budget, compiled, data, model"),
         ("seed.x", "seed is a value"),
         ("", "a run has budget"),
         ("optimizer.learning_rate.x", "learning_rate is a value"),

@@ -7,7 +7,7 @@ from io import StringIO
 
 import pytest
 
-from alexnet_repro import cli, contributions, imagenet
+from alexnet_repro import cli, contributions, imagenet, verify
 from alexnet_repro.claims import claim
 from alexnet_repro.errors import UserError
 from alexnet_repro.files import sha256
@@ -247,9 +247,9 @@ def test_from_run_to_contribution(store, tmp_path):
     assert (faults, [each.config.seed for each in new]) == ([], [100])
 
 
-def full(arm, seed, error, images=IMAGES, **source):
+def full(arm, seed, error, images=IMAGES, precision="float32", **source):
     """A full-size record with a test error, on images that are not here."""
-    plan = imagenet.plan("imagenet_ablations", images)
+    plan = imagenet.plan("imagenet_ablations", images).changed(precision=precision)
     config = plan.config(arm, seed)
     point = Measurement(epoch=1.0, images=config.data.train_images, train_loss=1.0, train_error=0.5)
     return record(config, curve=[point], metrics={"test_error": error}, **source)
@@ -270,6 +270,21 @@ def test_full_size_runs_are_judged_by_the_papers_own_numbers(store):
     assert found.size == claim("lrn").measured[0].paper_value / 2
     assert found.verdict == "reproduced"
     assert ("relu_speed", "") not in verdicts
+
+
+def test_each_precision_is_a_group_of_its_own(store):
+    for precision, error in (("float32", 0.40), ("bfloat16", 0.50)):
+        for seed in range(3):
+            store.save(full("baseline", seed, error, precision=precision))
+            store.save(full("no_lrn", seed, error + 0.01 + seed / 10_000, precision=precision))
+    groups = contributions.full_size(store)
+    assert sorted(group.images.rpartition(", ")[2] for group in groups) == ["in bfloat16", "in float32"]
+    for group in groups:
+        assert {v.label: v.effect for v in contributions.judged(group)}["constants as printed"] == pytest.approx(1.01)
+    runs = [full("no_lrn", 0, 0.4, precision=precision) for precision in ("float32", "bfloat16")]
+    assert runs[0].key != runs[1].key
+    for run in runs:
+        assert not [fault for fault in verify.check("imagenet_ablations", "no_lrn", run) if "config" in fault]
 
 
 def test_the_command(store, given, monkeypatch, capsys):

@@ -217,10 +217,12 @@ def shareable(configs: Sequence[RunConfig], parallel: str, processes: int, devic
 
 
 def _check_columns(config: RunConfig) -> None:
-    """Raises UserError for a net that has no two columns."""
+    """Raises UserError for a net that has no two columns, or is to be compiled."""
     if not isinstance(config.model, AlexNetConfig):
         raise UserError(f"net {config.model.net!r} has no two columns: use --parallel data")
     column_layers(config.model)
+    if config.compiled:
+        raise UserError("--compile with a column per device: leave it out, their exchanges are not compiled")
 
 
 class Asked:

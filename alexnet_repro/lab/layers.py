@@ -63,7 +63,9 @@ class LocallyConnected(nn.Module):
         side, _, _, _, inputs, _ = self.weight.shape
         if x.shape[1:] != (inputs, side, side):
             raise ValueError(f"input of shape {tuple(x.shape)}: this layer takes (batch, {inputs}, {side}, {side})")
-        result: Tensor = _Local.apply(x.permute(2, 3, 0, 1), self.weight, self.bias)
+        kind = x.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        result: Tensor = _Local.apply(*(t.to(dtype) for t in (x.permute(2, 3, 0, 1), self.weight, self.bias)))
         return result.permute(2, 3, 0, 1)
 
 

@@ -43,9 +43,9 @@ class ParallelRun(Run):
         if least < group.replicas:
             raise UserError(f"a batch of {least} images for {group.replicas} devices: ask for fewer devices")
         super().__init__(config, placement)
-        self._shared: nn.Module = self.net
+        self._shared: nn.Module = self.trained
         if group.replicas > 1:
-            self._shared = DistributedDataParallel(self.net, process_group=group.twins)
+            self._shared = DistributedDataParallel(self.trained, process_group=group.twins)
 
     def build(self) -> nn.Module:
         if self.group.columns == 1:

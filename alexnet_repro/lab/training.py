@@ -22,6 +22,7 @@ from .devices import available
 from .evaluate import top1_wrong
 from .nets import build
 from .optim import Momentum, first_factor, rate_factor, section_5
+from .precision import autocast, set_products
 from .resident import Resident
 from .streams import stream, torch_stream
 
@@ -49,6 +50,9 @@ class Run:
         self.train, self.test, self.digest = self.data.train, self.data.test, self.data.digest
         self.net: nn.Module = self.build()
         self.net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        set_products(config.precision)
+        # As it trains; it is tested as it is. Each size of batch has its own code: torch.compile fails on a free size.
+        self.trained: nn.Module = torch.compile(self.net, dynamic=False) if config.compiled else self.net  # type: ignore[assignment]
         self.optimizer = Momentum(section_5(self.net, config.optimizer), config.optimizer.momentum)
         self.step = 0
         self.curve: list[Measurement] = []
@@ -88,7 +92,9 @@ class Run:
             self.data.start(epoch)
         part = slice(position * batch, min((position + 1) * batch, size))
         inputs, labels = self.batch(part)
-        logits = self.logits(inputs, part)
+        with autocast(self.config.precision, self.device):
+            logits = self.logits(inputs, part)
+        logits = logits.float()
         loss = cross_entropy(logits, labels)
         self.optimizer.zero_grad()
         self.backward(loss, part)
@@ -104,7 +110,7 @@ class Run:
 
     def logits(self, inputs: Tensor, part: slice) -> Tensor:
         """What the net makes of the inputs of ``part`` in training."""
-        logits: Tensor = self.net(inputs, *self._masks())
+        logits: Tensor = self.trained(inputs, *self._masks())
         return logits
 
     def backward(self, loss: Tensor, part: slice) -> None:
@@ -269,7 +275,7 @@ def train(
     the record. Resumed or not, the record holds the same numbers; its wall time is the sum of the parts. ``stop`` is
     asked before every step; where it says so, a checkpoint is written and Stopped raised. The final weights go to
     ``weights_path``, for questions that come later. ``make`` makes the run, of one process or this process's part of
-    several. Raises UserError where memory runs out.
+    several. Raises UserError where memory runs out, and where torch.compile fails.
     """
     try:
         torch.set_num_threads(placement.threads)
@@ -279,6 +285,10 @@ def train(
             run.keep(weights_path)
         return record
     except (MemoryError, RuntimeError) as error:
+        if config.compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            said = " ".join(str(error).split("\n")[:2])
+            remedy = "install what it lacks (a C++ compiler, on a CPU), or train without --compile"
+            raise UserError(f"torch.compile fails on run {config.key} ({said}): {remedy}", 1) from error
         if not isinstance(error, MemoryError) and "memory" not in str(error):
             raise
         raise UserError(

@@ -1,0 +1,90 @@
+"""Other ways to multiply: recorded in the config, close in numbers, and as exact in resuming."""
+
+from functools import partial
+
+import pytest
+import torch
+
+from alexnet_repro.config import Placement
+from alexnet_repro.errors import UserError
+from alexnet_repro.lab.training import Run, Stopped, train
+from alexnet_repro.studies import study
+
+from ..runs import tiny
+
+QUICK = {"model.initialization": "he", "data.divisor": 64.0, "optimizer.learning_rate": 0.01}
+NETS = {
+    "19pct": tiny(**QUICK),
+    "11pct": study("lrn_cifar", "smoke").config("11pct", 0).changed(**{"data.train_images": 256}),
+    "alexnet": study("ablations", "smoke").config("baseline", 0).changed(**{"data.train_images": 256}),
+}
+
+
+def trained(config, steps=3):
+    run = Run(config, Placement())
+    for _ in range(steps):
+        run.update()
+    return run
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_bfloat16_is_near_float32_and_not_the_same(net):
+    single, half = (trained(NETS[net].changed(precision=each)) for each in ("float32", "bfloat16"))
+    assert half.loss != single.loss
+    torch.testing.assert_close(half.loss, single.loss, rtol=0.02, atol=0)
+    assert {tensor.dtype for tensor in half.net.parameters()} == {torch.float32}
+    moved = [torch.dist(a, b) for a, b in zip(half.net.parameters(), single.net.parameters(), strict=True)]
+    assert max(moved) > 0
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_products_are_made_in_bfloat16(net):
+    made = []
+    run = Run(NETS[net].changed(precision="bfloat16"), Placement())
+    for module in run.net.children():
+        module.register_forward_hook(lambda *given: made.append(given[-1].dtype))
+    run.update()
+    assert made
+    assert set(made) == {torch.bfloat16}
+
+
+def test_a_bfloat16_run_in_pieces_gives_the_same_record(tmp_path):
+    config, path = tiny(precision="bfloat16", **QUICK), tmp_path / "run"
+    asked = iter([False, False, True])
+    with pytest.raises(Stopped):
+        train(config, Placement(), path, stop=lambda: next(asked))
+    resumed, whole = train(config, Placement(), path), train(config, Placement())
+    assert (resumed.curve, resumed.metrics) == (whole.curve, whole.metrics)
+    assert resumed.provenance.weights == whole.provenance.weights
+
+
+@pytest.mark.parametrize(("precision", "allowed"), [("float32", False), ("tf32", True), ("bfloat16", False)])
+def test_tf32_is_used_where_the_config_says_so_alone(precision, allowed):
+    try:
+        Run(tiny(precision=precision), Placement())
+        assert torch.backends.cuda.matmul.allow_tf32 is allowed
+        assert torch.backends.cudnn.allow_tf32 is allowed
+    finally:
+        Run(tiny(), Placement())
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_a_compiled_net_computes_the_same(net, monkeypatch):
+    # All of torch.compile but its code generator, which takes minutes and a C++ compiler.
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
+    compiled, plain = trained(NETS[net].changed(compiled=True)), trained(NETS[net])
+    assert compiled.trained is not compiled.net
+    torch.testing.assert_close(compiled.loss, plain.loss, rtol=1e-5, atol=0)
+    for ours, theirs in zip(compiled.net.parameters(), plain.net.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+
+
+def test_a_machine_that_cannot_compile_says_so(monkeypatch):
+    def nothing(*_):
+        raise OSError("no compiler")
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=nothing))
+    with pytest.raises(UserError, match=r"^torch.compile fails on run \w{16} .*no compiler.* without") as error:
+        train(tiny(compiled=True), Placement())
+    assert error.value.code == 1
+    assert "\n" not in str(error.value)
