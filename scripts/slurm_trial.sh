@@ -14,6 +14,7 @@ stop() {
     done
     for node in "${nodes[@]}"; do ip netns delete "$node" || true; done
     ip link delete trial || true
+    sleep 2 # the daemons write as they end
     if [ "$status" = 0 ]; then rm -rf "$here" || true; else echo "logs: $here"; fi
 }
 trap stop EXIT

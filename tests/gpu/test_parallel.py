@@ -1,16 +1,27 @@
+import signal
+
 import pytest
 import torch
 
 from ..lab import team
-from ..lab.test_parallel import TINY, one_device, same, share
+from ..lab.test_parallel import TINY, end, one_device, resumed, same, share
 
 pytestmark = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA GPUs")
+FOUR = pytest.mark.skipif(torch.cuda.device_count() < 4, reason="needs four CUDA GPUs")
 
 
-@pytest.mark.parametrize("how", ["columns", "data"])
-def test_two_gpus_are_one(tmp_path, how):
-    results = team.run(2, tmp_path, share, how, {"alexnet": TINY}, tmp_path, "cuda")
+@pytest.mark.parametrize(("how", "size"), [("columns", 2), ("data", 2), pytest.param("columns", 4, marks=FOUR)])
+def test_several_gpus_are_one(tmp_path, how, size):
+    results = team.run(size, tmp_path, share, how, {"alexnet": TINY}, tmp_path, "cuda")
     expected = one_device(TINY, device="cuda")
     for each in results:
         same(each["alexnet"], expected)
         same(each["resumed"], expected)
+
+
+@pytest.mark.parametrize("how", ["columns", "data"])
+def test_a_dead_process_ends_the_other_with_a_checkpoint(tmp_path, how):
+    codes, errors, seconds = end(2, tmp_path, how, tmp_path, signal.SIGKILL, 0.0, "cuda", watched=[0])
+    assert (codes, len(errors)) == ([1], 1)
+    assert seconds < 60
+    assert resumed(tmp_path).step == 3

@@ -183,3 +183,38 @@ def test_one_device_continues_what_two_began(found, half_way):
 def test_what_does_not_split_is_named(changes, said):
     with pytest.raises(UserError, match=said):
         Column(TINY.change(**changes), 0, Link(0, 1))
+
+
+def test_transfers_travel_while_the_own_part_is_computed(monkeypatch):
+    seen = []
+
+    class Echo(columns._Transfer):
+        """A peer that has the same activations and gradients."""
+
+        def start(self, own):
+            seen.append("start")
+            self.last, self.room = False, own.detach().clone()
+            return self
+
+        def wait(self):
+            seen.append("wait")
+            return self.room
+
+    def part(x, module, weight, bias):
+        name = "peer's part" if bias is None else "own part"
+        seen.append(name)
+        x = x.clone()
+        x.register_hook(lambda gradient: seen.append(f"gradient of {name}"))
+        return compute(x, module, weight, bias)
+
+    compute = columns._part
+    monkeypatch.setattr(columns, "_Transfer", Echo)
+    monkeypatch.setattr(columns, "_part", part)
+    net = Column(TINY, 0, Link(0, 1))
+    images, labels = batches(TINY, torch.float)
+    loss = F.cross_entropy(net(images[0], torch_stream(3, "dropout", 0)), labels[0])
+    layers = len(net.meets)
+    assert seen == ["start", "own part", "wait", "peer's part"] * layers + ["start", "wait"]  # the last: all outputs
+    seen.clear()
+    loss.backward()
+    assert seen == ["gradient of peer's part", "start", "gradient of own part", "wait"] * layers

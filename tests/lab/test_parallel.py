@@ -196,13 +196,13 @@ def test_the_record_holds_the_whole_net_and_what_computed_it(request, size, says
     assert record["metrics"]["color_gap"] == pytest.approx(color_metrics(run.net, TINY.seed)["color_gap"])
 
 
-def mourn(rank, how, folder, fate, checkpoint_seconds=0.0):
+def mourn(rank, how, folder, fate, checkpoint_seconds=0.0, device="cpu"):
     """Process 1 meets its fate in the middle of a run, a signal or a sleep; the others are to say so and end."""
     data = few(datasets.sample())
     datasets.load = lambda name: data
     group.LOST, group.STUCK = 5.0, 20.0
     group.Placement = lambda **changes: Placement(**changes, checkpoint_seconds=checkpoint_seconds)
-    here = Group(how, "cpu")
+    here = Group(how, device)
     update = Run.update
 
     def fatal(run):
