@@ -350,7 +350,8 @@ def doctor() -> None:
 def main() -> None:
     """Run the command; a user's error is one line on stderr, never a traceback."""
     try:
-        app(standalone_mode=False)
+        if app(standalone_mode=False) == 130:
+            raise KeyboardInterrupt  # which typer has made an exit code of
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where what goes wrong can still be said
     except UserError as error:

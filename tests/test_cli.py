@@ -28,6 +28,15 @@ def test_scorecard_as_json(monkeypatch, capsys, tmp_path):
     assert all(keys <= row.keys() for row in rows)
 
 
+def test_ctrl_c_is_said_and_has_its_exit_code(monkeypatch, capsys, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("alexnet_repro.cli.obtain", interrupted)
+    code, _, err = run(monkeypatch, capsys, tmp_path, "run", "relu_speed", "--scale", "smoke")
+    assert (code, err) == (130, "error: interrupted: run it again to resume\n")
+
+
 @pytest.mark.parametrize("form", ["table", "csv"])
 def test_scorecard_shows_every_claim(monkeypatch, capsys, tmp_path, form):
     code, out, _ = run(monkeypatch, capsys, tmp_path, "verdict", "--format", form)
