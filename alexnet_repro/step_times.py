@@ -6,6 +6,9 @@ from typing import Any
 
 from . import paths
 
+Found = dict[str, Any]
+"""A published measurement: machine, settings, and rows by case and round."""
+
 HALF = "half the kernels, one device"
 ONE = "two columns, one device"
 COLUMNS = "two columns, two devices"
@@ -16,14 +19,11 @@ STUDY = "two_gpu_time"
 ARMS = {"one_device": HALF, "two_devices": COLUMNS}
 """What the claim about time compares; its study is this benchmark."""
 
-RULE = {"net": "paper", "batch": 128, "warm_up": 10, "steps": 100}
+RULE: Found = {"net": "paper", "precision": "float32", "batch": 128, "warm_up": 10, "steps": 100}
 """The measurement that the claim's rule describes."""
 
 COMMAND = "python benchmarks/parallel.py --device cuda --publish"
 CPU_COMMAND = "python benchmarks/parallel.py --publish"
-
-Found = dict[str, Any]
-"""A published measurement: machine, settings, and rows by case and round."""
 
 
 def path(kind: str) -> Path:

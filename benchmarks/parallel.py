@@ -32,6 +32,7 @@ from alexnet_repro.lab.alexnet import AlexNet
 from alexnet_repro.lab.columns import Column, Link
 from alexnet_repro.lab.group import Group, inside
 from alexnet_repro.lab.optim import Momentum, section_5
+from alexnet_repro.lab.precision import set_products
 from alexnet_repro.lab.streams import torch_stream
 from alexnet_repro.networks import AlexNetConfig
 from alexnet_repro.timings import NETS
@@ -105,6 +106,7 @@ def cases(config: AlexNetConfig, batch: int, group: Group) -> dict[str, Callable
 def measure(config: AlexNetConfig, batch: int, steps: int, rounds: int, group: Group) -> list[dict[str, Any]]:
     """A row per case and round, as this process sees it."""
     torch.set_num_threads(1)
+    set_products("float32")
     rows: list[dict[str, Any]] = []
     ready = {name: make() for name, make in cases(config, batch, group).items()}
     for number in range(rounds):
@@ -141,6 +143,7 @@ def main() -> None:
         "kind": arguments.device,
         "devices": [provenance.device_name(place) for place in places],
         "net": net,
+        "precision": "float32",
         "batch": arguments.batch,
         "warm_up": WARM_UP,
         "steps": steps,

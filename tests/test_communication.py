@@ -94,6 +94,7 @@ def test_what_is_missing_is_said(publish) -> None:
     ("change", "said"),
     [
         ({"net": "cifar"}, "have net cifar, where the rule says paper"),
+        ({"precision": "tf32"}, "have precision tf32, where the rule says float32"),
         ({"batch": 64}, "have batch 64, where the rule says 128"),
         ({"steps": 10}, "have steps 10, where the rule says 100"),
         ({"warm_up": 3}, "have warm_up 3, where the rule says 10"),
