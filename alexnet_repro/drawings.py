@@ -1,11 +1,13 @@
 """Drawings of networks, computed from their configs, in the book's style."""
 
+from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from . import anatomy, timings
 from .architecture import Layer, learned_layers
+from .captions import caption
 from .figures import PALETTE, canvas
 from .memory import GPU_BYTES
 from .networks import PAPER, AlexNetConfig
@@ -65,6 +67,16 @@ def network(config: AlexNetConfig = PAPER) -> Figure:
     return figure
 
 
+def network_found(config: AlexNetConfig = PAPER) -> Markdown:
+    """Where the columns of that drawing meet."""
+    net = learned_layers(config)
+    linked = [layer.name for layer in net[1:] if layer.groups == 1]
+    apart = [layer.name for layer in net[1:] if layer.groups > 1]
+    if not apart:
+        return caption("No layer keeps to a column of its own.")
+    return caption(f"The columns meet in {', '.join(linked)}, and keep to themselves in {', '.join(apart)}.")
+
+
 def border(config: AlexNetConfig = PAPER) -> Figure:
     """The last windows of conv1 at the right edge of the image: where the border of zeros is read."""
     first = learned_layers(config)[0]
@@ -95,6 +107,15 @@ def border(config: AlexNetConfig = PAPER) -> Figure:
     return figure
 
 
+def border_found(config: AlexNetConfig = PAPER) -> Markdown:
+    """How far the last of those windows reaches beyond the image."""
+    first = learned_layers(config)[0]
+    count, end = first.outputs[1], (first.outputs[1] - 1) * first.stride - first.padding[0] + first.kernel
+    beyond = end - config.image_size
+    where = f"{beyond} pixels beyond the image" if beyond > 0 else "within the image"
+    return caption(f"Window {count} ends at pixel {end}, {where} of {config.image_size}.")
+
+
 def shares(config: AlexNetConfig = PAPER) -> Figure:
     """Of each learned layer, the share of the parameters, of the work and of the neurons."""
     table = anatomy.shares(config)
@@ -111,6 +132,14 @@ def shares(config: AlexNetConfig = PAPER) -> Figure:
         loc="lower center", bbox_to_anchor=(0.45, 1.0), frameon=False, ncols=3, handlelength=1.2, columnspacing=1
     )
     return figure
+
+
+def shares_found(config: AlexNetConfig = PAPER) -> Markdown:
+    """Which kind of layer has the most of what."""
+    table = anatomy.shares(config)
+    dense = [layer.name for layer in learned_layers(config) if layer.kind == "fully-connected"]
+    parts = ", ".join(f"{share:.0f} % of the {name}" for name, share in table.loc[dense].sum().items())
+    return caption(f"The fully-connected layers have {parts}; the convolutional layers have the rest.")
 
 
 def memory(batch: int) -> Figure:
@@ -141,10 +170,31 @@ def memory(batch: int) -> Figure:
     return figure
 
 
+def memory_found(batch: int) -> Markdown:
+    """Which of those cases fit."""
+    totals = anatomy.memory_table(batch).loc[anatomy.TOTAL] / 1024
+    limit = GPU_BYTES / 2**30
+    parts = ", ".join(f"{name}: {total:.2f} GiB" for name, total in totals.items())
+    fitting = int((totals <= limit).sum())
+    return caption(f"{fitting} of {len(totals)} fit into {limit:g} GiB. {parts[:1].upper()}{parts[1:]}.")
+
+
+def traffic_found(config: AlexNetConfig, batch: int) -> Markdown:
+    """How much of the work is in layers that do not talk, and how much each layer sends."""
+    table = timings.volume(config, batch)
+    shares = 100 * table / table.sum()
+    silent = shares.loc[shares["bytes"] == 0, "multiply-adds"].sum()
+    most = shares["bytes"].idxmax()
+    return caption(
+        f"{silent:.0f} % of the multiply-adds are in layers that send nothing; {shares['bytes'].max():.0f} % of the "
+        f"bytes are sent for {most}."
+    )
+
+
 def traffic(config: AlexNetConfig, batch: int) -> Figure:
     """What one of two columns computes in a step of training, and what it sends the other, by layer."""
     table = timings.volume(config, batch)
-    figure, panels = canvas(width=7.0, height=4.0, columns=2)
+    figure, panels = canvas(height=4.0, columns=2)
     labels = ("multiply-adds (10⁹)", "megabytes sent")
     for axes, name, label, color in zip(panels, table, labels, (PALETTE[0], LINK), strict=True):
         values = table[name] / (1e9 if axes is panels[0] else 1e6)

@@ -25,7 +25,7 @@ def curves_table(found: Mapping[str, Mapping[int, RunRecord]]) -> pd.DataFrame:
     return table.assign(train_error=table["train_error"].astype(float) * 100)
 
 
-def canvas(width: float = 7.0, height: float = 4.2, columns: int = 1, smoke: bool = False) -> tuple[Figure, list[Axes]]:
+def canvas(width: float = 5.6, height: float = 3.8, columns: int = 1, smoke: bool = False) -> tuple[Figure, list[Axes]]:
     """An empty figure of the book's style; ``smoke`` writes across it that it is no evidence."""
     sns.set_theme(style="whitegrid", context="notebook", palette="colorblind", rc={"figure.facecolor": "white"})
     figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", squeeze=False)
@@ -101,15 +101,21 @@ def paired_effects(table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: 
                 axes.plot([verdict.effect], [row + 0.18], "D", color="black", markersize=6)
             elif not len(dots):
                 axes.annotate("no runs yet", (0.5, row), xycoords=("axes fraction", "data"), ha="center", color="0.35")
+            axes.text(
+                0.0, row - 0.42, name, transform=axes.get_yaxis_transform(), fontsize=10, in_layout=False, zorder=5
+            )
             if verdict.size is not None:
-                axes.plot([verdict.size] * 2, [row - 0.35, row + 0.35], color="0.35", linewidth=1.2, linestyle=":")
+                axes.plot([verdict.size] * 2, [row - 0.3, row + 0.35], color="0.35", linewidth=1.2, linestyle=":")
             if verdict.paper_value is not None:
                 axes.plot([verdict.paper_value], [row + 0.18], "v", color=PALETTE[3], markersize=9)
         axes.axvline(1.0 if unit == "×" else 0.0, color="0.2", linewidth=1)
-        axes.set_yticks(range(len(rows[unit])), rows[unit])
-        axes.set_ylim(len(rows[unit]) - 0.5, -0.5)
-        axes.grid(axis="y", visible=False)
-        axes.set(xlabel="ratio" if unit == "×" else f"effect in {unit}; positive is the paper's side")
+        axes.set_yticks([])
+        axes.set_ylim(len(rows[unit]) - 0.5, -0.8)
+        axes.set(
+            xlabel="ratio (×); above 1 is the paper's side"
+            if unit == "×"
+            else f"effect in {unit}; positive is the paper's side"
+        )
     return figure
 
 
@@ -126,7 +132,7 @@ def ensemble_sizes(errors: Mapping[int, Sequence[float]], smoke: bool = False) -
     else:
         axes.text(0.5, 0.5, "no whole group yet", transform=axes.transAxes, ha="center", color="0.35")
     axes.set_xticks(sizes)
-    axes.set(xlabel="networks averaged", ylabel="test error (%)")
+    axes.set(xlabel="number of networks averaged", ylabel="test error (%)")
     return figure
 
 

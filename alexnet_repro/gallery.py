@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from .captions import caption
 from .figures import PALETTE, canvas
 from .store import Store
 from .studies import study
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from .lab.alexnet import AlexNet
     from .lab.batches import Images
 
+NOTHING = "No weights are published yet."
 SHOWN = 5
 TOP = 5
 
@@ -62,7 +65,7 @@ def kernels(of: Subject | None) -> Figure:
     from .lab.learned import color_index
 
     columns = of.net.conv1_kernels()
-    figure, _ = canvas(width=7.0, height=0.95 * len(columns) * 2, smoke=of.smoke)
+    figure, _ = canvas(height=0.9 * len(columns) * 2, smoke=of.smoke)
     _clear(figure)
     count = len(columns[0])
     grid = figure.subplots(2 * len(columns), (count + 1) // 2, squeeze=False)
@@ -78,38 +81,104 @@ def kernels(of: Subject | None) -> Figure:
     return figure
 
 
+def kernels_found(of: Subject | None) -> Markdown:
+    """How coloured the columns are, on average."""
+    if of is None:
+        return caption(NOTHING)
+    from .lab.learned import color_index
+
+    means = [float(color_index(column).mean()) for column in of.net.conv1_kernels()]
+    parts = ", ".join(f"{mean:.2f} in column {number}" for number, mean in enumerate(means, 1))
+    return caption(f"The mean colour index is {parts}.")
+
+
 def guesses(of: Subject | None) -> Figure:
     """Test images with the five most probable classes, the right one in another colour; in the manner of Fig. 4."""
     if of is None:
         return _nothing()
+    figure, _ = canvas(height=7.5, smoke=of.smoke)
+    _clear(figure)
+    grid = figure.subplots(5, 4, gridspec_kw={"width_ratios": [1, 1.2] * 2})
+    for position, (image, probabilities) in enumerate(_guessed(of)):
+        row, column = divmod(position, 2)
+        label = int(of.test.labels[image])
+        _image(grid[row, 2 * column], of.test.pixels[image].numpy())
+        grid[row, 2 * column].set_title(of.classes[label], fontsize=10, pad=3)
+        top = probabilities.argsort()[::-1][:TOP]
+        bars = grid[row, 2 * column + 1]
+        bars.barh(range(TOP), probabilities[top], color=[PALETTE[2] if c == label else PALETTE[0] for c in top])
+        bars.set_yticks(range(TOP), [of.classes[c] for c in top], fontsize=9)
+        bars.set_ylim(TOP - 0.5, -0.5)
+        bars.set_xlim(0, 1)
+        bars.set_xticks([0, 1], ["0", "1"], fontsize=8)
+        if row == 4:
+            bars.set_xlabel("probability", fontsize=9)
+        bars.grid(visible=False)
+    return figure
+
+
+def guesses_found(of: Subject | None) -> Markdown:
+    """How many of those images are classified rightly."""
+    if of is None:
+        return caption(NOTHING)
+    ranks = [
+        int((probabilities > probabilities[int(of.test.labels[image])]).sum()) for image, probabilities in _guessed(of)
+    ]
+    first, among = ranks.count(0), sum(rank < TOP for rank in ranks)
+    return caption(f"Right at first guess: {first} of {len(ranks)} images; among the first {TOP}: {among}.")
+
+
+def _guessed(of: Subject) -> list[tuple[int, "np.ndarray[Any, Any]"]]:
+    """The first test image of each class, and the probabilities that the net gives it."""
     import torch
 
     index = _one_of_each(of.test.labels.numpy())
     with torch.no_grad():
         outputs = of.net(of.test.batch(torch.from_numpy(index))[0]).softmax(1).numpy()
-    figure, _ = canvas(width=9.0, height=5.6, smoke=of.smoke)
-    _clear(figure)
-    grid = figure.subplots(4, 5)
-    for position, (image, probabilities) in enumerate(zip(index, outputs, strict=True)):
-        row, column = divmod(position, 5)
-        label = int(of.test.labels[image])
-        _image(grid[2 * row, column], of.test.pixels[image].numpy())
-        grid[2 * row, column].set_title(of.classes[label], fontsize=9, pad=3)
-        top = probabilities.argsort()[::-1][:TOP]
-        bars = grid[2 * row + 1, column]
-        bars.barh(range(TOP), probabilities[top], color=[PALETTE[2] if c == label else PALETTE[0] for c in top])
-        bars.set_yticks(range(TOP), [of.classes[c] for c in top], fontsize=7)
-        bars.set_ylim(TOP - 0.5, -0.5)
-        bars.set_xlim(0, 1)
-        bars.set_xticks([])
-        bars.grid(visible=False)
-    return figure
+    return list(zip(index.tolist(), outputs, strict=True))
 
 
 def neighbours(of: Subject | None) -> Figure:
     """Test images, and the training images nearest to each by the last hidden layer and by the pixels."""
     if of is None:
         return _nothing()
+    index, near = _near(of)
+    count = near.shape[2]
+    figure, _ = canvas(height=8.2, smoke=of.smoke)
+    _clear(figure)
+    grid = figure.subplots(2 * SHOWN, 2 + count, gridspec_kw={"width_ratios": [1, 0.3, *[1] * count]})
+    for row, image in enumerate(index):
+        label = int(of.test.labels[image])
+        _image(grid[2 * row, 0], of.test.pixels[image].numpy())
+        for place in (grid[2 * row, 1], *grid[2 * row + 1, :2]):
+            place.set_axis_off()
+        for kind, name in enumerate(("layer", "pixels")):
+            for rank, found in enumerate(near[kind, row]):
+                place = grid[2 * row + kind, 2 + rank]
+                _image(place, of.train.pixels[found].numpy())
+                same = int(of.train.labels[found]) == label
+                for spine in place.spines.values():
+                    spine.set(
+                        visible=True, color=PALETTE[2] if same else PALETTE[3], linewidth=2.5,
+                        linestyle="-" if same else (0, (2, 1)),
+                    )  # fmt: skip
+            grid[2 * row + kind, 2].set_ylabel(name, fontsize=9)
+    return figure
+
+
+def neighbours_found(of: Subject | None) -> Markdown:
+    """How many of those neighbours are of the image's class."""
+    if of is None:
+        return caption(NOTHING)
+    index, near = _near(of)
+    labels = of.test.labels.numpy()[index]
+    same = (of.train.labels.numpy()[near] == labels[:, None]).sum(axis=(1, 2))
+    total = near[0].size
+    return caption(f"Of the image's class: {same[0]} of {total} by the last hidden layer, {same[1]} by the pixels.")
+
+
+def _near(of: Subject) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
+    """The shown test images, and their nearest training images: (by features or pixels, image, rank)."""
     from .lab.learned import NEIGHBOURS, nearest, vectors
 
     index = _one_of_each(of.test.labels.numpy())[:: 10 // SHOWN]
@@ -117,27 +186,7 @@ def neighbours(of: Subject | None) -> Figure:
     for seen in (of.net.features, lambda inputs: inputs.flatten(1)):
         among, queries = (vectors(images, len(images.labels), seen) for images in (of.train, of.test))
         near.append(nearest(queries[index], among, NEIGHBOURS).numpy())
-    figure, _ = canvas(width=9.0, height=4.0, smoke=of.smoke)
-    _clear(figure)
-    starts = (2, NEIGHBOURS + 3)
-    widths = [1, 0.3, *[1] * NEIGHBOURS, 0.3, *[1] * NEIGHBOURS]
-    grid = figure.subplots(SHOWN, len(widths), gridspec_kw={"width_ratios": widths})
-    for row, image in enumerate(index):
-        label = int(of.test.labels[image])
-        _image(grid[row, 0], of.test.pixels[image].numpy())
-        for gap in starts:
-            grid[row, gap - 1].set_axis_off()
-        for kind, start in enumerate(starts):
-            for rank, found in enumerate(near[kind][row]):
-                place = grid[row, start + rank]
-                _image(place, of.train.pixels[found].numpy())
-                same = int(of.train.labels[found]) == label
-                for spine in place.spines.values():
-                    spine.set(visible=True, color=PALETTE[2] if same else PALETTE[3], linewidth=2.5)
-    titles = ("test image", "nearest by the last hidden layer", "by the pixels")
-    for start, title in zip((0, *starts), titles, strict=True):
-        grid[0, start].set_title(title, fontsize=9, loc="left").set_in_layout(False)
-    return figure
+    return index, np.stack(near)
 
 
 def _one_of_each(labels: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
@@ -167,5 +216,5 @@ def _clear(figure: Figure) -> None:
 def _nothing() -> Figure:
     figure, (axes,) = canvas(height=1.5)
     axes.set_axis_off()
-    axes.text(0.5, 0.5, "no weights are published yet", ha="center", color="0.35")
+    axes.text(0.5, 0.5, NOTHING, ha="center", color="0.35")
     return figure

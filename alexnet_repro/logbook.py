@@ -8,6 +8,7 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from . import audit, report
+from .captions import caption
 from .claims import load
 from .figures import PALETTE, canvas
 from .scorecard import number
@@ -81,7 +82,7 @@ def effects_words() -> Markdown:
     top1 = table[table["column"] == "top1_error"].set_index("claim")
     other = audit.scatter(runs=audit.independent()).clear_from
     same = bool(((top1["points"] > other) == top1["clear"]).all())
-    clear, within = (", ".join(EFFECTS[name] for name in top1.index[top1["clear"] == side]) for side in (True, False))
+    clear, within = _sides(top1.reset_index())
     points = top1["points"].to_dict()
     longer, pooling = points["longer_training"], points["overlapping_pooling"]
     stops = audit.schedule().query("event == @audit.STOPPED").set_index("net")["epoch"]
@@ -148,6 +149,16 @@ def variants_table() -> pd.DataFrame:
     )
 
 
+def figure_found(column: str = "top1_error") -> Markdown:
+    """Which of the effects in that figure stand clear of the scatter."""
+    effects, clear_from = audit.effects().query("column == @column"), audit.scatter(column).clear_from
+    clear, within = _sides(effects)
+    return caption(
+        f"Two runs of one architecture differ by more than {clear_from:.2f} points once in twenty times. Clear of "
+        f"that: {clear or 'none'}; within it: {within or 'none'}."
+    )
+
+
 def figure(column: str = "top1_error") -> Figure:
     """Runs of one architecture and the effects between two runs, all in points of error on one axis.
 
@@ -181,3 +192,11 @@ def figure(column: str = "top1_error") -> Figure:
     right = 1.2 * max(effects["points"].max(), clear_from)
     axes.set(xlabel=f"points of {ERRORS[column]} error (ten views)", xlim=(1.2 * distance.min(), right))
     return drawn
+
+
+def _sides(effects: pd.DataFrame) -> tuple[str, str]:
+    """The effects that stand clear of the scatter, and those that do not."""
+    clear, within = (
+        ", ".join(EFFECTS[name] for name in effects.loc[effects["clear"] == side, "claim"]) for side in (True, False)
+    )
+    return clear, within

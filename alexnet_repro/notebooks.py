@@ -14,6 +14,9 @@ from .errors import UserError, one_of
 from .files import write_atomic
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
+MARKDOWN = "text/markdown"
+CAPTION = "caption"
+"""In the metadata of a Markdown output: it belongs to the figure of its cell."""
 WIDGET = "application/vnd.jupyter.widget-view+json"
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
@@ -157,11 +160,21 @@ def _clean(notebook: nbformat.NotebookNode) -> None:
         if "injected-parameters" in tags:
             cell.metadata["tags"] = [*tags, "hide-input"]
         if cell.cell_type == "code":
+            _make_caption(cell)
             cell["outputs"] = [output for output in cell.outputs if not _volatile(output)]
             for output in cell.outputs:
                 plain = output.get("data", {}).get("text/plain")
                 if plain is not None:
                     output.data["text/plain"] = ADDRESS.sub("", plain)
+
+
+def _make_caption(cell: nbformat.NotebookNode) -> None:
+    """Put what a cell says of its figure, computed, before the caption in its metadata, which tells how to read it."""
+    findings = [output for output in cell.outputs if output.get("metadata", {}).get(MARKDOWN, {}).get(CAPTION)]
+    for output in findings:
+        figure = cell.metadata["mystnb"]["figure"]
+        figure["caption"] = f"**{output.data[MARKDOWN]}** {figure.get('caption', '')}".strip()
+        cell.outputs.remove(output)
 
 
 def _volatile(output: nbformat.NotebookNode) -> bool:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
-from . import ensembles, figures, report
+from . import captions, ensembles, figures, report, seeds
 from .ablations import LABELS
 from .claims import Measured, claim
 from .runs import Found, finder, obtain
@@ -110,11 +110,9 @@ class Page:
 
     def effects(self, *names: str) -> Figure:
         """The effect at every seed, its mean with the interval, the paper's value: a row per comparison."""
-        rows, verdicts, find = [], {}, finder(self.store, self.scale)
-        for each in self._measured(names):
+        rows, find, verdicts = [], finder(self.store, self.scale), self._compared(names)
+        for comparison, each in verdicts.items():
             entry = _entry(each.claim, each.label)
-            comparison = each.label or each.title if len(names) == 1 else f"{each.title}\n{each.label}".strip()
-            verdicts[comparison] = each
             other = None if isinstance(entry.against, float) else find(entry.study, entry.against) or {}
             rows += [
                 {"comparison": comparison, "seed": seed, "effect": value}
@@ -122,6 +120,18 @@ class Page:
             ]
         table = pd.DataFrame(rows, columns=["comparison", "seed", "effect"])
         return figures.paired_effects(table, verdicts, self.smoke)
+
+    def effects_found(self, *names: str) -> Markdown:
+        """The finding of that figure."""
+        return captions.effects(self._compared(names))
+
+    def _compared(self, names: Sequence[str]) -> dict[str, Verdict]:
+        """Every comparison by the name that a figure of these claims gives it."""
+        titles = len(names) > 1
+        return {
+            (f"{each.title}, {each.label}" if titles and each.label else each.label or each.title): each
+            for each in self._measured(names)
+        }
 
     def arms(self, name: str, metrics: Sequence[str]) -> Markdown:
         """Mean and standard deviation of ``metrics`` over the seeds of each arm."""
@@ -140,16 +150,19 @@ class Page:
             table = table.drop(columns="diverged")
         return report.written(table, right=list(table.columns[1:]), wide=True)
 
-    def seeds(self, name: str, metrics: Sequence[str]) -> Markdown:
-        """A row per run."""
-        _, runs = self.runs(name)
-        table = report.runs_table(runs, {metric: METRICS[metric] for metric in metrics})
-        return report.written(table.assign(arm=table["arm"].map(lambda arm: LABELS.get(arm, arm))), wide=True)
-
     def curves(self, name: str) -> Figure:
         """Training error against epochs, as trained: a line per seed."""
         plan, runs = self.runs(name)
-        return figures.training_curves(runs, {arm: LABELS.get(arm, arm) for arm in plan.arms}, None, self.smoke)
+        return figures.training_curves(runs, _labels(plan), None, self.smoke)
+
+    def curves_found(self, name: str) -> Markdown:
+        """The finding of that figure."""
+        plan, runs = self.runs(name)
+        return captions.curves(runs, _labels(plan))
+
+    def single_seeds(self, name: str) -> HTML:
+        """The same curves, to be looked at seed by seed."""
+        return seeds.one_by_one(self.curves(name))
 
     def ensembles(self) -> Figure:
         """Test error against the number of networks averaged, a line per group; at smoke scale made now."""
@@ -162,6 +175,10 @@ class Page:
                 if ensembles.predictions(config, self.store) is None:
                     make(config, self.store)
         return figures.ensemble_sizes(ensembles.sizes(self.store, self.scale), self.smoke)
+
+    def ensembles_found(self) -> Markdown:
+        """The finding of that figure."""
+        return captions.ensembles(ensembles.sizes(self.store, self.scale))
 
     def log(self, *names: str) -> Markdown:
         """The paper's numbers beside the author's log, and what others measured."""
@@ -179,6 +196,10 @@ class Page:
 
 def _entry(name: str, label: str) -> Measured:
     return next(entry for entry in claim(name).measured if entry.label == label)
+
+
+def _labels(plan: Study) -> dict[str, str]:
+    return {arm: LABELS.get(arm, arm) for arm in plan.arms}
 
 
 def _arm(name: str | float) -> str:

@@ -34,7 +34,7 @@ def write() -> Path:
         raise UserError("no Chromium to print with: install one (on Debian: apt-get install chromium)", 1)
     site.build()
     book = paths.repository() / "book"
-    pdf = book / "_build" / "alexnet.pdf"
+    pdf = book / "_build" / site.PDF
     with lock(book / "_build" / ".lock"), tempfile.TemporaryDirectory() as profile:
         site.jupyter_book(book, "--builder", "singlehtml")
         page = book / "_build" / "singlehtml" / "index.html"
@@ -50,5 +50,6 @@ def write() -> Path:
     if done.returncode != 0 or not pdf.is_file():
         said = done.stdout.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise UserError(f"{browser} did not print the book: {said[0]}", 1)
+    shutil.copy(pdf, book / "_build" / "html")  # where the published site links it
     print(f"the book as PDF: {pdf}")
     return pdf

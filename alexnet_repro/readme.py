@@ -47,22 +47,19 @@ def write() -> None:
 def findings(verdicts: Sequence[Verdict]) -> str:
     """Five lines, in Markdown."""
     measured = [each for each in verdicts if each.evidence == "measured"]
-    waiting = sum(each.verdict == "not run" for each in measured)
-    reproduced = [each for each in effects.shown(verdicts) if each.verdict == "reproduced"]
-    others = {
-        name: [each for each in measured if each.verdict == name]
-        for name in ("direction only", "no effect found", "inconclusive", "contradicted")
-    }
-    rest = "; ".join(f"{len(group)} {name}: {_named(group)}" for name, group in others.items() if group)
+    drawn = effects.shown(verdicts)
+    counts = ", ".join(f"{count} {name}" for name in LOOKS if (count := sum(each.verdict == name for each in drawn)))
+    reproduced = [each for each in drawn if each.verdict == "reproduced"]
+    otherwise = [each for each in reversed(drawn) if each.verdict in ("contradicted", "no effect found")]
     audited, derived = ([each for each in verdicts if each.evidence == kind] for kind in ("audited", "derived"))
     logged = audit.effects()
     lines = [
-        f"**Measured and reproduced**, {len(reproduced)} of {len(measured) - waiting} comparisons with runs: "
-        f"{_named(reproduced)}. {waiting} more are not run yet.",
-        f"**Measured otherwise**: {rest or 'none so far'}.",
-        f"**Audited**: {_agreeing(audited)} of {len(audited)} numbers of the paper are those of the author's log.",
-        f"**The author's own scatter**: of {len(logged)} logged differences between two single runs, "
-        f"{int(logged['clear'].sum())} exceed what two runs of one network differ by.",
+        f"**Measured**: {len(drawn)} of {len(measured)} comparisons have enough runs: {counts or 'no verdict yet'}.",
+        f"**Reproduced**, strongest first: {_named(reproduced)}.",
+        f"**Contradicted, or no effect found**: {_named(otherwise)}.",
+        f"**Audited**: {_agreeing(audited)} of {len(audited)} numbers of the paper are those of the author's log; of "
+        f"its {len(logged)} differences between two single runs, {int(logged['clear'].sum())} exceed what two runs of one "
+        "network differ by.",
         f"**Derived**: {_agreeing(derived)} of {len(derived)} numbers follow from the paper's own description; "
         f"not: {_named([each for each in derived if not each.verdict.endswith(': agrees')])}.",
     ]
@@ -105,13 +102,11 @@ def _agreeing(verdicts: Sequence[Verdict]) -> int:
 
 
 def _named(verdicts: Sequence[Verdict]) -> str:
-    """The first few, with their effects and the paper's; how many more."""
+    """The first few, with their effects; how many more."""
     named = []
     for each in verdicts[:NAMED]:
         effect = "" if each.effect is None else with_unit(number(each.effect), each.unit)
-        paper = "" if each.paper_value is None else f"the paper: {with_unit(number(each.paper_value), each.unit)}"
-        early = "provisional" if each.provisional else ""
-        facts = "; ".join(filter(None, [each.label, effect, paper, early]))
+        facts = "; ".join(filter(None, [each.label, effect, "provisional" if each.provisional else ""]))
         named.append(f"{each.title} ({facts})" if facts else each.title)
     more = [f"{len(verdicts) - NAMED} more"] if len(verdicts) > NAMED else []
     return ", ".join(named + more) or "none"

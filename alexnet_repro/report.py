@@ -101,6 +101,11 @@ def _shown(metric: str, value: float) -> str:
 
 
 def reached(runs: Found, labels: Mapping[str, str], threshold: float) -> Markdown:
+    """When each arm reached ``threshold`` (percent), over its seeds, a line each."""
+    return Markdown("\n".join(f"* {line}" for line in when_reached(runs, labels, threshold)) or "*No runs yet.*")
+
+
+def when_reached(runs: Found, labels: Mapping[str, str], threshold: float) -> list[str]:
     """When each arm reached ``threshold`` (percent), over its seeds, in a sentence each."""
     lines = []
     for arm, label in labels.items():
@@ -108,10 +113,10 @@ def reached(runs: Found, labels: Mapping[str, str], threshold: float) -> Markdow
         there = sorted(each for each in epochs if not math.isnan(each))
         if there:
             spread = f"median {median(there):.1f} epochs, {there[0]:.1f} to {there[-1]:.1f}"
-            lines.append(f"* {label}: {len(there)} of {len(epochs)} runs reached {threshold:g} %; {spread}.")
+            lines.append(f"{label}: {len(there)} of {len(epochs)} runs reached {threshold:g} %; {spread}.")
         elif epochs:
-            lines.append(f"* {label}: none of {len(epochs)} runs reached {threshold:g} % within its budget.")
-    return Markdown("\n".join(lines) or "*No runs yet.*")
+            lines.append(f"{label}: none of {len(epochs)} runs reached {threshold:g} % within its budget.")
+    return lines
 
 
 def whole(plan: Study, runs_found: Found) -> Markdown:

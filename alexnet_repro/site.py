@@ -33,6 +33,9 @@ if importlib.util.find_spec("alexnet_repro") is None:
     %pip install --quiet --no-deps -e alexnet
     %cd alexnet
 """
+PDF = "alexnet.pdf"
+PDF_PUBLISHED = f'<a href="{PDF}">The whole book as one PDF</a>, as `make pdf` prints it.\n'
+PDF_HERE = "`make pdf` prints the whole book as one PDF; the published site offers it here.\n"
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 COMPLAINT = re.compile(r"(WARNING|ERROR|CRITICAL)\b")
 
@@ -52,6 +55,7 @@ def build() -> Path:
         effects.write(book)
         downloads.write(book)
         citation.write(book)
+        write_atomic(book / "_generated" / "pdf.md", PDF_PUBLISHED if address(configuration(book)) else PDF_HERE)
         index = _render(book)
     print(f"the book: {index}")
     return index

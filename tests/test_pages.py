@@ -52,7 +52,10 @@ def test_effects_show_every_seed_and_what_is_missing(page):
     dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
     assert sorted(len(line.get_xdata()) for line in dots) == [0, 0, 0, 4, 4]
     assert list(dots[0].get_xdata()) == pytest.approx([2.0] * 4)
-    assert [text.get_text() for text in figure.axes[0].texts] == ["no runs yet"] * 3
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts.count("no runs yet") == 3
+    assert "Every middle layer counts, conv4" in texts
+    assert page.effects_found("lrn", "depth").data.count("Every middle layer counts") == 3
 
 
 def test_arms_table(page):
@@ -82,4 +85,4 @@ def test_without_weights_and_predictions_there_are_no_pictures(page, tmp_path, m
     monkeypatch.setattr(ensembles, "published", lambda store, key: tmp_path / "none")
     assert page.ensembles().axes[0].texts[0].get_text() == "no whole group yet"
     for picture in (gallery.kernels, gallery.guesses, gallery.neighbours):
-        assert "no weights" in picture(None).axes[0].texts[0].get_text()
+        assert "No weights" in picture(None).axes[0].texts[0].get_text()

@@ -90,6 +90,7 @@ def test_address_brings_buttons_and_a_cell_that_gets_the_package(home: Path) -> 
     assert "https://colab.research.google.com/github/someone/somewhere/blob/built/book/pages/toy.ipynb" in text
     assert "https://mybinder.org/v2/gh/someone/somewhere/built?urlpath=lab/tree/book/pages/toy.ipynb" in text
     assert "git clone" not in text
+    assert (home / "book" / "_generated" / "pdf.md").read_text() == site.PDF_PUBLISHED
     assert f"git clone --quiet --depth 1 {ADDRESS} " in (html.parent.parent / "_sources/pages/toy.ipynb").read_text()
 
 

@@ -1,0 +1,86 @@
+"""What each figure shows, as its caption begins: a sentence computed from the records that the figure is drawn from."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from IPython.display import Markdown
+
+from .errors import UserError
+from .notebooks import CAPTION
+from .records import RunRecord
+from .runs import Found
+from .scorecard import found, number, with_unit
+from .store import Store
+from .studies import Study, fastest
+from .verdicts import Verdict
+
+
+def caption(text: str) -> Markdown:
+    """A finding that the book prints as the beginning of the figure's caption, and a notebook beside the figure."""
+    return Markdown(text, metadata={CAPTION: True})
+
+
+def effects(verdicts: Mapping[str, Verdict]) -> Markdown:
+    """Which comparisons, by the names that the figure gives them, came to which verdict."""
+    groups: dict[str, list[str]] = {}
+    for name, verdict in verdicts.items():
+        facts = [] if verdict.effect is None else [with_unit(number(verdict.effect), verdict.unit)]
+        facts += ["provisional"] if verdict.provisional and facts else []
+        shown = f"{name} ({', '.join(facts)})" if facts else name
+        groups.setdefault(verdict.verdict, []).append(shown)
+    parts = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in groups.items())
+    return caption(f"{parts[:1].upper()}{parts[1:]}.")
+
+
+def curves(runs: Found, labels: Mapping[str, str]) -> Markdown:
+    """Where the curves of each arm end, on average over its seeds."""
+    ends = []
+    for arm, label in labels.items():
+        errors = [100 * record.curve[-1].train_error for record in runs[arm].values() if record.curve]
+        finite = [error for error in errors if math.isfinite(error)]
+        if finite:
+            ends.append(f"{number(sum(finite) / len(finite))} % for {label} ({_runs(len(finite))})")
+    return caption(f"The training error ends, on average, at {', '.join(ends)}." if ends else "No runs yet.")
+
+
+def ratio(verdict: Verdict, what: str) -> Markdown:
+    """One ratio: ``what`` is "tanh takes {} as many epochs as ReLU"."""
+    if verdict.effect is None:
+        return caption(f"No number yet: {verdict.verdict}.")
+    paper = (
+        "" if verdict.paper_value is None else f"; the paper: {with_unit(number(verdict.paper_value), verdict.unit)}"
+    )
+    return caption(f"{what.format(found(verdict))}{paper}: {verdict.verdict}.")
+
+
+def search(plan: Study, trials: Found, store: Store, threshold: float) -> Markdown:
+    """How many trials of a search reached ``threshold`` (percent), and what its rule picks."""
+    records: Sequence[RunRecord] = [record for by_seed in trials.values() for record in by_seed.values()]
+    there = sum(math.isfinite(record.metric("epochs_to_threshold")) for record in records)
+    try:
+        picks = ", ".join(f"{rate:g} for {name}" for name, rate in fastest(plan, store).items())
+    except UserError:
+        picks = "none yet"
+    return caption(f"{there} of {len(records)} trials reached {threshold:g} %. Rates picked: {picks}.")
+
+
+def ensembles(errors: Mapping[int, Sequence[float]]) -> Markdown:
+    """What averaging takes off the error (fractions, per number of networks averaged)."""
+    means = {size: 100 * sum(group) / len(group) for size, group in errors.items() if group}
+    if not means:
+        return caption("No whole group yet.")
+    first, last = min(means), max(means)
+    groups = len(errors[first])
+    return caption(
+        f"The test error goes from {number(means[first])} % with {first} network to {number(means[last])} % with the "
+        f"average of {last}, over {groups} {'group' if groups == 1 else 'groups'}."
+    )
+
+
+def joined(sentences: Iterable[str]) -> Markdown:
+    """Sentences as one caption."""
+    return caption(" ".join(sentences) or "No runs yet.")
+
+
+def _runs(count: int) -> str:
+    return f"{count} run" if count == 1 else f"{count} runs"

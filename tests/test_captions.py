@@ -1,0 +1,93 @@
+"""Captions begin with what the records say."""
+
+import dataclasses
+
+import pytest
+
+from alexnet_repro import captions, drawings, gallery, logbook
+from alexnet_repro.networks import PAPER
+from alexnet_repro.notebooks import CAPTION
+from alexnet_repro.records import Measurement
+from alexnet_repro.runs import finder
+from alexnet_repro.store import Store
+from alexnet_repro.studies import study
+from alexnet_repro.verdicts import Verdict, scorecard
+
+from .runs import record, tiny
+
+
+@pytest.fixture(scope="module")
+def not_run(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
+    folder = tmp_path_factory.mktemp("empty")
+    verdicts = scorecard(finder(Store(folder, folder / "evidence")))
+    return next(each for each in verdicts if each.claim == "relu_speed")
+
+
+def test_a_caption_is_marked_as_one() -> None:
+    assert captions.caption("Found.")._repr_markdown_() == ("Found.", {CAPTION: True})
+
+
+def test_effects_are_grouped_by_verdict(not_run: Verdict) -> None:
+    found = {
+        "one": dataclasses.replace(not_run, verdict="reproduced", effect=2.0, unit="points", seeds=3, declared=20),
+        "two": not_run,
+        "three": dataclasses.replace(not_run, verdict="reproduced", effect=1.5, unit="×", seeds=5, declared=5),
+    }
+    assert captions.effects(found).data == "Reproduced: one (2 points, provisional), three (1.50×); not run: two."
+
+
+def test_curves_end_at_their_mean() -> None:
+    runs = {
+        "a": {
+            seed: record(tiny(seed=seed), curve=[Measurement(epoch=2.0, images=600, train_loss=1.5, train_error=error)])
+            for seed, error in enumerate((0.2, 0.4))
+        },
+        "b": {},
+    }
+    assert (
+        captions.curves(runs, {"a": "A", "b": "B"}).data
+        == "The training error ends, on average, at 30 % for A (2 runs)."
+    )
+    assert captions.curves({"b": {}}, {"b": "B"}).data == "No runs yet."
+
+
+def test_a_ratio_stands_beside_the_papers(not_run: Verdict) -> None:
+    assert captions.ratio(not_run, "{}").data == "No number yet: not run."
+    judged = dataclasses.replace(not_run, verdict="reproduced", effect=7.5, interval=(7.0, 8.0), paper_value=6.0)
+    assert (
+        captions.ratio(judged, "b takes {} as long").data
+        == "b takes 7.50× (7 to 8) as long; the paper: 6×: reproduced."
+    )
+
+
+def test_a_search_without_trials_picks_nothing(tmp_path) -> None:
+    plan = study("relu_rates")
+    store = Store(tmp_path, tmp_path / "evidence")
+    assert captions.search(plan, {}, store, 25).data == "0 of 0 trials reached 25 %. Rates picked: none yet."
+
+
+def test_ensembles_go_from_one_to_all() -> None:
+    text = captions.ensembles({1: [0.4, 0.42], 2: [0.38, 0.36]}).data
+    assert text == "The test error goes from 41 % with 1 network to 37 % with the average of 2, over 2 groups."
+    assert captions.ensembles({1: []}).data == "No whole group yet."
+
+
+def test_drawings_say_what_their_config_has() -> None:
+    assert drawings.network_found().data == (
+        "The columns meet in conv3, fc6, fc7, fc8, and keep to themselves in conv2, conv4, conv5."
+    )
+    assert "keep" in drawings.network_found(PAPER.change(columns="single")).data
+    assert drawings.border_found().data == "Window 55 ends at pixel 227, 3 pixels beyond the image of 224."
+    assert "96 % of the parameters" in drawings.shares_found().data
+    assert drawings.memory_found(1).data.startswith("4 of 4 fit into 3 GiB.")
+    assert drawings.memory_found(1000).data.startswith("0 of 4 fit into 3 GiB.")
+    assert "are sent for conv3" in drawings.traffic_found(PAPER, 128).data
+
+
+def test_the_log_says_which_effects_stand_clear() -> None:
+    assert "Clear of that: half net, no links, no normalization; within it" in logbook.figure_found().data
+
+
+def test_without_weights_pictures_find_nothing() -> None:
+    for found in (gallery.kernels_found, gallery.guesses_found, gallery.neighbours_found):
+        assert found(None).data == gallery.NOTHING
