@@ -175,7 +175,7 @@ def memory_found(batch: int) -> Markdown:
     totals = anatomy.memory_table(batch).loc[anatomy.TOTAL] / 1024
     limit = GPU_BYTES / 2**30
     parts = ", ".join(f"{name}: {total:.2f} GiB" for name, total in totals.items())
-    fitting = int((totals <= limit).sum())
+    fitting = int(totals.le(limit).to_numpy().sum())
     return caption(f"{fitting} of {len(totals)} fit into {limit:g} GiB. {parts[:1].upper()}{parts[1:]}.")
 
 

@@ -75,8 +75,8 @@ def caption(verdicts: Sequence[Verdict]) -> str:
     came = ", ".join(f"{counts[name]} {name}" for name in LOOKS if counts[name])
     return (
         f"**Measured so far, {len(drawn)} of {planned} comparisons: {came}.** Each effect has its 95 % interval, in "
-        "units of the size that its rule names (ratios by their logarithms), so that an interval wholly at or right of 1 "
-        "reproduces the claim. The tick is the paper's value, where it gives one. Provisional: not all seeds are run."
+        "units of the size that its rule names (ratios by their logarithms), so that an interval wholly at or right of "
+        "1 reproduces the claim. The tick is the paper's value, where it gives one. Provisional: not all seeds are run."
     )
 
 

@@ -14,6 +14,8 @@ from .records import RunRecord, curve_rows
 from .verdicts import Verdict
 
 PALETTE = sns.color_palette("colorblind")
+CLEAR = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
+"""The background of words that lines would cross."""
 LINES = ("-", "--", ":", "-.")
 """The first arm is solid and the second dashed, as in the paper's Fig. 1."""
 
@@ -100,9 +102,18 @@ def paired_effects(table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: 
                 axes.plot(verdict.interval, [row + 0.18] * 2, color="black", linewidth=2.2, solid_capstyle="butt")
                 axes.plot([verdict.effect], [row + 0.18], "D", color="black", markersize=6)
             elif not len(dots):
-                axes.annotate("no runs yet", (0.5, row), xycoords=("axes fraction", "data"), ha="center", color="0.35")
+                axes.annotate(
+                    "no runs yet", (0.5, row), xycoords=("axes fraction", "data"), ha="center", color="0.35", bbox=CLEAR
+                )
             axes.text(
-                0.0, row - 0.42, name, transform=axes.get_yaxis_transform(), fontsize=10, in_layout=False, zorder=5
+                0.0,
+                row - 0.42,
+                name,
+                transform=axes.get_yaxis_transform(),
+                fontsize=10,
+                in_layout=False,
+                zorder=5,
+                bbox=CLEAR,
             )
             if verdict.size is not None:
                 axes.plot([verdict.size] * 2, [row - 0.3, row + 0.35], color="0.35", linewidth=1.2, linestyle=":")

@@ -58,8 +58,8 @@ def findings(verdicts: Sequence[Verdict]) -> str:
         f"**Reproduced**, strongest first: {_named(reproduced)}.",
         f"**Contradicted, or no effect found**: {_named(otherwise)}.",
         f"**Audited**: {_agreeing(audited)} of {len(audited)} numbers of the paper are those of the author's log; of "
-        f"its {len(logged)} differences between two single runs, {int(logged['clear'].sum())} exceed what two runs of one "
-        "network differ by.",
+        f"its {len(logged)} differences between two single runs, {int(logged['clear'].sum())} exceed what two runs of "
+        "one network differ by.",
         f"**Derived**: {_agreeing(derived)} of {len(derived)} numbers follow from the paper's own description; "
         f"not: {_named([each for each in derived if not each.verdict.endswith(': agrees')])}.",
     ]

@@ -78,6 +78,19 @@ def test_execution_sees_the_values_and_keeps_what_a_page_shows(home: Path, tmp_p
     assert ["hide-input" in cell.metadata.tags for cell in injected] == [True]
 
 
+def test_finding_becomes_the_beginning_of_the_caption(home: Path, tmp_path: Path) -> None:
+    said = "from IPython.display import Markdown\nMarkdown('Found 2.', metadata={'caption': True})"
+    homes.write_notebook(home, said, "from IPython.display import Markdown\nMarkdown('')")
+    path = home / "notebooks" / "toy.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells[2].metadata["mystnb"] = {"figure": {"name": "fig", "caption": "How to read it."}}
+    nbformat.write(notebook, path)
+    notebooks.execute("toy", tmp_path / "out.ipynb")
+    assert outputs(tmp_path / "out.ipynb") == []  # of an empty display, nothing is left either
+    cell = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[2]
+    assert cell.metadata.mystnb.figure.caption == "**Found 2.** How to read it."
+
+
 def test_two_executions_write_the_same_bytes(home: Path, tmp_path: Path) -> None:
     homes.write_notebook(home, "from tqdm.auto import tqdm\nfor _ in tqdm(range(3)):\n    print(_)", "lambda: 0")
     for name in ("one", "two"):
@@ -117,6 +130,15 @@ def test_dead_kernel_is_said(home: Path, tmp_path: Path) -> None:
 def test_stored_without_outputs(path: Path) -> None:
     cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
     assert all(cell.outputs == [] and cell.execution_count is None for cell in cells)
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_figures_have_captions_with_findings_and_alternative_texts(path: Path) -> None:
+    for cell in nbformat.read(path, as_version=4).cells:
+        if "mystnb" in cell.metadata:
+            assert cell.metadata.mystnb.figure.caption
+            assert cell.metadata.mystnb.image.alt
+            assert not cell.source.rstrip().endswith(";"), "the last line gives the finding"
 
 
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
