@@ -18,8 +18,6 @@ MARKDOWN = "text/markdown"
 CAPTION = "caption"
 """In the metadata of a Markdown output: it belongs to the figure of its cell."""
 WIDGET = "application/vnd.jupyter.widget-view+json"
-EMPTY = re.compile(r"<IPython\.core\.display\.\w+ object>$")
-"""What a display without content leaves."""
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -181,5 +179,5 @@ def _make_caption(cell: nbformat.NotebookNode) -> None:
 
 def _volatile(output: nbformat.NotebookNode) -> bool:
     data = output.get("data", {})
-    empty = len(data) == 1 and bool(EMPTY.match(data.get("text/plain", "")))
+    empty = data.get(MARKDOWN) == ""
     return output.get("name") == "stderr" or WIDGET in data or empty
