@@ -24,8 +24,10 @@ def effects(verdicts: Mapping[str, Verdict]) -> Markdown:
     """Which comparisons, by the names that the figure gives them, came to which verdict."""
     groups: dict[str, list[str]] = {}
     for name, verdict in verdicts.items():
-        facts = [] if verdict.effect is None else [with_unit(number(verdict.effect), verdict.unit)]
-        facts += ["provisional"] if verdict.provisional and facts else []
+        if verdict.effect is None:
+            facts = [f"{verdict.counted} so far"] if verdict.seeds else []
+        else:
+            facts = [with_unit(number(verdict.effect), verdict.unit)] + ["provisional"] * verdict.provisional
         shown = f"{name} ({', '.join(facts)})" if facts else name
         groups.setdefault(verdict.verdict, []).append(shown)
     parts = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in groups.items())

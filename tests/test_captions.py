@@ -31,9 +31,13 @@ def test_effects_are_grouped_by_verdict(not_run: Verdict) -> None:
     found = {
         "one": dataclasses.replace(not_run, verdict="reproduced", effect=2.0, unit="points", seeds=3, declared=20),
         "two": not_run,
+        "begun": dataclasses.replace(not_run, seeds=2, declared=20),
         "three": dataclasses.replace(not_run, verdict="reproduced", effect=1.5, unit="×", seeds=5, declared=5),
     }
-    assert captions.effects(found).data == "Reproduced: one (2 points, provisional), three (1.50×); not run: two."
+    assert (
+        captions.effects(found).data
+        == "Reproduced: one (2 points, provisional), three (1.50×); not run: two, begun (2 of 20 so far)."
+    )
 
 
 def test_curves_end_at_their_mean() -> None:
