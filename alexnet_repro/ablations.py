@@ -125,11 +125,11 @@ FEWER: Mapping[str, int] = {
 
 SMOKE = {
     "data.dataset": "sample",
-    "data.train_images": 2_000,
+    "data.train_images": 1_000,
     "model.kernels": (8, 16, 24, 24, 16),
     "model.hidden": 64,
     "optimizer.drops": (),
-    "budget.epochs": 3,
+    "budget.epochs": 2,
 }
 """A net and a data set small enough for seconds."""
 

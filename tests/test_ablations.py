@@ -143,5 +143,5 @@ def test_every_ablation_study_has_its_claim():
 @pytest.mark.parametrize("name", ["alexnet_rates", "alexnet_pilot", *ABLATIONS, "dropout_convergence"])
 def test_a_rehearsal_is_small(name):
     smoke = study(name, "smoke").baseline
-    assert smoke.budget.epochs * smoke.data.train_images <= 6_000
+    assert smoke.budget.epochs * smoke.data.train_images <= 2_000
     assert max(smoke.model.kernels) < max(ablations.BASELINE.model.kernels)

@@ -65,44 +65,62 @@ class LocallyConnected(nn.Module):
             raise ValueError(f"input of shape {tuple(x.shape)}: this layer takes (batch, {inputs}, {side}, {side})")
         kind = x.device.type
         dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
-        result: Tensor = _Local.apply(*(t.to(dtype) for t in (x.permute(2, 3, 0, 1), self.weight, self.bias)))
-        return result.permute(2, 3, 0, 1)
+        one = (t.to(dtype)[None] for t in (x.permute(2, 3, 0, 1), self.weight, self.bias))
+        result: Tensor = _Local.apply(*one)[0]
+        return result[0].permute(2, 3, 0, 1)
 
 
 class _Local(torch.autograd.Function):
-    """The places in front: from (side, side, batch, inputs) to (side, side, batch, outputs), one product per place."""
+    """The places in front: (nets, side, side, batch, inputs) to the same of outputs, one product per net and place.
+
+    The first dimension is one net's, or several nets' that vmap stacks. The windows are an output, to be saved.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        side, _, kernel, _, inputs, outputs = weight.shape
-        border, batch = kernel // 2, x.shape[2]
+    def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        nets, side, _, kernel, _, inputs, outputs = weight.shape
+        border, batch = kernel // 2, x.shape[3]
         padded = F.pad(x, (0, 0, 0, 0, border, border, border, border))
-        windows = x.new_empty(side, side, batch, kernel, kernel, inputs)
+        windows = x.new_empty(nets, side, side, batch, kernel, kernel, inputs)
         for row, column in product(range(kernel), repeat=2):
-            windows[:, :, :, row, column] = padded[row : row + side, column : column + side]
-        ctx.save_for_backward(windows, weight)
-        products = torch.baddbmm(bias.flatten(0, 1)[:, None], _matrices(windows), weight.view(side**2, -1, outputs))
-        return products.view(side, side, batch, outputs)
+            windows[:, :, :, :, row, column] = padded[:, row : row + side, column : column + side]
+        products = torch.baddbmm(bias.flatten(0, 2)[:, None], _matrices(windows), _kernels(weight))
+        return products.view(nets, side, side, batch, outputs), windows
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(output[1], inputs[1])
+        ctx.mark_non_differentiable(output[1])
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         windows, weight = ctx.saved_tensors
-        side, _, kernel, _, _, outputs = weight.shape
-        upper = gradient.reshape(side**2, -1, outputs)
+        nets, side, _, kernel, _, _, outputs = weight.shape
+        upper = gradient.reshape(nets * side**2, -1, outputs)
         of_weight = torch.bmm(_matrices(windows).transpose(1, 2), upper).view_as(weight)
-        of_windows = torch.bmm(upper, weight.view(side**2, -1, outputs).transpose(1, 2)).view_as(windows)
+        of_windows = torch.bmm(upper, _kernels(weight).transpose(1, 2)).view_as(windows)
         border = kernel // 2
-        padded = windows.new_zeros(side + 2 * border, side + 2 * border, *(windows.shape[i] for i in (2, 5)))
+        padded = windows.new_zeros(nets, side + 2 * border, side + 2 * border, *(windows.shape[i] for i in (3, 6)))
         for row, column in product(range(kernel), repeat=2):
-            padded[row : row + side, column : column + side] += of_windows[:, :, :, row, column]
+            padded[:, row : row + side, column : column + side] += of_windows[:, :, :, :, row, column]
         inside = slice(border, border + side)
-        return padded[inside, inside], of_weight, upper.sum(1).view(side, side, outputs)
+        return padded[:, inside, inside], of_weight, upper.sum(1).view(nets, side, side, outputs)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int, ...], *given: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, int]]:
+        several = [t.movedim(dim, 0).flatten(0, 1) for t, dim in zip(given, in_dims, strict=True)]
+        return tuple(t.unflatten(0, (info.batch_size, 1)) for t in _Local.apply(*several)), (0, 0)
 
 
 def _matrices(windows: Tensor) -> Tensor:
     """A matrix per place, of a row per image."""
-    return windows.flatten(3).flatten(0, 1)
+    return windows.flatten(4).flatten(0, 2)
+
+
+def _kernels(weight: Tensor) -> Tensor:
+    """A matrix per place, of a column per output."""
+    return weight.flatten(3, 5).flatten(0, 2)
 
 
 @torch.compiler.disable  # torch.compile knows no generators

@@ -35,25 +35,37 @@ class _CrossMapNorm(torch.autograd.Function):
     """Saves its input and nothing else: to sum again in cache is cheaper than to write and read the sums."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, *constants: Any) -> Tensor:
-        x = x.contiguous(memory_format=_format(x))
+    def forward(x: Tensor, *constants: Any) -> Tensor:
+        return _choose(x, _by_pieces, _formula)(_dense(x), *constants)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        x, *ctx.constants = inputs
         ctx.save_for_backward(x)
-        ctx.constants = constants
-        return _choose(x, _by_pieces, _formula)(x, *constants)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        (x,) = ctx.saved_tensors
+        x = _dense(*ctx.saved_tensors)
         gradient = gradient.contiguous(memory_format=_format(x))
         compute = _choose(x, _gradient_by_pieces, _gradient_formula)
         return compute(x, gradient, *ctx.constants), None, None, None, None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, *constants: Any) -> tuple[Tensor, int]:
+        assert in_dims[0] is not None
+        several = x.movedim(in_dims[0], 0)
+        return _CrossMapNorm.apply(several.flatten(0, 1), *constants).unflatten(0, several.shape[:2]), 0
 
 
 def _choose(x: Tensor, pieces: Callable[..., Tensor], formula: Callable[..., Tensor]) -> Callable[..., Tensor]:
     if torch.compiler.is_compiling():  # the caller compiles: leave the fusing to it
         return formula
     return pieces if x.device.type == "cpu" else _fused(formula) if x.is_cuda else formula
+
+
+def _dense(x: Tensor) -> Tensor:
+    return x.contiguous(memory_format=_format(x))
 
 
 def _format(x: Tensor) -> torch.memory_format:

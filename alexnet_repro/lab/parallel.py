@@ -61,7 +61,7 @@ class ParallelRun(Run):
         if not isinstance(self.net, AlexNet):
             return self._shared(inputs)
         count, rows = part.stop - part.start, self.group.rows(part)
-        masks = self.net.masks(count, *self._masks())
+        masks = self.net.masks(count, *self.masks())
         own = slice(rows.start - part.start, rows.stop - part.start)
         return self._shared(inputs, masks={name: mask[own] for name, mask in masks.items()})
 

@@ -80,6 +80,19 @@ class Run:
 
     def update(self) -> None:
         """One step of section 5 on the next batch; no host synchronization."""
+        part = self.start_step()
+        inputs, labels = self.batch(part)
+        with autocast(self.config.precision, self.device):
+            logits = self.logits(inputs, part)
+        logits = logits.float()
+        loss = cross_entropy(logits, labels)
+        self.optimizer.zero_grad()
+        self.backward(loss, part)
+        self.optimizer.step()
+        self.count(logits, labels, loss)
+
+    def start_step(self) -> slice:
+        """The part of the epoch's order that the next batch holds; where an epoch begins, what it needs is drawn."""
         size, batch = self.config.data.train_images, self.config.optimizer.batch_size
         epoch, position = divmod(self.step, self.epoch_steps)
         if position == 0 or len(self._order) == 0:
@@ -90,15 +103,10 @@ class Run:
             self.optimizer.rate_factor = factor
             self.optimizer.first_factor = first_factor(self.config.optimizer, epoch)
             self.data.start(epoch)
-        part = slice(position * batch, min((position + 1) * batch, size))
-        inputs, labels = self.batch(part)
-        with autocast(self.config.precision, self.device):
-            logits = self.logits(inputs, part)
-        logits = logits.float()
-        loss = cross_entropy(logits, labels)
-        self.optimizer.zero_grad()
-        self.backward(loss, part)
-        self.optimizer.step()
+        return slice(position * batch, min((position + 1) * batch, size))
+
+    def count(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
+        """Take note of a step that has been made, and of the mean loss of its batch."""
         self.wrong += top1_wrong(logits.detach(), labels)
         self.loss += loss.detach().double() * len(labels)
         self.step += 1
@@ -110,7 +118,7 @@ class Run:
 
     def logits(self, inputs: Tensor, part: slice) -> Tensor:
         """What the net makes of the inputs of ``part`` in training."""
-        logits: Tensor = self.trained(inputs, *self._masks())
+        logits: Tensor = self.trained(inputs, *self.masks())
         return logits
 
     def backward(self, loss: Tensor, part: slice) -> None:
@@ -122,7 +130,7 @@ class Run:
         errors = [m.test_error for m in self.curve if m.test_error is not None]
         return rate_factor(self.config.optimizer, self.step // self.epoch_steps, errors)
 
-    def _masks(self) -> list[torch.Generator]:
+    def masks(self) -> list[torch.Generator]:
         """The generator of this step's dropout masks, where the net takes one."""
         if not isinstance(self.config.model, AlexNetConfig):
             return []

@@ -1,0 +1,115 @@
+"""Seeds stacked in one computation: the numbers of each alone, and its checkpoints."""
+
+import pytest
+import torch
+
+from alexnet_repro.config import Placement
+from alexnet_repro.lab import stacked, training
+from alexnet_repro.lab.stacked import Member, Stack
+from alexnet_repro.lab.training import Run, Stopped
+from alexnet_repro.studies import study
+
+from ..runs import tiny
+from .test_precision import NETS, QUICK
+
+SEEDS = (3, 5, 8)
+SHORT = tiny(**QUICK, **{"budget.epochs": 2})
+RELATIVE = 1e-5
+"""Of a tensor's largest number, after a step; single precision has 1e-7, and sums of thousands cancel."""
+
+
+def seeds(config):
+    return [config.changed(seed=seed) for seed in SEEDS]
+
+
+@pytest.mark.parametrize("net", [*NETS, "augmented"])
+def test_each_of_ten_steps_is_that_of_separate_runs(net):
+    config = NETS["alexnet"].changed(**{"data.color_noise": "paper"}) if net == "augmented" else NETS[net]
+    config = config.changed(**{"data.train_images": 150, "optimizer.batch_size": 40})  # an uneven last batch
+    alone, members = ([kind(each, Placement()) for each in seeds(config)] for kind in (Run, Member))
+    stack = Stack(members)
+    for step in range(10):
+        stack.update()
+        for ours, theirs in zip(members, alone, strict=True):
+            theirs.update()
+            assert ours.step == theirs.step == step + 1
+            mine, its = ours.tensors(), theirs.tensors()
+            assert mine.keys() == its.keys()
+            for name, tensor in its.items():
+                most = RELATIVE * tensor.abs().max().item()
+                torch.testing.assert_close(mine[name], tensor, rtol=0, atol=most, msg=f"{name}, step {step}")
+                assert mine[name].stride() == tensor.stride()
+            ours.restore(its)  # or what differs in the last bits would grow from step to step
+    assert len({run.loss.item() for run in alone}) == len(SEEDS)
+
+
+def test_members_are_recorded_as_runs_alone():
+    found = {run.config.seed: record for run, record in stacked.train(seeds(SHORT), Placement())}
+    for config in seeds(SHORT):
+        ours, alone = found[config.seed], training.train(config, Placement())
+        assert ours.key == alone.key == config.key
+        assert [m.images for m in ours.curve] == [m.images for m in alone.curve]
+        for mine, its in zip(ours.curve, alone.curve, strict=True):
+            assert mine.train_loss == pytest.approx(its.train_loss, rel=1e-4)
+        assert ours.metrics.keys() == alone.metrics.keys()
+        assert ours.metric("test_error") == pytest.approx(alone.metric("test_error"), abs=0.02)
+        assert ours.provenance.device.endswith("seeds stacked")
+
+
+def test_a_member_that_ends_leaves_the_others_training():
+    losses = [record.curve[-1].train_error for _, record in stacked.train(seeds(SHORT), Placement())]
+    threshold = sorted(losses)[0]  # reached by the best seed at the end of the budget, by no other before it
+    config = SHORT.changed(**{"budget.stop_at_train_error": threshold + 0.02, "budget.epochs": 6})
+    ended = [(run.config.seed, record.curve[-1].epoch) for run, record in stacked.train(seeds(config), Placement())]
+    assert sorted(seed for seed, _ in ended) == list(SEEDS)
+    assert len({epoch for _, epoch in ended}) > 1
+    assert [epoch for _, epoch in ended] == sorted(epoch for _, epoch in ended)
+    for seed, epoch in ended:
+        assert training.train(config.changed(seed=seed), Placement()).curve[-1].epoch == epoch
+
+
+def test_a_stopped_stack_resumes_bit_for_bit(tmp_path):
+    def path(config):
+        return tmp_path / config.key
+
+    asked = iter([False, False, True])
+    with pytest.raises(Stopped):
+        list(stacked.train(seeds(SHORT), Placement(), path, stop=lambda: next(asked)))
+    resumed, whole = (
+        {record.key: record for _, record in stacked.train(seeds(SHORT), Placement(), *given)} for given in ([path], [])
+    )
+    for key, record in whole.items():
+        assert resumed[key].curve == record.curve
+        assert resumed[key].provenance.weights == record.provenance.weights
+
+
+def test_a_checkpoint_of_a_stack_is_one_of_a_run_alone(tmp_path):
+    config = SHORT.changed(seed=SEEDS[1])
+    asked = iter([False, False, True])
+    with pytest.raises(Stopped):
+        list(stacked.train(seeds(SHORT), Placement(), lambda each: tmp_path / each.key, stop=lambda: next(asked)))
+    ours = training.train(config, Placement(), tmp_path / config.key)
+    assert ours.curve[-1].train_loss == pytest.approx(
+        training.train(config, Placement()).curve[-1].train_loss, rel=1e-4
+    )
+    # And back: one further than the others goes on by itself.
+    stopped = iter([False] * 4 + [True])
+    with pytest.raises(Stopped):
+        training.train(config, Placement(), tmp_path / "again", stop=lambda: next(stopped))
+    (tmp_path / "again").rename(tmp_path / config.key)
+    every = list(stacked.train(seeds(SHORT), Placement(), lambda each: tmp_path / each.key))
+    assert [run.config.seed for run, _ in every] == [SEEDS[0], SEEDS[2], SEEDS[1]]
+
+
+def test_stacks_hold_what_differs_in_seeds_alone():
+    plan = study("relu_speed")
+    configs = [config for _, config in plan.runs()]
+    found = stacked.stacks(configs, 3)
+    assert sorted(config.key for stack in found for config in stack) == sorted(config.key for config in configs)
+    assert [len(stack) for stack in found] == [3, 3, 2, 2]
+    for stack in found:
+        assert len({config.changed(seed=0).key for config in stack}) == 1
+    assert stacked.stacks(configs, 1) == [[config] for config in configs]
+    by_hand = configs[0].changed(**{"optimizer.plateau": 5, "budget.test_curve": True})
+    assert not stacked.stackable(by_hand)
+    assert stacked.stacks([by_hand, by_hand.changed(seed=1)], 3) == [[by_hand], [by_hand.changed(seed=1)]]
