@@ -147,6 +147,7 @@ def run(
     scale: ScaleName = "cifar10",
     device: Annotated[str, typer.Option(help="cpu, or cuda for one run per GPU.")] = "cpu",
     workers: Annotated[int | None, typer.Option(help="Runs at once; default: one per core or GPU.")] = None,
+    stack: Annotated[int, typer.Option(min=1, help="Seeds that each trains in one computation, for small nets.")] = 1,
     devices: Annotated[int, typer.Option(help="Devices that train each run together.")] = 1,
     parallel: Annotated[str, typer.Option(help="How: columns, one per device, or data, a part of the batch.")] = "data",
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: its workers train.")] = None,
@@ -156,12 +157,12 @@ def run(
 ) -> None:
     """Train what a study is missing; interrupted, it resumes. Under torchrun, all its processes train together."""
     chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
-    if scheduler is not None and (workers is not None or devices != 1):
-        raise UserError("--scheduler with --workers or --devices: leave those out, the cluster's workers decide")
+    if scheduler is not None and (workers is not None or devices != 1 or stack != 1):
+        raise UserError("--scheduler with --workers, --stack or --devices: leave those out, the workers decide")
     launched = {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
     if devices > 1 or launched:
-        if workers is not None:
-            raise UserError(f"workers={workers} with several devices to a run: leave it out, one run trains at a time")
+        if workers is not None or stack != 1:
+            raise UserError("--workers or --stack with several devices to a run: leave them out, one trains at a time")
         if launched:
             together(chosen, store, parallel, device, progress=sys.stderr.isatty())
         else:
@@ -170,7 +171,9 @@ def run(
     if devices < 1:
         raise UserError(f"devices={devices}: ask for at least one")
     progress = sys.stderr.isatty()
-    arms = obtain(chosen, store, train=True, device=device, workers=workers, progress=progress, scheduler=scheduler)
+    arms = obtain(
+        chosen, store, train=True, device=device, workers=workers, progress=progress, scheduler=scheduler, stack=stack
+    )
     print(f"{chosen.name}: all {sum(len(runs) for runs in arms.values())} runs are in the store")
 
 

@@ -35,11 +35,13 @@ def obtain(
     workers: int | None = None,
     progress: bool = True,
     scheduler: str | None = None,
+    stack: int = 1,
 ) -> Found:
     """The records of a study: those in the store, and with ``train`` the missing ones, trained now.
 
-    Runs go to this machine's cores, or to its GPUs with device "cuda"; ``workers`` limits how many at once. Or they
-    go to the workers of a Dask ``scheduler``, an address.
+    Runs go to this machine's cores, or to its GPUs with device "cuda"; ``workers`` limits how many at once, and
+    ``stack`` is how many seeds each trains in one computation. Or they go to the workers of a Dask ``scheduler``, an
+    address.
     """
     configs = [config for _, config in plan.runs()]
     if train and scheduler is not None:
@@ -49,7 +51,7 @@ def obtain(
     elif train and store.missing(configs):
         from .lab.launch import launch  # the lab is opened only to train
 
-        launch(configs, store, device=device, workers=workers, title=plan.name, progress=progress)
+        launch(configs, store, device=device, workers=workers, title=plan.name, progress=progress, stack=stack)
     return records(plan, store)
 
 

@@ -18,6 +18,7 @@ TITLES = {
     "augment": "Batches with crops, reflections and colour noise",
     "lrn": "Local response normalization, forward and backward",
     "launch": "Many runs on one machine",
+    "stack": "Several seeds in one computation",
     "imagenet": "Full-size images, read and prepared for the net",
     "book": "The book and the command line",
 }

@@ -140,7 +140,7 @@ def _work(values: dict[str, Any], key: str, placement: str, root: str, topic: st
 
     threading.Thread(target=watch, daemon=True).start()
     try:
-        worker.run(config, tell)
+        worker.run([config], tell)
     finally:
         ended.set()
         code = worker.close()

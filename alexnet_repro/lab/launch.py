@@ -31,6 +31,25 @@ Tell = Callable[[tuple[str, Event]], object]
 """Takes (key of a run, what a worker says of it): see worker.py."""
 
 
+def stackable(config: RunConfig) -> bool:
+    """Whether runs of this config and other seeds can share steps (stacked.py): one schedule, and images in memory."""
+    return config.data.dataset != "imagenet" and config.optimizer.plateau is None and not config.compiled
+
+
+def stacks(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
+    """The configs in stacks of at most ``most`` that differ in their seeds alone, in order of their first."""
+    found: dict[str, list[list[RunConfig]]] = {}
+    every: list[list[RunConfig]] = []
+    for config in configs:
+        kind = config.changed(seed=0).key if stackable(config) else config.key
+        own = found.setdefault(kind, [])
+        if not own or len(own[-1]) == most:
+            own.append([])
+            every.append(own[-1])
+        own[-1].append(config)
+    return every
+
+
 class Worker:
     """A training process and the thread that feeds it."""
 
@@ -48,16 +67,23 @@ class Worker:
             process_group=0,  # Ctrl-C is for this process alone
         )
 
-    def run(self, config: RunConfig, tell: Tell) -> bool:
-        """Train one config; False where the process died under it."""
+    def run(self, configs: Sequence[RunConfig], tell: Tell) -> bool:
+        """Train one config, or several stacked; False where the process died under them."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
-            print(json.dumps(config.model_dump(mode="json")), file=self.process.stdin, flush=True)
+            asked = json.dumps([config.model_dump(mode="json") for config in configs])
+            print(asked, file=self.process.stdin, flush=True)
+            left = {config.key for config in configs}
             for line in self.process.stdout:
                 event = json.loads(line)
-                tell((config.key, event))
-                if "saved" in event or "error" in event:
+                if "error" in event:
+                    for key in left:
+                        tell((key, event))
+                    return True
+                tell((event["key"], event))
+                left -= {event["key"]} if "saved" in event else set()
+                if not left:
                     return True
         except (OSError, ValueError):  # it died while one side wrote
             pass
@@ -97,18 +123,20 @@ def launch(
     workers: int | None = None,
     title: str = "runs",
     progress: bool = True,
+    stack: int = 1,
 ) -> None:
     """Train those of ``configs`` that the store lacks, in order, over the machine; return when all are saved.
 
-    A run whose process dies is tried once more, from its checkpoint. Ctrl-C ends the workers, each with a
-    checkpoint, and is raised again. Raises UserError with the first error once all other runs have ended.
+    With ``stack``, up to so many that differ in their seeds alone train in one computation: see stacked.py. A run whose
+    process dies is tried once more, from its checkpoint. Ctrl-C ends the workers, each with a checkpoint, and is raised
+    again. Raises UserError with the first error once all other runs have ended.
     """
     missing = store.missing(configs)
     if not missing:
         return
-    waiting: queue.Queue[RunConfig] = queue.Queue()
-    for config in missing:
-        waiting.put(config)
+    waiting: queue.Queue[list[RunConfig]] = queue.Queue()
+    for each in stacks(missing, stack):
+        waiting.put(each)
     events: queue.Queue[tuple[str, Event]] = queue.Queue()
     live: list[Worker] = []
     stop = threading.Event()
@@ -126,7 +154,7 @@ def launch(
         worker: Worker | None = None
         while not stop.is_set():
             try:
-                config = waiting.get_nowait()
+                configs = waiting.get_nowait()
             except queue.Empty:
                 break
             said = ""
@@ -136,14 +164,16 @@ def launch(
                 except OSError as error:
                     said = f"cannot start a process ({error.strerror}): close others, or ask for fewer workers"
                     continue
-                if worker is None or worker.run(config, events.put):
+                if worker is None or worker.run(configs, events.put):
                     break
                 code = worker.close()
                 worker = None
                 how = "out of memory? ask for fewer workers" if code == -signal.SIGKILL else f"exit code {code}"
-                said = f"the process of run {config.key} died {TRIES} times ({how}): run the study again to resume"
+                key = configs[0].key
+                said = f"the process of run {key} died {TRIES} times ({how}): run the study again to resume"
             else:
-                events.put((config.key, {"error": said, "code": 1}))
+                for config in store.missing(configs):
+                    events.put((config.key, {"error": said, "code": 1}))
         if worker is not None:
             worker.close()
 
@@ -175,11 +205,11 @@ def follow(
 ) -> None:
     """Show events until every run has ended, or nothing more can come; then raise the first error, if there was one."""
     parts: dict[str, float] = {}
+    ended: set[str] = set()
     first: UserError | None = None
     shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left{postfix}"
     with _bar(total, title, shape, progress) as bar:
-        done = 0
-        while done < total and (alive() or not events.empty()):
+        while len(ended) < total and (alive() or not events.empty()):
             try:
                 key, event = events.get(timeout=0.5)
             except queue.Empty:
@@ -188,16 +218,16 @@ def follow(
                 parts[key] = event["step"] / event["of"]
             else:
                 parts[key] = 1.0
-                done += 1
+                ended.add(key)
                 if "error" in event:
                     first = first or UserError(event["error"], event["code"])
             running = sum(part < 1 for part in parts.values())
             bar.n = sum(parts.values())
             try:
-                bar.set_postfix_str(f"{done} of {total} runs done, {running} running")
+                bar.set_postfix_str(f"{len(ended)} of {total} runs done, {running} running")
             except OSError:  # nobody can see it any more: no reason to stop training
                 bar.disable = True
     if first is not None:
         raise first
-    if done < total:
-        raise UserError(f"{total - done} of {total} runs did not end: run the study again to resume them", 1)
+    if len(ended) < total:
+        raise UserError(f"{total - len(ended)} of {total} runs did not end: run the study again to resume them", 1)

@@ -16,26 +16,7 @@ from ..records import RunRecord, Status
 from .alexnet import AlexNet
 from .optim import Momentum, ParameterGroup
 from .precision import autocast
-from .training import Observer, Run, Stopped
-
-
-def stackable(config: RunConfig) -> bool:
-    """Whether runs of this config and other seeds can share their steps: one schedule, and images in memory."""
-    return config.data.dataset != "imagenet" and config.optimizer.plateau is None and not config.compiled
-
-
-def stacks(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
-    """The configs in stacks of at most ``most`` that differ in their seeds alone, in order of their first."""
-    found: dict[str, list[list[RunConfig]]] = {}
-    every: list[list[RunConfig]] = []
-    for config in configs:
-        kind = config.changed(seed=0).key if stackable(config) else config.key
-        own = found.setdefault(kind, [])
-        if not own or len(own[-1]) == most:
-            own.append([])
-            every.append(own[-1])
-        own[-1].append(config)
-    return every
+from .training import Observer, Run, Stopped, explained
 
 
 class Member(Run):
@@ -122,13 +103,26 @@ def train(
     path: Callable[[RunConfig], Path | None] = lambda _: None,
     observe: Callable[[RunConfig], Observer] = lambda _: lambda done, total: None,
     stop: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[Member, RunRecord]]:
-    """Run configs that differ in their seeds to their ends, stacked; each with its record as it ends.
+    weights_path: Callable[[RunConfig], Path | None] = lambda _: None,
+) -> Iterator[RunRecord]:
+    """Run configs that differ in their seeds to their ends, stacked; the record of each as it ends.
 
     Each resumes from the checkpoint at its path, where that exists; those that stand at one step go on together.
     A run's seconds are its share. Otherwise as ``training.train``.
     """
     torch.set_num_threads(placement.threads)
+    with explained(configs[0], placement):
+        yield from _train(configs, placement, path, observe, stop, weights_path)
+
+
+def _train(
+    configs: Sequence[RunConfig],
+    placement: Placement,
+    path: Callable[[RunConfig], Path | None],
+    observe: Callable[[RunConfig], Observer],
+    stop: Callable[[], bool],
+    weights_path: Callable[[RunConfig], Path | None],
+) -> Iterator[RunRecord]:
     runs = [Member(config, placement) for config in configs]
     for run in runs:
         own = path(run.config)
@@ -140,7 +134,10 @@ def train(
         while left:
             for run, status in _until_one_ends(left, path, observe, stop):
                 left.remove(run)
-                yield run, run.record(status)
+                record, kept = run.record(status), weights_path(run.config)
+                if kept is not None:
+                    run.keep(kept)
+                yield record
 
 
 def _until_one_ends(

@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -285,13 +286,20 @@ def train(
     ``weights_path``, for questions that come later. ``make`` makes the run, of one process or this process's part of
     several. Raises UserError where memory runs out, and where torch.compile fails.
     """
-    try:
-        torch.set_num_threads(placement.threads)
+    torch.set_num_threads(placement.threads)
+    with explained(config, placement):
         run = make(config, placement)
         record = run.record(_train(run, checkpoint_path, observe, stop))
         if weights_path is not None:
             run.keep(weights_path)
         return record
+
+
+@contextmanager
+def explained(config: RunConfig, placement: Placement) -> Iterator[None]:
+    """What a machine lacks to train ``config``, memory or a compiler, becomes a UserError."""
+    try:
+        yield
     except (MemoryError, RuntimeError) as error:
         if config.compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             said = " ".join(str(error).split("\n")[:2])

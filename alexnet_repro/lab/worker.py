@@ -1,7 +1,8 @@
-"""One process that trains runs one after another: configs in on stdin, events out on stdout, a JSON line each.
+"""One process that trains runs one after another: lists of configs in on stdin, events out on stdout, a JSON line each.
 
-Started by launch.py, with a Placement in JSON and the number of the parent process.
-Events: {"step": done, "of": budget}, {"saved": key}, {"error": text, "code": exit code}.
+Started by launch.py, with a Placement in JSON and the number of the parent process. The configs of a list are one, or
+several seeds to be stacked. Events: {"key": key, "step": done, "of": budget}, {"key": key, "saved": true}, and
+{"error": text, "code": exit code}, which ends the list.
 """
 
 import json
@@ -9,15 +10,19 @@ import os
 import signal
 import sys
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
 from typing import Any, TextIO
 
 from ..config import Placement, RunConfig, parse
 from ..errors import UserError
 from ..files import lock, sweep, write_atomic
 from ..networks import AlexNetConfig
+from ..records import RunRecord
 from ..store import Store
-from .training import Stopped, train
+from . import stacked
+from .training import Observer, Stopped, train
 
 STOPPED = 128 + signal.SIGTERM
 
@@ -48,18 +53,41 @@ def _say(out: TextIO, **event: Any) -> None:
         print(json.dumps(event), file=out, flush=True)
 
 
-def _work(config: RunConfig, placement: Placement, store: Store, out: TextIO, stop: Stop) -> None:
-    checkpoint, weights = store.checkpoint(config.key), store.weights(config.key)
-    with lock(store.root / "locks" / config.key):
-        sweep(checkpoint)
-        sweep(weights)
-        sweep(store.path(config.key))
-        if store.find(config) is None:
-            kept = weights if isinstance(config.model, AlexNetConfig) else None
-            record = train(config, placement, checkpoint, lambda done, of: _say(out, step=done, of=of), stop, kept)
+def _work(configs: list[RunConfig], placement: Placement, store: Store, out: TextIO, stop: Stop) -> None:
+    """Train what of ``configs`` the store lacks, in one computation where they are several."""
+    with ExitStack() as locks:
+        for key in sorted(config.key for config in configs):  # in one order, or two processes could wait for each other
+            locks.enter_context(lock(store.root / "locks" / key))
+            for path in (store.checkpoint(key), store.weights(key), store.path(key)):
+                sweep(path)
+        missing = store.missing(configs)
+        for config in configs:
+            if config not in missing:
+                _end(config, store, out)
+        for record in _train(missing, placement, store, out, stop):
             store.save(record)
-        checkpoint.unlink(missing_ok=True)
-    _say(out, saved=config.key)
+            _end(record.config, store, out)
+
+
+def _end(config: RunConfig, store: Store, out: TextIO) -> None:
+    store.checkpoint(config.key).unlink(missing_ok=True)
+    _say(out, key=config.key, saved=True)
+
+
+def _train(
+    configs: list[RunConfig], placement: Placement, store: Store, out: TextIO, stop: Stop
+) -> Iterator[RunRecord]:
+    def observe(config: RunConfig) -> Observer:
+        return lambda done, of: _say(out, key=config.key, step=done, of=of)
+
+    def kept(config: RunConfig) -> Path | None:
+        return store.weights(config.key) if isinstance(config.model, AlexNetConfig) else None
+
+    if len(configs) == 1:
+        config = configs[0]
+        yield train(config, placement, store.checkpoint(config.key), observe(config), stop, kept(config))
+    elif configs:
+        yield from stacked.train(configs, placement, lambda each: store.checkpoint(each.key), observe, stop, kept)
 
 
 def _unforeseen(error: Exception, key: str, store: Store) -> UserError:
@@ -79,14 +107,14 @@ def main() -> None:
     signal.signal(signal.SIGTERM, stop.on_signal)
     store = Store()
     for line in sys.stdin:
-        config = parse(json.loads(line))
+        configs = [parse(values) for values in json.loads(line)]
         try:
             try:
-                _work(config, placement, store, out, stop)
+                _work(configs, placement, store, out, stop)
             except (UserError, Stopped):
                 raise
             except Exception as error:
-                raise _unforeseen(error, config.key, store) from error
+                raise _unforeseen(error, configs[0].key, store) from error
         except UserError as error:
             _say(out, error=str(error), code=error.code)
         except Stopped:

@@ -201,4 +201,4 @@ def test_the_command_takes_one_way_of_many(monkeypatch, capsys, more):
     with pytest.raises(SystemExit) as end:
         cli.main()
     assert end.value.code == 2
-    assert capsys.readouterr().err.startswith("error: --scheduler with --workers or --devices")
+    assert capsys.readouterr().err.startswith("error: --scheduler with --workers, --stack or --devices")

@@ -67,11 +67,11 @@ def test_runs_are_saved_past_a_killed_worker_and_an_error(store, every_step, mon
             super().__init__(*args)
             workers.append(self)
 
-        def run(self, config, events):
-            if config == long and not killers:
+        def run(self, configs, events):
+            if configs == [long] and not killers:
                 killers.append(threading.Thread(target=self.kill_in_the_middle))
                 killers[0].start()
-            return super().run(config, events)
+            return super().run(configs, events)
 
         def kill_in_the_middle(self):
             until(lambda: steps_saved(store, long) > 0)

@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from alexnet_repro.config import Placement
-from alexnet_repro.lab import stacked, training
+from alexnet_repro.lab import launch, stacked, training
 from alexnet_repro.lab.stacked import Member, Stack
 from alexnet_repro.lab.training import Run, Stopped
+from alexnet_repro.store import Store
 from alexnet_repro.studies import study
 
 from ..runs import tiny
@@ -44,7 +45,7 @@ def test_each_of_ten_steps_is_that_of_separate_runs(net):
 
 
 def test_members_are_recorded_as_runs_alone():
-    found = {run.config.seed: record for run, record in stacked.train(seeds(SHORT), Placement())}
+    found = {record.config.seed: record for record in stacked.train(seeds(SHORT), Placement())}
     for config in seeds(SHORT):
         ours, alone = found[config.seed], training.train(config, Placement())
         assert ours.key == alone.key == config.key
@@ -57,10 +58,10 @@ def test_members_are_recorded_as_runs_alone():
 
 
 def test_a_member_that_ends_leaves_the_others_training():
-    losses = [record.curve[-1].train_error for _, record in stacked.train(seeds(SHORT), Placement())]
+    losses = [record.curve[-1].train_error for record in stacked.train(seeds(SHORT), Placement())]
     threshold = sorted(losses)[0]  # reached by the best seed at the end of the budget, by no other before it
     config = SHORT.changed(**{"budget.stop_at_train_error": threshold + 0.02, "budget.epochs": 6})
-    ended = [(run.config.seed, record.curve[-1].epoch) for run, record in stacked.train(seeds(config), Placement())]
+    ended = [(each.config.seed, each.curve[-1].epoch) for each in stacked.train(seeds(config), Placement())]
     assert sorted(seed for seed, _ in ended) == list(SEEDS)
     assert len({epoch for _, epoch in ended}) > 1
     assert [epoch for _, epoch in ended] == sorted(epoch for _, epoch in ended)
@@ -76,7 +77,7 @@ def test_a_stopped_stack_resumes_bit_for_bit(tmp_path):
     with pytest.raises(Stopped):
         list(stacked.train(seeds(SHORT), Placement(), path, stop=lambda: next(asked)))
     resumed, whole = (
-        {record.key: record for _, record in stacked.train(seeds(SHORT), Placement(), *given)} for given in ([path], [])
+        {record.key: record for record in stacked.train(seeds(SHORT), Placement(), *given)} for given in ([path], [])
     )
     for key, record in whole.items():
         assert resumed[key].curve == record.curve
@@ -98,18 +99,49 @@ def test_a_checkpoint_of_a_stack_is_one_of_a_run_alone(tmp_path):
         training.train(config, Placement(), tmp_path / "again", stop=lambda: next(stopped))
     (tmp_path / "again").rename(tmp_path / config.key)
     every = list(stacked.train(seeds(SHORT), Placement(), lambda each: tmp_path / each.key))
-    assert [run.config.seed for run, _ in every] == [SEEDS[0], SEEDS[2], SEEDS[1]]
+    assert [record.config.seed for record in every] == [SEEDS[0], SEEDS[2], SEEDS[1]]
 
 
 def test_stacks_hold_what_differs_in_seeds_alone():
     plan = study("relu_speed")
     configs = [config for _, config in plan.runs()]
-    found = stacked.stacks(configs, 3)
+    found = launch.stacks(configs, 3)
     assert sorted(config.key for stack in found for config in stack) == sorted(config.key for config in configs)
     assert [len(stack) for stack in found] == [3, 3, 2, 2]
     for stack in found:
         assert len({config.changed(seed=0).key for config in stack}) == 1
-    assert stacked.stacks(configs, 1) == [[config] for config in configs]
+    assert launch.stacks(configs, 1) == [[config] for config in configs]
     by_hand = configs[0].changed(**{"optimizer.plateau": 5, "budget.test_curve": True})
-    assert not stacked.stackable(by_hand)
-    assert stacked.stacks([by_hand, by_hand.changed(seed=1)], 3) == [[by_hand], [by_hand.changed(seed=1)]]
+    assert not launch.stackable(by_hand)
+    assert launch.stacks([by_hand, by_hand.changed(seed=1)], 3) == [[by_hand], [by_hand.changed(seed=1)]]
+
+
+def test_a_launch_stacks_seeds_past_a_killed_worker(tmp_path, monkeypatch):
+    store = Store(tmp_path / "store", tmp_path / "none")
+    configs = [*seeds(SHORT), SHORT.changed(**{"seed": 1, "optimizer.learning_rate": 0.003})]
+    workers = []
+
+    class Killed(launch.Worker):
+        """The first dies in the middle, with checkpoints that need not be of one step."""
+
+        def __init__(self, *given):
+            super().__init__(*given)
+            workers.append(self)
+
+        def run(self, configs, tell):
+            def watched(event):
+                tell(event)
+                if event[1].get("step", 0) > 3 and len(workers) == 1:
+                    self.process.kill()
+
+            return super().run(configs, watched)
+
+    placement = Placement(checkpoint_seconds=0.0)
+    monkeypatch.setattr(launch, "Worker", Killed)
+    monkeypatch.setattr(launch, "places", lambda device, workers: [(placement, None)])
+    launch.launch(configs, store, progress=False, stack=3)
+    assert len(workers) == 2
+    records = [store.find(config) for config in configs]
+    assert [record.status for record in records] == ["finished"] * 4
+    assert ["stacked" in record.provenance.device for record in records] == [True, True, True, False]
+    assert not list((store.root / "checkpoints").glob("*.safetensors"))

@@ -92,7 +92,7 @@ class Forked:
         self.out = os.fdopen(outof)
 
     def send(self, config):
-        os.write(self.into, config.model_dump_json().encode() + b"\n")
+        os.write(self.into, b"[%s]\n" % config.model_dump_json().encode())
 
     def end(self):
         os.close(self.into)
@@ -161,7 +161,7 @@ def test_two_processes_race_for_one_run(tmp_path, uninterrupted):
     said = [process.out.read() for process in both]
     assert [process.wait() for process in both] == [0, 0]
     assert sorted('"step"' in out for out in said) == [False, True]  # one trained, one waited
-    assert all(f'"saved": "{config.key}"' in out for out in said)
+    assert all(f'{{"key": "{config.key}", "saved": true}}' in out for out in said)
     assert [process.errors() for process in both] == ["", ""]
     assert numbers(store.find(config)) == numbers(uninterrupted)
     assert list((store.root / "checkpoints").iterdir()) == []
