@@ -126,15 +126,15 @@ class Loader:
         On a CPU, the index of every pixel of a batch would cost more than the pixels; on a GPU, a loop would.
         """
         side, whole = self.config.side, self.shards.size
-        image: Pixels = np.empty((1, whole, whole, 3), np.uint8)
+        band: Pixels = np.empty((1, side, whole, 3), np.uint8)
         inputs = torch.empty((len(index), side, side, 3))
         noises = np.zeros((len(index), 3), np.float32) if shifts is None else shifts.numpy()
         noisy = self.noise is not None and shifts is not None
         divisor = np.float32(self.config.divisor * (self.noise.divisor if self.noise is not None and noisy else 1.0))
         places = zip(crops.tops.tolist(), crops.lefts.tolist(), crops.reflected.tolist(), strict=True)
         for row, number, noise, (top, left, reflected) in zip(inputs.numpy(), index, noises, places, strict=True):
-            self.shards.read([number], image)
-            square = image[0, top : top + side, left : left + side]
+            self.shards.read([number], band, top)
+            square = band[0, :, left : left + side]
             if reflected:
                 # Bytes are mirrored, a quarter of what the differences are; torch does that many times faster.
                 square, left = torch.from_numpy(square).flip(1).numpy(), whole - side - left

@@ -127,8 +127,8 @@ class Shards:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def read(self, index: Sequence[int] | NDArray[np.int64], into: Pixels) -> None:
-        """Copy the images at ``index`` into an array (len(index), size, size, 3).
+    def read(self, index: Sequence[int] | NDArray[np.int64], into: Pixels, top: int = 0) -> None:
+        """Copy the images at ``index`` into an array (len(index), rows, size, 3), their rows from ``top`` on.
 
         One call to the system an image: a mapped page at a time, a cold disk would be asked fifty times for each.
         """
@@ -137,8 +137,8 @@ class Shards:
             place = number - (self._ends[shard - 1] if shard else 0)
             try:
                 with open(self._paths[shard], "rb", buffering=0) as file:
-                    file.seek(HEADER + int(place) * self._bytes)
-                    if file.readinto(row.data) != self._bytes:
+                    file.seek(HEADER + int(place) * self._bytes + top * self.size * 3)
+                    if file.readinto(row.data) != row.nbytes:
                         raise OSError("it ends too early")
             except OSError as error:
                 raise UserError(

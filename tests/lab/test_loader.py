@@ -105,9 +105,9 @@ def test_it_reads_ahead_and_no_image_twice(part, monkeypatch):
     count, read = loader.config.train_images, []
     true_read = Shards.read
 
-    def counting(self, index, into):
+    def counting(self, index, into, *rows):
         read.extend(int(i) for i in index)
-        true_read(self, index, into)
+        true_read(self, index, into, *rows)
 
     monkeypatch.setattr(Shards, "read", counting)
     taken = batches(loader, count, 0)
