@@ -71,6 +71,8 @@ LABELS: Mapping[str, str] = {
 
 CONVERGENCE = {"optimizer.drops": (), "budget.epochs": 40, "budget.test_curve": True, "budget.ten_views": False}
 """The baseline of dropout_convergence: one rate throughout, and the test error after every epoch."""
+CONVERGENCE_PILOT = CONVERGENCE | {"budget.epochs": 120}
+"""The same for long enough to see where both of its arms level off."""
 
 
 class Ablation(NamedTuple):

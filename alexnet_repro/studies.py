@@ -207,6 +207,15 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         1,
         pilot=True,
     ),
+    "alexnet_convergence": partial(
+        _ablation,
+        "alexnet_convergence",
+        "Search for the length of the runs on convergence",
+        ablations.CONVERGENCE_PILOT,
+        {arm: ablations.ARMS[arm] for arm in ("baseline", "no_dropout")},
+        1,
+        pilot=True,
+    ),
     **{
         name: partial(
             _ablation,
