@@ -98,7 +98,7 @@ def test_arms_of_one_seed_see_the_same_images(arm, monkeypatch):
 
 def test_arms_of_one_seed_draw_the_same_dropout():
     nets = [Run(TINY.changed(**ARMS[arm]), Placement()) for arm in ("baseline", "no_lrn")]
-    masks = [[torch.rand(5, generator=g) for g in run._masks()] for run in nets]
+    masks = [[torch.rand(5, generator=g) for g in run.masks()] for run in nets]
     assert torch.equal(masks[0][0], masks[1][0])
     nets[0].step += 1
     assert not torch.equal(torch.rand(5, generator=nets[0]._masks()[0]), masks[1][0])
