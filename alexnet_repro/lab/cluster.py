@@ -1,5 +1,6 @@
 """Many runs on a Dask cluster: each in a process of its own under a Dask worker, one progress display here."""
 
+import asyncio
 import queue
 import signal
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 from uuid import uuid4
 
 from distributed import Client, Future, KilledWorker, Reschedule, Status, get_worker
-from distributed.comm import get_address_host_port, resolve_address
+from distributed.comm import connect, get_address_host_port, resolve_address
 
 from .. import paths
 from ..config import Placement, RunConfig, parse
@@ -20,8 +21,8 @@ from ..records import RunRecord
 from ..store import Store
 from .launch import TRIES, Event, Worker, follow
 
-CONNECT = "10s"
-"""How long a scheduler may take to answer."""
+CONNECT = 10.0
+"""Seconds that a scheduler may take to answer."""
 POLL = 0.5
 """Seconds between looks at whether a run is still wanted."""
 
@@ -77,12 +78,20 @@ def _launch(
         client.cancel(list(futures.values()))
 
 
+async def _answer(address: str) -> None:
+    """Returns once a scheduler has answered; a client would wait for ever for a server of another kind."""
+    async with asyncio.timeout(CONNECT + 1):
+        comm = await connect(address, timeout=CONNECT)
+        await comm.close()
+
+
 @contextmanager
 def _connected(address: str) -> Iterator[Client]:
     """A client of the scheduler. Raises UserError in one line where there is none."""
     try:
         # First, because a client that fails on these is not cleaned up.
         get_address_host_port(resolve_address(address), strict=True)
+        asyncio.run(_answer(address))
         client = Client(address, timeout=CONNECT, set_as_default=False)
     except (OSError, ValueError, TypeError, ImportError) as error:
         reason = str(error).partition(" after ")[0] or type(error).__name__

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -180,12 +181,19 @@ def test_a_scheduler_that_goes_away_is_one_line(store):
     ],
 )
 def test_no_scheduler_is_one_line(store, monkeypatch, address, said):
-    monkeypatch.setattr(cluster, "CONNECT", "1s")
+    monkeypatch.setattr(cluster, "CONNECT", 1.0)
     with pytest.raises(UserError, match=r"no Dask scheduler answers at .*: start one with 'dask scheduler'") as error:
         cluster.launch(RUNS, store, address, progress=False)
     assert said in str(error.value)
     assert error.value.code == 1
     assert not store.root.exists()
+
+
+def test_a_server_of_another_kind_is_one_line(store, monkeypatch):
+    # It takes the connection and never says a word.
+    monkeypatch.setattr(cluster, "CONNECT", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as server, pytest.raises(UserError, match="no Dask scheduler answers"):
+        cluster.launch(RUNS, store, f"tcp://127.0.0.1:{server.getsockname()[1]}", progress=False)
 
 
 def test_what_the_store_has_needs_no_scheduler(store):
