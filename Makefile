@@ -22,7 +22,7 @@ readme: $(STAMP) ## write what was found into the README, from the records
 	@$(BIN)/alexnet-repro readme
 
 test: check ## check, then run every test
-	@$(BIN)/pytest
+	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(STAMP) ## ruff, mypy, notebooks stored without outputs
 	@$(BIN)/ruff check .
