@@ -142,7 +142,7 @@ def main() -> None:
     theirs, ours = rates["torchvision"], rates["ours"]
     peer, case = "torchvision's ImageFolder and DataLoader", f"batch {arguments.batch}, {arguments.cores} cores"
     rows = [
-        row(case, peer, "images/s", ours["images_per_second"], theirs["images_per_second"]),
+        row(case, peer, "images/s", ours["images_per_second"], theirs["images_per_second"], bar=5),
         row(case, peer, "images per CPU second", ours["per_cpu_second"], theirs["per_cpu_second"]),
     ]
     finish("imagenet", arguments, {**about, "preparing": rates["preparing"]}, rows)
