@@ -101,7 +101,7 @@ def test_arms_of_one_seed_draw_the_same_dropout():
     masks = [[torch.rand(5, generator=g) for g in run.masks()] for run in nets]
     assert torch.equal(masks[0][0], masks[1][0])
     nets[0].step += 1
-    assert not torch.equal(torch.rand(5, generator=nets[0]._masks()[0]), masks[1][0])
+    assert not torch.equal(torch.rand(5, generator=nets[0].masks()[0]), masks[1][0])
 
 
 def test_the_rate_drops_on_its_date():
