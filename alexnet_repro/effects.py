@@ -10,7 +10,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from .figures import canvas, close, svg
+from .figures import CLEAR, canvas, close, svg
 from .files import write_atomic
 from .runs import finder
 from .scorecard import found
@@ -119,8 +119,7 @@ def figure(verdicts: Sequence[Verdict]) -> Figure:
             )
         label = ", ".join(filter(None, [verdict.label, "provisional" if verdict.provisional else ""]))
         name = f"{verdict.title} ({label})" if label else verdict.title
-        clear = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}  # of the grid behind it
-        axes.text(0, row - 0.42, name, transform=text_at, fontsize=9, va="center", in_layout=False, bbox=clear)
+        axes.text(0, row - 0.42, name, transform=text_at, fontsize=9, va="center", in_layout=False, bbox=CLEAR)
         axes.text(1.02, row, found(verdict), transform=text_at, fontsize=9, va="center")
     for x, label, side, line in ((0, "no effect", "right", "-"), (1, "the rule", "left", "--")):
         axes.axvline(x, color="0.35", linewidth=1.2, linestyle=line, zorder=0)

@@ -1,4 +1,4 @@
-"""Two processes of one thread each beside one process of two threads, training the 19pct net, in one run.
+"""Two processes of one thread each beside one process of two threads, training nets of the studies, in one run.
 
     python benchmarks/launch.py [--steps 30] [--rounds 5] [--json PATH] [--publish]
 
@@ -12,21 +12,26 @@ import time
 import torch
 from common import Process, finish, machine, options, serve
 
-from alexnet_repro.config import Placement
+from alexnet_repro.ablations import BASELINE
+from alexnet_repro.config import Placement, RunConfig
 from alexnet_repro.lab import datasets
 from alexnet_repro.lab.training import Run
 from alexnet_repro.speed import row
 from alexnet_repro.studies import CUDA_CONVNET_19PCT
 
-CONFIG = CUDA_CONVNET_19PCT.changed(**{"data.dataset": "sample", "data.train_images": datasets.SAMPLE_TRAIN})
+SAMPLE = {"data.dataset": "sample", "data.train_images": datasets.SAMPLE_TRAIN}
+NETS = {
+    "19pct": CUDA_CONVNET_19PCT.changed(**SAMPLE),
+    "AlexNet in CIFAR size": BASELINE.changed(**SAMPLE),
+}
 WAYS = {"one process of two threads": (1, 2), "two processes of one thread": (2, 1)}
 
 
-def take_turns(steps: int, threads: int) -> None:
+def take_turns(config: RunConfig, steps: int, threads: int) -> None:
     """Train ``steps`` steps a turn; the number of a turn is how many images those were."""
     torch.set_num_threads(threads)
-    run = Run(CONFIG, Placement(threads=threads))
-    size, batch = CONFIG.data.train_images, CONFIG.optimizer.batch_size
+    run = Run(config, Placement(threads=threads))
+    size, batch = config.data.train_images, config.optimizer.batch_size
     for _ in range(3):
         run.update()
 
@@ -49,10 +54,10 @@ def together(processes: list[Process]) -> float:
     return images / (time.perf_counter() - begin)
 
 
-def measure(steps: int, rounds: int) -> dict[str, list[float]]:
+def measure(net: str, steps: int, rounds: int) -> dict[str, list[float]]:
     """Images/s of each way in every round."""
     ways = {
-        way: [Process("--threads", threads, "--steps", steps, threads=threads) for _ in range(count)]
+        way: [Process("--net", net, "--threads", threads, "--steps", steps, threads=threads) for _ in range(count)]
         for way, (count, threads) in WAYS.items()
     }
     found: dict[str, list[float]] = {way: [] for way in ways}
@@ -68,14 +73,17 @@ def measure(steps: int, rounds: int) -> dict[str, list[float]]:
 def main() -> None:
     parser = options(__doc__, steps=30, rounds=5)
     parser.add_argument("--threads", type=int, help="be one of the processes")
+    parser.add_argument("--net", choices=NETS, help="that it trains")
     arguments = parser.parse_args()
     if arguments.threads:
-        take_turns(arguments.steps, arguments.threads)
+        take_turns(NETS[arguments.net], arguments.steps, arguments.threads)
         return
     about = machine()
-    found = measure(arguments.steps, arguments.rounds)
-    (peer_is, peer), (case, ours) = ((way, statistics.median(rates)) for way, rates in found.items())
-    rows = [row(f"{case} each", peer_is, "images/s", ours, peer, bar=1.2)]
+    found = {net: measure(net, arguments.steps, arguments.rounds) for net in NETS}
+    rows = []
+    for net, rates in found.items():
+        (peer_is, peer), (case, ours) = ((way, statistics.median(each)) for way, each in rates.items())
+        rows.append(row(f"{net}: {case} each", peer_is, "images/s", ours, peer, bar=1.2))
     finish("launch", arguments, {**about, "rounds": found}, rows)
 
 

@@ -112,32 +112,21 @@ def train(
     """
     torch.set_num_threads(placement.threads)
     with explained(configs[0], placement):
-        yield from _train(configs, placement, path, observe, stop, weights_path)
-
-
-def _train(
-    configs: Sequence[RunConfig],
-    placement: Placement,
-    path: Callable[[RunConfig], Path | None],
-    observe: Callable[[RunConfig], Observer],
-    stop: Callable[[], bool],
-    weights_path: Callable[[RunConfig], Path | None],
-) -> Iterator[RunRecord]:
-    runs = [Member(config, placement) for config in configs]
-    for run in runs:
-        own = path(run.config)
-        if own is not None and own.is_file():
-            run.resume(own)
-    runs.sort(key=lambda run: run.step)
-    for _, together in groupby(runs, key=lambda run: run.step):
-        left = list(together)
-        while left:
-            for run, status in _until_one_ends(left, path, observe, stop):
-                left.remove(run)
-                record, kept = run.record(status), weights_path(run.config)
-                if kept is not None:
-                    run.keep(kept)
-                yield record
+        runs = [Member(config, placement) for config in configs]
+        for run in runs:
+            own = path(run.config)
+            if own is not None and own.is_file():
+                run.resume(own)
+        runs.sort(key=lambda run: run.step)
+        for _, together in groupby(runs, key=lambda run: run.step):
+            left = list(together)
+            while left:
+                for run, status in _until_one_ends(left, path, observe, stop):
+                    left.remove(run)
+                    record, kept = run.record(status), weights_path(run.config)
+                    if kept is not None:
+                        run.keep(kept)
+                    yield record
 
 
 def _until_one_ends(

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,12 @@ CUDA_CONVNET = tiny(
 )
 STEPS = 10
 ROOT = Path(__file__).parent.parent.parent
+
+
+OTHERWISE = {
+    "bfloat16": TINY.changed(precision="bfloat16"),
+    "compiled": CUDA_CONVNET.changed(compiled=True),
+}
 
 
 def few(data):
@@ -111,6 +118,37 @@ def share(rank, how, configs, folder, device="cpu"):
     again.keep(folder / "weights")
     here.close()
     return results
+
+
+def otherwise(rank, how, configs):
+    """The losses of one epoch of these runs, computed in other ways."""
+    data = few(datasets.sample())
+    datasets.load = lambda name: data
+    torch.compile = partial(torch.compile, backend="aot_eager")  # all but the code generator, which takes minutes
+    here, losses = Group(how, "cpu"), {}
+    for name, config in configs.items():
+        run = ParallelRun(config, here.placement, here)
+        advance(run, run.epoch_steps)
+        losses[name] = run.curve[-1].train_loss
+    here.close()
+    return losses
+
+
+@pytest.mark.parametrize("how", ["data", "columns"])
+def test_other_precisions_and_compilation_work_on_two(tmp_path, how):
+    configs = OTHERWISE if how == "data" else {"bfloat16": OTHERWISE["bfloat16"]}
+    for losses in team.run(2, tmp_path, otherwise, how, configs):
+        for name, config in configs.items():
+            alone = Run(config.changed(compiled=False), Placement())
+            advance(alone, alone.epoch_steps)
+            # Of four steps; bfloat16 keeps eight bits of a number, and sums of two devices are rounded apart.
+            near = 2**-7 if name == "bfloat16" else 1e-5
+            assert losses[name] == pytest.approx(alone.curve[-1].train_loss, rel=near)
+
+
+def test_columns_are_not_compiled():
+    with pytest.raises(UserError, match="--compile with a column per device: leave it out"):
+        group.shareable([TINY.changed(compiled=True)], "columns", 2, "cpu")
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def trained(config, steps=3):
 def test_bfloat16_is_near_float32_and_not_the_same(net):
     single, half = (trained(NETS[net].changed(precision=each)) for each in ("float32", "bfloat16"))
     assert half.loss != single.loss
-    torch.testing.assert_close(half.loss, single.loss, rtol=0.02, atol=0)
+    torch.testing.assert_close(half.loss, single.loss, rtol=2**-7, atol=0)  # bfloat16 keeps eight bits of a number
     assert {tensor.dtype for tensor in half.net.parameters()} == {torch.float32}
     moved = [torch.dist(a, b) for a, b in zip(half.net.parameters(), single.net.parameters(), strict=True)]
     assert max(moved) > 0
@@ -76,7 +76,8 @@ def test_a_compiled_net_computes_the_same(net, monkeypatch):
     assert compiled.trained is not compiled.net
     torch.testing.assert_close(compiled.loss, plain.loss, rtol=1e-5, atol=0)
     for ours, theirs in zip(compiled.net.parameters(), plain.net.parameters(), strict=True):
-        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-5)
+        # Sums in another order, through three updates: 1e-5 of a layer's largest weight, as for stacks.
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * theirs.abs().max().item())
 
 
 def test_a_machine_that_cannot_compile_says_so(monkeypatch):

@@ -59,8 +59,8 @@ def test_members_are_recorded_as_runs_alone():
 
 def test_a_member_that_ends_leaves_the_others_training():
     losses = [record.curve[-1].train_error for record in stacked.train(seeds(SHORT), Placement())]
-    threshold = sorted(losses)[0]  # reached by the best seed at the end of the budget, by no other before it
-    config = SHORT.changed(**{"budget.stop_at_train_error": threshold + 0.02, "budget.epochs": 6})
+    # The best seed is there at about the end of two epochs, and the others later.
+    config = SHORT.changed(**{"budget.stop_at_train_error": min(losses) + 0.02, "budget.epochs": 6})
     ended = [(each.config.seed, each.curve[-1].epoch) for each in stacked.train(seeds(config), Placement())]
     assert sorted(seed for seed, _ in ended) == list(SEEDS)
     assert len({epoch for _, epoch in ended}) > 1
