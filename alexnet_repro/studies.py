@@ -212,7 +212,7 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         "alexnet_convergence",
         "Search for the length of the runs on convergence",
         ablations.CONVERGENCE_PILOT,
-        {arm: ablations.ARMS[arm] for arm in ("baseline", "no_dropout")},
+        {arm: ablations.ARMS[arm] for arm in ("baseline", "no_dropout", "no_crops", "no_crops_no_dropout")},
         1,
         pilot=True,
     ),
@@ -237,8 +237,8 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         "dropout_convergence",
         "Dropout and the epochs to converge",
         ablations.CONVERGENCE,
-        {arm: ablations.ARMS[arm] for arm in ("baseline", "no_dropout")},
-        10,
+        {arm: ablations.ARMS[arm] for arm in ("no_crops", "no_crops_no_dropout")},
+        5,
     ),
 }
 

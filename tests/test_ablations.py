@@ -115,13 +115,15 @@ def test_overlap_is_not_confounded_with_size():
     assert sides[0] == sides[1]
 
 
-def test_convergence_has_one_rate_and_a_test_curve():
-    plan = study("dropout_convergence")
-    assert plan.baseline.optimizer.drops == ()
-    assert plan.baseline.budget.test_curve
+def test_convergence_has_one_rate_and_a_threshold():
+    plan, pilot = study("dropout_convergence"), study("alexnet_convergence")
     changed = dict(differences(PLAIN, json.loads(plan.baseline.model_dump_json())))
-    assert set(changed) <= {"optimizer.drops", "budget.epochs", "budget.test_curve", "budget.ten_views"}
-    assert plan.arms == {"baseline": {}, "no_dropout": ARMS["no_dropout"]}
+    assert set(changed) == {"optimizer.drops", "budget.epochs", "budget.stop_at_train_error", "budget.ten_views"}
+    assert plan.arms == {arm: ARMS[arm] for arm in ("no_crops", "no_crops_no_dropout")}
+    assert pilot.baseline.budget.test_curve
+    assert pilot.baseline.optimizer == plan.baseline.optimizer
+    assert set(plan.arms) < set(pilot.arms)
+    assert not set(plan.seeds) & set(pilot.seeds)
 
 
 @pytest.mark.parametrize(("name", "entry"), ENTRIES, ids=[f"{name} {entry.label}".strip() for name, entry in ENTRIES])
