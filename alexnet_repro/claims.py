@@ -102,22 +102,22 @@ class Derived(BaseModel):
     """A number that follows from the paper's own description by arithmetic.
 
     quantity: its name in derivations.py. comparison: it is to "equal" paper_value, within the relative tolerance (0
-        asks for the very number), or to lie "above" it. rule: why so, and what a reader must know.
+        asks for the very number), to lie "above" it, or "at most" there. rule: why so, and what a reader must know.
     """
 
     model_config = STRICT
     label: str = ""
     quantity: Name
     unit: Text
-    comparison: Literal["equal", "above"] = "equal"
+    comparison: Literal["equal", "above", "at most"] = "equal"
     paper_value: float
     tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.0
     rule: Text
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.comparison == "above" and self.tolerance:
-            raise ValueError(f"tolerance={self.tolerance} has no meaning above a number: leave it out")
+        if self.comparison != "equal" and self.tolerance:
+            raise ValueError(f"tolerance={self.tolerance} has no meaning {self.comparison} a number: leave it out")
         return self
 
 

@@ -26,7 +26,7 @@ def quantities() -> dict[str, float]:
 
     neurons_*: outputs of a learned layer. crops: places of the net's input in a training image, times two for the
     reflections. multiply_adds_ratio: forward pass of the one-GPU net of section 3.2, over that of one column of the
-    two-GPU net, which is what each of the two GPUs computes.
+    two-GPU net, which is what each of the two GPUs computes. largest_conv_share: of the parameters, in percent.
     """
     net, half = learned_layers(PAPER), learned_layers(PAPER.change(columns="half"))
     places = TRAINING_SIDE - PAPER.image_size + 1
@@ -37,6 +37,7 @@ def quantities() -> dict[str, float]:
         "neurons": float(sum(layer.neurons for layer in net)),
         "input_size": float(3 * PAPER.image_size**2),
         **{f"neurons_{layer.name}": float(layer.neurons) for layer in net},
+        "largest_conv_share": 100 * max(n.parameters for n in net if n.kind == "convolution") / parameters(PAPER),
         "crops": float(2 * places**2),
         "multiply_adds_ratio": sum(layer.multiply_adds for layer in half) / column,
     }
@@ -53,6 +54,8 @@ def derive(entry: Derived) -> Derivation:
     value = known[entry.quantity]
     if entry.comparison == "above":
         agrees = value > entry.paper_value
+    elif entry.comparison == "at most":
+        agrees = value <= entry.paper_value
     else:
         agrees = abs(value - entry.paper_value) <= entry.tolerance * entry.paper_value
     return Derivation("derived: agrees" if agrees else "derived: disagrees", value, entry.rule)

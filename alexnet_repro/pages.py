@@ -21,7 +21,9 @@ METRICS = {
     "clean_train_error": "error on the training images (%)",
     "gap": "gap (points)",
     "early_train_loss": "loss, first five epochs (nats)",
-    "epochs_to_converge": "epochs to converge",
+    "epochs_to_converge": "epochs to within a point of its lowest test error",
+    "epochs_to_threshold": "epochs to the threshold",
+    "train_error": "training error, as trained (%)",
     "color_gap": "difference of the columns' colour indices",
     "color_gap_shuffled": "the same, kernels dealt at random",
     "color_gap_p": "share of deals as wide",
@@ -29,7 +31,7 @@ METRICS = {
     "knn_pixels": "neighbours of the same class, pixels (%)",
 }
 """Metrics of a run of AlexNet, as a table's column calls them."""
-PERCENT = ("test_error", "ten_view_error", "clean_train_error", "gap", "knn_features", "knn_pixels")
+PERCENT = ("test_error", "train_error", "ten_view_error", "clean_train_error", "gap", "knn_features", "knn_pixels")
 
 
 class Page:
@@ -134,11 +136,12 @@ class Page:
         }
 
     def arms(self, name: str, metrics: Sequence[str]) -> Markdown:
-        """Mean and standard deviation of ``metrics`` over the seeds of each arm."""
+        """Mean and standard deviation of ``metrics`` over the seeds that every arm with runs has."""
         plan, runs = self.runs(name)
-        rows = []
+        rows, seen = [], [set(by_seed) for by_seed in runs.values() if by_seed]
+        shared = sorted(set.intersection(*seen)) if seen else []
         for arm in plan.arms:
-            records = list(runs[arm].values())
+            records = [runs[arm][seed] for seed in shared if seed in runs[arm]]
             row: dict[str, object] = {"arm": LABELS.get(arm, arm), "seeds": len(records)}
             for metric in metrics:
                 values = pd.Series([record.metric(metric) for record in records], dtype=float)
@@ -148,16 +151,22 @@ class Page:
         table = pd.DataFrame(rows)
         if not table["diverged"].any():
             table = table.drop(columns="diverged")
-        return report.written(table, right=list(table.columns[1:]), wide=True)
+        written = report.written(table, right=list(table.columns[1:]), wide=True)
+        if len(shared) < 2:
+            return written
+        return Markdown(f"{written.data}\n\nMean ± standard deviation over the seeds that all of these arms have.")
 
     def curves(self, name: str) -> Figure:
         """Training error against epochs, as trained: a line per seed."""
         plan, runs = self.runs(name)
-        return figures.training_curves(runs, _labels(plan), None, self.smoke)
+        return figures.training_curves(runs, _labels(plan), _threshold(plan), self.smoke)
 
     def curves_found(self, name: str) -> Markdown:
         """The finding of that figure."""
         plan, runs = self.runs(name)
+        threshold = _threshold(plan)
+        if threshold is not None:
+            return captions.joined(report.when_reached(runs, _labels(plan), threshold))
         return captions.curves(runs, _labels(plan))
 
     def single_seeds(self, name: str) -> HTML:
@@ -196,6 +205,12 @@ class Page:
 
 def _entry(name: str, label: str) -> Measured:
     return next(entry for entry in claim(name).measured if entry.label == label)
+
+
+def _threshold(plan: Study) -> float | None:
+    """In percent, where the study's runs stop at one."""
+    stop = plan.baseline.budget.stop_at_train_error
+    return None if stop is None else 100 * stop
 
 
 def _labels(plan: Study) -> dict[str, str]:

@@ -50,14 +50,17 @@ def findings(verdicts: Sequence[Verdict]) -> str:
     drawn = effects.shown(verdicts)
     counts = ", ".join(f"{count} {name}" for name in LOOKS if (count := sum(each.verdict == name for each in drawn)))
     reproduced = [each for each in drawn if each.verdict == "reproduced"]
-    otherwise = [each for each in reversed(drawn) if each.verdict in ("contradicted", "no effect found")]
+    contradicted, nothing = (
+        [each for each in reversed(drawn) if each.verdict == name] for name in ("contradicted", "no effect found")
+    )
     audited, derived = ([each for each in verdicts if each.evidence == kind] for kind in ("audited", "derived"))
+    printed = [each for each in audited if each.paper_value is not None]
     logged = audit.effects()
     lines = [
         f"**Measured**: {len(drawn)} of {len(measured)} comparisons have enough runs: {counts or 'no verdict yet'}.",
         f"**Reproduced**, strongest first: {_named(reproduced)}.",
-        f"**Contradicted, or no effect found**: {_named(otherwise)}.",
-        f"**Audited**: {_agreeing(audited)} of {len(audited)} numbers of the paper are those of the author's log; of "
+        f"**Contradicted**: {_named(contradicted)}; **no effect found**: {_named(nothing)}.",
+        f"**Audited**: {_agreeing(printed)} of {len(printed)} numbers of the paper are those of the author's log; of "
         f"its {len(logged)} differences between two single runs, {int(logged['clear'].sum())} exceed what two runs of "
         "one network differ by.",
         f"**Derived**: {_agreeing(derived)} of {len(derived)} numbers follow from the paper's own description; "

@@ -41,23 +41,24 @@ def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
     """These verdicts in a table, with what a reader must know beside them."""
     head = "| | verdict | ours (95 % interval) | the paper | seeds |\n|---|---|---|---|---|"
     rows = [
-        f"| {' '.join(filter(None, [each.evidence, each.label]))} | **{each.verdict}** | {found(each)} | "
+        f"| {' '.join(filter(None, [each.evidence, each.label]))} | **{each.verdict}**"
+        f"{', provisional' if each.provisional and each.effect is not None else ''} | {found(each)} | "
         f"{each.paper} | {each.counted} |"
         for each in verdicts
     ]
-    notes = [
-        f"*{each.evidence}{f', {each.label}' if each.label else ''}:* {each.note.removesuffix('.')}."
-        for each in verdicts
-        if each.note
-    ]
+    notes = [f"*{_kind(each)}:* {each.note.removesuffix('.')}." for each in verdicts if each.note]
     extra = [
-        f"Bootstrap interval: {_interval(each.bootstrap)}. Smallest effect that so many seeds would have shown with a "
-        f"chance of 0.8: {with_unit(number(each.detectable), each.unit)}. p = {each.p:.2g}, corrected for all "
-        f"comparisons of the scorecard (Holm): {each.p_holm:.2g}."
+        f"*{_kind(each)}:* bootstrap interval: {_interval(each.bootstrap)}; the smallest effect that so many seeds "
+        f"would have shown with a chance of 0.8: {with_unit(number(each.detectable), each.unit)}; p = {each.p:.2g}, "
+        f"corrected for all comparisons of the scorecard (Holm): {each.p_holm:.2g}."
         for each in verdicts
         if each.bootstrap is not None and each.p is not None and each.p_holm is not None and each.detectable is not None
     ]
     return Markdown("\n\n".join(["\n".join([head, *rows]), *notes, *extra]))
+
+
+def _kind(verdict: Verdict) -> str:
+    return ", ".join(filter(None, [verdict.evidence, verdict.label]))
 
 
 def numbers_table(names: Sequence[str], evidence: Literal["audited", "derived"]) -> pd.DataFrame:

@@ -14,7 +14,7 @@ from .claims import Claim
 from .files import write_atomic
 from .runs import finder
 from .store import Store
-from .verdicts import Verdict, scorecard
+from .verdicts import Verdict, named, scorecard
 
 HEADER = ("§", "Claim", "Evidence", "Paper", "Found", "Verdict", "Seeds", "ImageNet")
 NONE = "–"
@@ -38,6 +38,8 @@ def write(book: Path) -> None:
         "scorecard": table(verdicts, pages(every), elsewhere.column(every, groups)),
         "claims": details(every, verdicts),
         "scatter": scatter(every),
+        "sizes": sizes(verdicts),
+        "cost": cost(store),
         "full_size": elsewhere.full_size(groups),
         "contributed": elsewhere.contributed([g for g in contributions.groups(store) if not g.images]),
         "times": f"{estimates.words()}\n\n{markdown(estimates.table())}",
@@ -124,6 +126,32 @@ def scatter(every: Sequence[Claim]) -> str:
             row([_plain(title), f"{each['net']} − {each['against']}", error, points, number(each["clear_from"]), clear])
         )
     return "\n".join(rows) + "\n"
+
+
+def sizes(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts whose size is half of the paper's points, at all of them."""
+    halved = [v for v in verdicts if v.unit == "points" and v.size and v.paper_value == 2 * v.size and v.interval]
+    others = []
+    for each in halved:
+        assert each.interval is not None
+        assert each.paper_value is not None
+        whole = named(*each.interval, each.paper_value, 0.0)
+        if whole != each.verdict:
+            title = f"{_plain(each.title)}{f', {each.label}' if each.label else ''}"
+            others.append(
+                f"* {title}: {badge(each.verdict)} would be {badge(whole)}, at {with_unit(number(each.paper_value), each.unit)}."
+            )
+    head = f"At the paper's whole points, {len(others)} of these {len(halved)} verdicts would be others"
+    return "\n".join([f"{head}:\n", *others] if others else [f"{head}."]) + "\n"
+
+
+def cost(store: Store) -> str:
+    """What all published runs, pilots too, took."""
+    records = list(store.published().values())
+    hours = sum(record.provenance.wall_seconds * record.provenance.threads for record in records) / 3600
+    return (
+        f"The evidence so far is {len(records)} recorded runs, pilots included: {hours:.1f} core-hours of training.\n"
+    )
 
 
 def badge(name: str, short: bool = False) -> str:

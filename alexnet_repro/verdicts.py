@@ -192,7 +192,7 @@ def _judged(
         notes.append("without a number for every run the effect is unbounded")
         return replace(_empty(claim, entry), verdict="inconclusive", seeds=len(first), note="; ".join(notes))
     effect = _effect(entry, first, second)
-    name = _name(effect.low, effect.high, entry)
+    name = named(effect.low, effect.high, entry.size, entry.null)
     notes += _size_notes(name, effect, entry)
     return replace(
         _empty(claim, entry),
@@ -207,14 +207,15 @@ def _judged(
     )
 
 
-def _name(low: float, high: float, entry: Measured) -> Name:
-    if low >= entry.size:
+def named(low: float, high: float, size: float, null: float) -> Name:
+    """The verdict on an interval: ``size`` is the smallest effect that counts as the paper's, ``null`` is none."""
+    if low >= size:
         return "reproduced"
-    if low > entry.null:
+    if low > null:
         return "direction only"
-    if high < entry.null:
+    if high < null:
         return "contradicted"
-    return "no effect found" if high < entry.size else "inconclusive"
+    return "no effect found" if high < size else "inconclusive"
 
 
 def _value(record: RunRecord, metric: str) -> tuple[float, bool]:
@@ -296,7 +297,7 @@ def _size_notes(name: Name, effect: Effect, entry: Measured) -> list[str]:
         notes.append(f"about {needed} seeds would settle it (standard deviation over seeds {scatter})")
     elif name == "inconclusive":
         notes.append("a longer budget would settle it, not more seeds")
-    other = _name(*effect.bootstrap, entry)
+    other = named(*effect.bootstrap, entry.size, entry.null)
     if other != name:
         notes.append(f"the bootstrap interval alone would say {other!r}")
     return notes

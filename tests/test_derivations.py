@@ -59,8 +59,9 @@ def test_which_numbers_of_the_paper_disagree():
     assert {name for name, verdict in verdicts.items() if verdict == "derived: disagrees"} == {
         ("architecture", "Fig. 2, conv1"),
         ("augmentation", "crops and reflections"),
+        ("depth", "parameters of the largest conv layer"),
     }
-    assert len(verdicts) == 14
+    assert len(verdicts) == 15
     assert 55 * 48 * 96 == 253_440  # where Figure 2's number may come from
 
 
@@ -74,6 +75,17 @@ def test_above_is_strict():
     above = {"quantity": "crops", "comparison": "above", "tolerance": 0.0}
     assert derive(entry(**above, paper_value=2177.0)).verdict == "derived: agrees"
     assert derive(entry(**above, paper_value=2178.0)).verdict == "derived: disagrees"
+
+
+def test_at_most_has_its_bound():
+    bound = {"quantity": "crops", "comparison": "at most", "tolerance": 0.0}
+    assert derive(entry(**bound, paper_value=2178.0)).verdict == "derived: agrees"
+    assert derive(entry(**bound, paper_value=2177.0)).verdict == "derived: disagrees"
+
+
+def test_the_largest_conv_layer_is_conv3():
+    weights, biases = 384 * 9 * 256, 384
+    assert quantities()["largest_conv_share"] == 100 * (weights + biases) / 60_965_224
 
 
 def test_an_unknown_quantity_lists_the_valid_ones():

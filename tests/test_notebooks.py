@@ -1,5 +1,6 @@
 """Notebooks: parameters checked before anything runs, execution whole or not at all, stored without outputs."""
 
+import re
 from pathlib import Path
 
 import nbformat
@@ -145,6 +146,22 @@ def test_figures_have_captions_with_findings_and_alternative_texts(path: Path) -
 def test_parameters_say_what_they_are(path: Path) -> None:
     found = notebooks.parameters(path.stem)
     assert all(each.help and each.type != "None" for each in found.values())
+
+
+COMMAND = re.compile(r"^alexnet-repro notebook (\w+)([^#\n]*)", re.MULTILINE)
+PAGES = [*STORED, *sorted((homes.ROOT / "book").glob("*.md")), homes.ROOT / "README.md"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_printed_commands_name_parameters_as_the_command_takes_them(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".ipynb":
+        text = "\n".join(cell.source for cell in nbformat.reads(text, as_version=4).cells)
+    for name, rest in COMMAND.findall(text):
+        words = rest.split()
+        assert set(words[::2]) <= {"-p"}, rest
+        given = dict(word.split("=") for word in words[1::2])
+        assert set(notebooks.parse(name, given)) == set(given)
 
 
 @pytest.fixture(scope="module")

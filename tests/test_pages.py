@@ -64,6 +64,20 @@ def test_arms_table(page):
     assert "diverged" not in text
 
 
+def test_arms_are_compared_over_the_seeds_that_all_have(page):
+    page.store.save(record(study("lrn").config("baseline", 4), metrics=VALUES["baseline"] | {"test_error": 0.90}))
+    text = page.arms("lrn", ["test_error"]).data
+    assert "| the whole net | 4 | 40.15 ± 0.13 |" in text
+    assert "the seeds that all of these arms have" in text
+
+
+def test_a_study_with_a_threshold_says_when_it_was_reached(page):
+    plan = study("dropout_convergence")
+    for seed, epochs in enumerate((50.0, 52.0)):
+        page.store.save(record(plan.config("no_crops", seed), metrics={"epochs_to_threshold": epochs}))
+    assert "2 of 2 runs reached 5 %; median 51.0 epochs" in page.curves_found("dropout_convergence").data
+
+
 def test_cost_counts_the_runs(page):
     assert "12 of 60 planned runs" in page.cost("lrn").data
 

@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -11,6 +12,7 @@ from alexnet_repro import claims, notebooks, scorecard, site, verdicts
 from alexnet_repro.errors import UserError
 from alexnet_repro.files import sha256
 from alexnet_repro.lab import datasets
+from alexnet_repro.store import Store
 
 from . import homes
 
@@ -174,6 +176,21 @@ def test_scorecard_has_every_claim_and_links_pages(home: Path) -> None:
     details = scorecard.details(every, verdict_list)
     assert all(f"(claim-{claim.id})=" in details for claim in every)
     assert all(entry.rule in details for claim in every for entry in claim.measured)
+
+
+def test_sizes_name_the_verdicts_that_hang_on_the_halving() -> None:
+    some = next(each for each in verdicts.scorecard(lambda study, arm: {}) if each.claim == "two_gpu_error")
+    assert (some.size, some.paper_value) == (0.85, 1.7)
+    weak = replace(some, verdict="reproduced", effect=2.0, interval=(1.0, 3.0))
+    strong = replace(weak, interval=(1.7, 2.3))
+    text = scorecard.sizes([weak, strong])
+    assert "1 of these 2 verdicts would be others" in text
+    assert "would be [direction only]" in text
+    assert scorecard.sizes([strong]).endswith("0 of these 1 verdicts would be others.\n")
+
+
+def test_cost_is_the_published_runs(home: Path) -> None:
+    assert scorecard.cost(Store(home / "store", home / "nothing")).startswith("The evidence so far is 0 recorded runs")
 
 
 @pytest.mark.parametrize(

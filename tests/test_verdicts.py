@@ -9,7 +9,7 @@ from alexnet_repro.config import BudgetConfig, DataConfig, OptimizerConfig, RunC
 from alexnet_repro.errors import UserError
 from alexnet_repro.networks import CudaConvnetConfig
 from alexnet_repro.records import Measurement, Provenance, RunRecord
-from alexnet_repro.verdicts import _name, judge, scorecard
+from alexnet_repro.verdicts import judge, named, scorecard
 
 CONFIG = RunConfig(
     model=CudaConvnetConfig(net="cuda-convnet", layers="19pct", nonlinearity="relu", initialization="cuda-convnet"),
@@ -113,12 +113,12 @@ def test_errors_become_points():
 
 
 def test_the_ends_of_the_rule_are_exact():
-    assert _name(3.0, 4.0, RATIO) == "reproduced"
-    assert _name(2.99, 4.0, RATIO) == "direction only"
-    assert _name(1.0, 2.0, RATIO) == "no effect found"
-    assert _name(1.0, 3.0, RATIO) == "inconclusive"
-    assert _name(0.5, 1.0, RATIO) == "no effect found"
-    assert _name(0.0, 0.0, POINTS) == "no effect found"
+    assert named(3.0, 4.0, RATIO.size, RATIO.null) == "reproduced"
+    assert named(2.99, 4.0, RATIO.size, RATIO.null) == "direction only"
+    assert named(1.0, 2.0, RATIO.size, RATIO.null) == "no effect found"
+    assert named(1.0, 3.0, RATIO.size, RATIO.null) == "inconclusive"
+    assert named(0.5, 1.0, RATIO.size, RATIO.null) == "no effect found"
+    assert named(0.0, 0.0, POINTS.size, POINTS.null) == "no effect found"
 
 
 def test_inconclusive_says_how_many_seeds_would_settle_it():
