@@ -137,10 +137,9 @@ def sizes(verdicts: Sequence[Verdict]) -> str:
         assert each.paper_value is not None
         whole = named(*each.interval, each.paper_value, 0.0)
         if whole != each.verdict:
-            title = f"{_plain(each.title)}{f', {each.label}' if each.label else ''}"
-            others.append(
-                f"* {title}: {badge(each.verdict)} would be {badge(whole)}, at {with_unit(number(each.paper_value), each.unit)}."
-            )
+            title = ", ".join(filter(None, [_plain(each.title), _plain(each.label)]))
+            points = with_unit(number(each.paper_value), each.unit)
+            others.append(f"* {title}: {badge(each.verdict)} would be {badge(whole)}, at {points}.")
     head = f"At the paper's whole points, {len(others)} of these {len(halved)} verdicts would be others"
     return "\n".join([f"{head}:\n", *others] if others else [f"{head}."]) + "\n"
 
