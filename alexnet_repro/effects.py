@@ -76,7 +76,8 @@ def caption(verdicts: Sequence[Verdict]) -> str:
     return (
         f"**Measured so far, {len(drawn)} of {planned} comparisons: {came}.** Each effect has its 95 % interval, in "
         "units of the size that its rule names (ratios by their logarithms), so that an interval wholly at or right of "
-        "1 reproduces the claim. The tick is the paper's value, where it gives one. Provisional: not all seeds are run."
+        "1 reproduces the claim. The tick is the paper's value, where it gives one; an arrow points to what lies "
+        "beyond the axis. Provisional: not all seeds are run."
     )
 
 
@@ -113,10 +114,10 @@ def figure(verdicts: Sequence[Verdict]) -> Figure:
                 axes.plot(end, row, arrow, color=look.color, markersize=7, clip_on=False)
         if left <= paper <= right:
             axes.plot([paper, paper], [row - 0.2, row + 0.2], color="black", linewidth=2)
-        if left <= middle <= right:
-            axes.plot(
-                middle, row, look.marker, color=look.color, fillstyle=look.fill, markersize=6.5, markeredgewidth=1.6
-            )
+        axes.plot(
+            min(max(middle, left), right), row, look.marker, color=look.color, fillstyle=look.fill,
+            markersize=6.5, markeredgewidth=1.6, clip_on=False,
+        )  # fmt: skip
         label = ", ".join(filter(None, [verdict.label, "provisional" if verdict.provisional else ""]))
         name = f"{verdict.title} ({label})" if label else verdict.title
         axes.text(0, row - 0.42, name, transform=text_at, fontsize=9, va="center", in_layout=False, bbox=CLEAR)

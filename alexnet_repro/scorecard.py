@@ -16,7 +16,7 @@ from .runs import finder
 from .store import Store
 from .verdicts import Verdict, named, scorecard
 
-HEADER = ("§", "Claim", "Evidence", "Paper", "Found", "Verdict", "Seeds", "ImageNet")
+HEADER = ("§", "Claim", "Evidence", "Verdict", "Found", "Paper", "Seeds", "ImageNet")
 NONE = "–"
 SHOWN = 4
 """So many numbers of one verdict share a row of the scorecard; of more, it gives the count."""
@@ -192,7 +192,7 @@ def _cells(same: Sequence[Verdict], link: str, first: bool, full_size: Mapping[t
     paper = _papers(same) if first or verdict.paper_value is not None else NONE
     whole = full_size.get((verdict.claim, verdict.label), NONE) if verdict.evidence == "measured" else NONE
     ours = badge(verdict.verdict, short=True)
-    return [section, title, _kinds(same), paper, _found(same), ours, _seeds(verdict), whole]
+    return [section, title, _kinds(same), ours, _found(same), paper, _seeds(verdict), whole]
 
 
 def _together(verdict: Verdict) -> tuple[str, str, bool]:
