@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -65,6 +66,11 @@ class RunRecord(BaseModel):
         """A metric by name; NaN where the run has no such number (diverged, or never crossed)."""
         value = self.metrics.get(name)
         return math.nan if value is None else value
+
+
+def core_hours(records: Iterable[RunRecord]) -> float:
+    """What training these took, in hours of one core."""
+    return sum(record.provenance.wall_seconds * record.provenance.threads for record in records) / 3600
 
 
 def identity(arm: str, record: RunRecord) -> dict[str, Any]:

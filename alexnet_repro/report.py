@@ -12,7 +12,7 @@ from IPython.display import Markdown
 from . import downloads, paths
 from .claims import Audited, Derived, claim
 from .errors import UserError
-from .records import RunRecord
+from .records import RunRecord, core_hours
 from .runs import Found, finder
 from .scorecard import badge, found, number, with_unit
 from .statistics import paired_ratio
@@ -124,7 +124,6 @@ def whole(plan: Study, runs_found: Found) -> Markdown:
     """How much of a study there is, what it cost, and where its records lie."""
     runs: list[RunRecord] = [record for by_seed in runs_found.values() for record in by_seed.values()]
     planned = len(plan.runs())
-    hours = sum(record.provenance.wall_seconds * record.provenance.threads for record in runs) / 3600
     images = sum(record.curve[-1].images for record in runs)
     devices = sorted({record.provenance.device for record in runs})
     if not runs:
@@ -135,7 +134,7 @@ def whole(plan: Study, runs_found: Found) -> Markdown:
         records_lie = _where(downloads.homes(record.key for record in runs))
     return Markdown(
         f"*{plan.title}:* {len(runs)} of {planned} planned runs ({_seeds(plan.seeds)}), "
-        f"{hours:.1f} core-hours, {images:,} training images, on {' and '.join(devices)}. {records_lie}"
+        f"{core_hours(runs):.1f} core-hours, {images:,} training images, on {' and '.join(devices)}. {records_lie}"
     )
 
 

@@ -12,6 +12,7 @@ import pandas as pd
 from . import audit, claims, contributions, notebooks
 from .claims import Claim
 from .files import write_atomic
+from .records import core_hours
 from .runs import finder
 from .store import Store
 from .verdicts import Verdict, named, scorecard
@@ -147,10 +148,8 @@ def sizes(verdicts: Sequence[Verdict]) -> str:
 def cost(store: Store) -> str:
     """What all published runs, pilots too, took."""
     records = list(store.published().values())
-    hours = sum(record.provenance.wall_seconds * record.provenance.threads for record in records) / 3600
-    return (
-        f"The evidence so far is {len(records)} recorded runs, pilots included: {hours:.1f} core-hours of training.\n"
-    )
+    took = f"{core_hours(records):.1f} core-hours of training"
+    return f"The evidence so far is {len(records)} recorded runs, pilots included: {took}.\n"
 
 
 def badge(name: str, short: bool = False) -> str:
