@@ -73,11 +73,12 @@ def caption(verdicts: Sequence[Verdict]) -> str:
     planned = sum(verdict.evidence == "measured" for verdict in verdicts)
     counts = Counter(verdict.verdict for verdict in drawn)
     came = ", ".join(f"{counts[name]} {name}" for name in LOOKS if counts[name])
+    provisional = " Provisional: not all seeds are run." if any(verdict.provisional for verdict in drawn) else ""
     return (
         f"**Measured so far, {len(drawn)} of {planned} comparisons: {came}.** Each effect has its 95 % interval, in "
         "units of the size that its rule names (ratios by their logarithms), so that an interval wholly at or right of "
         "1 reproduces the claim. The tick is the paper's value, where it gives one; an arrow points to what lies "
-        "beyond the axis. Provisional: not all seeds are run."
+        f"beyond the axis.{provisional}"
     )
 
 

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from . import captions, ensembles, figures, report, seeds
 from .ablations import LABELS
 from .claims import Measured, claim
+from .records import RunRecord
 from .runs import Found, finder, obtain
 from .scorecard import found as shown
 from .store import Store
@@ -22,6 +23,7 @@ METRICS = {
     "gap": "gap (points)",
     "early_train_loss": "loss, first five epochs (nats)",
     "epochs_to_converge": "epochs to within a point of its lowest test error",
+    "lowest_epoch": "epoch of its lowest test error",
     "epochs_to_threshold": "epochs to the threshold",
     "train_error": "training error, as trained (%)",
     "color_gap": "difference of the columns' colour indices",
@@ -144,7 +146,7 @@ class Page:
             records = [runs[arm][seed] for seed in shared if seed in runs[arm]]
             row: dict[str, object] = {"arm": LABELS.get(arm, arm), "seeds": len(records)}
             for metric in metrics:
-                values = pd.Series([record.metric(metric) for record in records], dtype=float)
+                values = pd.Series([_value(record, metric) for record in records], dtype=float)
                 row[METRICS[metric]] = _spread(values * (100 if metric in PERCENT else 1))
             row["diverged"] = sum(record.status == "diverged" for record in records)
             rows.append(row)
@@ -219,6 +221,10 @@ def _labels(plan: Study) -> dict[str, str]:
 
 def _arm(name: str | float) -> str:
     return LABELS.get(str(name), str(name))
+
+
+def _value(record: RunRecord, metric: str) -> float:
+    return record.lowest_epoch if metric == "lowest_epoch" else record.metric(metric)
 
 
 def _spread(values: "pd.Series[float]") -> str:

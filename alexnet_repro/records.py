@@ -67,6 +67,12 @@ class RunRecord(BaseModel):
         value = self.metrics.get(name)
         return math.nan if value is None else value
 
+    @property
+    def lowest_epoch(self) -> float:
+        """The epoch after which the test error was lowest; NaN where the curve has none."""
+        tested = [(m.test_error, m.epoch) for m in self.curve if m.test_error is not None]
+        return min(tested)[1] if tested else math.nan
+
 
 def core_hours(records: Iterable[RunRecord]) -> float:
     """What training these took, in hours of one core."""

@@ -46,6 +46,9 @@ def test_what_lies_beyond_the_axis_is_an_arrow() -> None:
     figure = effects.figure([FAR, AGAINST])
     markers = [line.get_marker() for line in figure.axes[0].lines]
     assert markers.count(">") == markers.count("<") == 1
+    ends = {line.get_marker(): float(line.get_xdata()[0]) for line in figure.axes[0].lines if len(line.get_xdata())}
+    marks = [effects.LOOKS[each.verdict].marker for each in (FAR, AGAINST)]
+    assert [ends[mark] for mark in marks] == [ends[">"], ends["<"]]  # at the edge, with the look of its verdict
     figures.close(figure)
 
 

@@ -15,6 +15,7 @@ from alexnet_repro.lab import datasets
 from alexnet_repro.store import Store
 
 from . import homes
+from .runs import record
 
 
 @pytest.fixture
@@ -187,6 +188,12 @@ def test_sizes_name_the_verdicts_that_hang_on_the_halving() -> None:
     assert "1 of these 2 verdicts would be others" in text
     assert "would be [direction only]" in text
     assert scorecard.sizes([strong]).endswith("0 of these 1 verdicts would be others.\n")
+
+
+def test_level_is_the_mean_of_the_baseline() -> None:
+    errors = {seed: record(metrics={"test_error": value}) for seed, value in enumerate((0.38, 0.41))}
+    assert "errs on 39.5 % of its test images (mean of 2 seeds)" in scorecard.level(lambda study, arm: errors)
+    assert "errs on no number yet" in scorecard.level(lambda study, arm: None)
 
 
 def test_cost_is_the_published_runs(home: Path) -> None:

@@ -1,0 +1,34 @@
+"""The grounds for the pilots' choices, as the page of the small net words them, hold in the published records."""
+
+from alexnet_repro.ablations import BASELINE
+from alexnet_repro.store import Store
+from alexnet_repro.studies import records, study
+
+
+def found(name):
+    """Arm -> the record of its one pilot seed."""
+    plan = study(name)
+    return {arm: by_seed[seed] for arm, by_seed in records(plan, Store()).items() for seed in plan.seeds}
+
+
+def test_the_chosen_rate_and_scale_were_the_best_of_the_search():
+    errors = {arm: run.metric("test_error") for arm, run in found("alexnet_rates").items()}
+    best = min(errors, key=errors.__getitem__)
+    assert best == f"/{BASELINE.data.divisor:g} {BASELINE.optimizer.learning_rate:g}"
+
+
+def test_he_in_the_last_layer_too_learned_worse_without_dropout():
+    runs = found("alexnet_pilot")
+    for metric in ("test_error", "clean_train_error"):
+        assert runs["he, no_dropout"].metric(metric) > runs["he"].metric(metric) + 0.1
+
+
+def test_without_crops_the_net_overfits():
+    runs = found("alexnet_pilot")
+    assert runs["he, no_crops"].metric("gap") > 5 * max(runs[arm].metric("gap") for arm in ("he", "baseline"))
+
+
+def test_the_convergence_pilot_ended_before_it_converged_but_knew_its_images():
+    runs = found("alexnet_convergence")
+    assert all(run.lowest_epoch > 0.9 * run.config.budget.epochs for run in runs.values())
+    assert all(run.metric("train_error") < 0.005 for arm, run in runs.items() if arm.startswith("no_crops"))
