@@ -45,6 +45,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "no_conv4": {"model.removed": ("conv4",)},
     "no_conv5": {"model.removed": ("conv5",)},
     "paper_init": {"model.weight_init": "paper"},
+    "torch_velocity": {"optimizer.velocity": "gradients"},
 }
 
 LABELS: Mapping[str, str] = {
@@ -66,6 +67,7 @@ LABELS: Mapping[str, str] = {
     "no_conv4": "without conv4",
     "no_conv5": "without conv5",
     "paper_init": "the paper's own initial weights",
+    "torch_velocity": "the rate outside the velocity",
 }
 """The arms as a page calls them."""
 
@@ -115,6 +117,7 @@ ABLATIONS: Mapping[str, Ablation] = {
     "filters": _against_baseline("Colours of the two columns' kernels", 20),
     "features": _against_baseline("Neighbours in the last hidden layer", 5),
     "initialization": _against_baseline("The paper's own initial weights", 3, "paper_init"),
+    "velocity": _against_baseline("The rate inside the velocity or outside", 3, "torch_velocity"),
 }
 """Studies that share the baseline's runs; the names, arms and seeds are those of data/claims.toml."""
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
 
 from IPython.display import Markdown
 
@@ -43,6 +44,25 @@ def curves(runs: Found, labels: Mapping[str, str]) -> Markdown:
         if finite:
             ends.append(f"{number(sum(finite) / len(finite))} % for {label} ({_runs(len(finite))})")
     return caption(f"The training error ends, on average, at {', '.join(ends)}." if ends else "No runs yet.")
+
+
+def first_drop(runs: Found, labels: Mapping[str, str]) -> Markdown:
+    """What the training error does in the epoch after the first drop of the rate, on average over the seeds."""
+    changes, after = [], 0
+    for arm, label in labels.items():
+        steps = []
+        for record in runs[arm].values():
+            errors = {m.epoch: m.train_error for m in record.curve}
+            for drop in record.config.optimizer.drops[:1]:
+                if drop + 1 in errors:
+                    after = drop
+                    steps.append(100 * (errors[drop + 1] - errors[drop]))
+        if steps:
+            points = with_unit(number(abs(fmean(steps))), "points")
+            changes.append(f"{'rises' if fmean(steps) > 0 else 'falls'} by {points} with {label} ({_runs(len(steps))})")
+    if not changes:
+        return caption("No run drops its rate.")
+    return caption(f"In the epoch after the first drop, at {after}, the training error {', '.join(changes)}.")
 
 
 def ratio(verdict: Verdict, what: str) -> Markdown:

@@ -101,6 +101,8 @@ class OptimizerConfig(BaseModel):
     layer_decays: instead of ``weight_decay``, which is then 0, one for each layer with weights, in order.
     conv1_drops: the rates of the first layer with weights are divided by 10 after each of these epochs, too;
         conv1_frozen: after so many they are 0. Both in the 2012 source.
+    velocity: what it holds: "steps", the rate inside it, or "gradients", the rate outside, as in torch.optim.SGD. The
+        two differ once the rate changes.
     """
 
     model_config = STRICT
@@ -114,6 +116,7 @@ class OptimizerConfig(BaseModel):
     layer_decays: tuple[NonNegative, ...] = ()
     conv1_drops: tuple[Annotated[int, Field(ge=1)], ...] = ()
     conv1_frozen: Annotated[int, Field(ge=1)] | None = None
+    velocity: Literal["steps", "gradients"] = "steps"
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -171,6 +171,11 @@ class Page:
             return captions.joined(report.when_reached(runs, _labels(plan), threshold))
         return captions.curves(runs, _labels(plan))
 
+    def first_drop_found(self, name: str) -> Markdown:
+        """The finding of that figure where the rate drops; its runs drop it."""
+        plan, runs = self.runs(name)
+        return captions.first_drop(runs, _labels(plan))
+
     def single_seeds(self, name: str) -> HTML:
         """The same curves, to be looked at seed by seed."""
         return seeds.one_by_one(self.curves(name))

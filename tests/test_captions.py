@@ -7,7 +7,7 @@ import pytest
 from alexnet_repro import captions, drawings, gallery, logbook
 from alexnet_repro.networks import PAPER
 from alexnet_repro.notebooks import CAPTION
-from alexnet_repro.records import Measurement
+from alexnet_repro.records import Measurement, RunRecord
 from alexnet_repro.runs import finder
 from alexnet_repro.store import Store
 from alexnet_repro.studies import study
@@ -53,6 +53,25 @@ def test_curves_end_at_their_mean() -> None:
         == "The training error ends, on average, at 30 % for A (2 runs)."
     )
     assert captions.curves({"b": {}}, {"b": "B"}).data == "No runs yet."
+
+
+def test_the_first_drop_is_the_mean_change_of_the_next_epoch() -> None:
+    config = tiny(**{"optimizer.drops": (2, 3), "budget.epochs": 4})
+
+    def run(seed: int, *errors: float) -> RunRecord:
+        points = [
+            Measurement(epoch=epoch, images=300 * epoch, train_loss=1.0, train_error=error)
+            for epoch, error in enumerate(errors, 1)
+        ]
+        return record(config.changed(seed=seed), curve=points)
+
+    found = {"a": {0: run(0, 0.5, 0.4, 0.42, 0.1), 1: run(1, 0.5, 0.4, 0.44)}, "b": {0: run(0, 0.5, 0.4, 0.3)}, "c": {}}
+    text = captions.first_drop(found, {"a": "one", "b": "other", "c": "none"}).data
+    assert text == (
+        "In the epoch after the first drop, at 2, the training error rises by 3 points with one (2 runs), "
+        "falls by 10 points with other (1 run)."
+    )
+    assert captions.first_drop({"a": {0: run(0, 0.5, 0.4)}}, {"a": "one"}).data == "No run drops its rate."
 
 
 def test_a_ratio_stands_beside_the_papers(not_run: Verdict) -> None:

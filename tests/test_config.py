@@ -50,6 +50,7 @@ AS_BEFORE = {
     "optimizer.layer_decays": [],
     "optimizer.conv1_drops": [],
     "optimizer.conv1_frozen": None,
+    "optimizer.velocity": "steps",
     "data.color_noise_epochs": None,
     "model.normalization": "file",
     "budget.test_curve": False,

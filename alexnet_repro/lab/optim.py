@@ -31,13 +31,15 @@ class Momentum:
 
     The decay is scaled by the rate and sits inside the velocity. Velocities start at 0. At a constant rate the
     steps are those of torch.optim.SGD; where the rate changes, the velocity here still holds steps of the old one.
+    With ``rate_outside`` they are torch's at any rate: v <- momentum v - decay w - g; w <- w + rate v.
     Each group's rate is multiplied by ``rate_factor``, which a schedule sets, and the first layer's by
     ``first_factor`` as well: both 1 at first.
     """
 
-    def __init__(self, groups: list[ParameterGroup], momentum: float) -> None:
+    def __init__(self, groups: list[ParameterGroup], momentum: float, rate_outside: bool = False) -> None:
         self.groups = groups
         self.momentum = momentum
+        self.rate_outside = rate_outside
         self.rate_factor = 1.0
         self.first_factor = 1.0
         self.velocities = [[torch.zeros_like(p) for p in group.parameters] for group in groups]
@@ -49,11 +51,12 @@ class Momentum:
             gradients = [p.grad for p in group.parameters if p.grad is not None]
             assert len(gradients) == len(group.parameters)
             rate = group.rate * self.rate_factor * (self.first_factor if group.first else 1.0)
+            inside, outside = (1.0, rate) if self.rate_outside else (rate, 1.0)
             torch._foreach_mul_(velocity, self.momentum)
             if group.weight_decay:
-                torch._foreach_add_(velocity, group.parameters, alpha=-group.weight_decay * rate)
-            torch._foreach_add_(velocity, gradients, alpha=-rate)
-            torch._foreach_add_(group.parameters, velocity)
+                torch._foreach_add_(velocity, group.parameters, alpha=-group.weight_decay * inside)
+            torch._foreach_add_(velocity, gradients, alpha=-inside)
+            torch._foreach_add_(group.parameters, velocity, alpha=outside)
 
     def zero_grad(self) -> None:
         """Forget the gradients."""

@@ -46,7 +46,7 @@ class Stack:
             groups.append(ParameterGroup(whole, group.rate, group.weight_decay, group.first))
             own = [run.optimizer.velocities[number] for run in self.runs]
             velocities.append([_stacked(same) for same in zip(*own, strict=True)])
-        self.optimizer = Momentum(groups, first.optimizer.momentum)
+        self.optimizer = Momentum(groups, first.optimizer.momentum, first.optimizer.rate_outside)
         self.optimizer.velocities = velocities
         for name, stacked in self.parameters.items():
             for net, part in zip(nets, stacked.detach(), strict=True):

@@ -54,7 +54,8 @@ class Run:
         set_products(config.precision)
         # As it trains; it is tested as it is. Each size of batch has its own code: torch.compile fails on a free size.
         self.trained: nn.Module = torch.compile(self.net, dynamic=False) if config.compiled else self.net  # type: ignore[assignment]
-        self.optimizer = Momentum(section_5(self.net, config.optimizer), config.optimizer.momentum)
+        groups = section_5(self.net, config.optimizer)
+        self.optimizer = Momentum(groups, config.optimizer.momentum, config.optimizer.velocity == "gradients")
         self.step = 0
         self.curve: list[Measurement] = []
         self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)

@@ -19,9 +19,9 @@ def gradients(step):
     return parameters(seed=100 + step)
 
 
-def ours(weight, bias, bias_rate=RATE):
+def ours(weight, bias, bias_rate=RATE, rate_outside=False):
     groups = [ParameterGroup([weight], RATE, DECAY), ParameterGroup([bias], bias_rate, 0.0)]
-    return Momentum(groups, MOMENTUM)
+    return Momentum(groups, MOMENTUM, rate_outside)
 
 
 def set_gradients(tensors, step):
@@ -47,10 +47,10 @@ def test_section_5_as_printed():
         torch.testing.assert_close(bias, b, rtol=1e-14, atol=1e-14)
 
 
-def beside_torch(factors):
+def beside_torch(factors, rate_outside=False):
     """The largest distance from torch.optim.SGD over a run with these rate factors."""
     mine, theirs = parameters(), parameters()
-    optimizer = ours(*mine)
+    optimizer = ours(*mine, rate_outside=rate_outside)
     sgd = torch.optim.SGD(
         [{"params": theirs[:1], "weight_decay": DECAY}, {"params": theirs[1:], "weight_decay": 0.0}],
         lr=RATE,
@@ -74,6 +74,10 @@ def test_equal_to_torch_at_a_constant_rate():
 def test_unlike_torch_once_the_rate_changes():
     # torch keeps gradients in its velocity and scales them all by the new rate; the paper's velocity holds steps.
     assert beside_torch([1.0] * 10 + [0.1] * 10) > 1e-2
+
+
+def test_equal_to_torch_at_any_rate_with_the_rate_outside_the_velocity():
+    assert beside_torch([1.0] * 10 + [0.1] * 10, rate_outside=True) < 1e-14
 
 
 def test_a_factor_of_zero_freezes_once_the_velocity_has_died_down():
