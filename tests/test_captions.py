@@ -68,8 +68,8 @@ def test_the_first_drop_is_the_mean_change_of_the_next_epoch() -> None:
     found = {"a": {0: run(0, 0.5, 0.4, 0.42, 0.1), 1: run(1, 0.5, 0.4, 0.44)}, "b": {0: run(0, 0.5, 0.4, 0.3)}, "c": {}}
     text = captions.first_drop(found, {"a": "one", "b": "other", "c": "none"}).data
     assert text == (
-        "In the epoch after the first drop, at 2, the training error rises by 3 points with one (2 runs), "
-        "falls by 10 points with other (1 run)."
+        "In the epoch after the first drop, at 2, the training error rises by 3.00 points with one (2 runs), "
+        "falls by 10.00 points with other (1 run)."
     )
     assert captions.first_drop({"a": {0: run(0, 0.5, 0.4)}}, {"a": "one"}).data == "No run drops its rate."
 
