@@ -10,7 +10,7 @@ from .errors import UserError
 from .notebooks import CAPTION
 from .records import RunRecord
 from .runs import Found
-from .scorecard import found, number, with_unit
+from .scorecard import capital, found, number, with_unit
 from .store import Store
 from .studies import Study, fastest
 from .verdicts import Verdict
@@ -32,7 +32,7 @@ def effects(verdicts: Mapping[str, Verdict]) -> Markdown:
         shown = f"{name} ({', '.join(facts)})" if facts else name
         groups.setdefault(verdict.verdict, []).append(shown)
     parts = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in groups.items())
-    return caption(f"{parts[:1].upper()}{parts[1:]}.")
+    return caption(f"{capital(parts)}.")
 
 
 def curves(runs: Found, labels: Mapping[str, str]) -> Markdown:

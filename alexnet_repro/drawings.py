@@ -11,6 +11,7 @@ from .captions import caption
 from .figures import PALETTE, canvas
 from .memory import GPU_BYTES
 from .networks import PAPER, AlexNetConfig
+from .scorecard import capital
 
 COLUMN_FACES = ("#cfe3f3", "#d3ecd9")
 COLUMN_EDGES = (PALETTE[0], PALETTE[2])
@@ -176,7 +177,7 @@ def memory_found(batch: int) -> Markdown:
     limit = GPU_BYTES / 2**30
     parts = ", ".join(f"{name}: {total:.2f} GiB" for name, total in totals.items())
     fitting = int(totals.le(limit).to_numpy().sum())
-    return caption(f"{fitting} of {len(totals)} fit into {limit:g} GiB. {parts[:1].upper()}{parts[1:]}.")
+    return caption(f"{fitting} of {len(totals)} fit into {limit:g} GiB. {capital(parts)}.")
 
 
 def traffic_found(config: AlexNetConfig, batch: int) -> Markdown:

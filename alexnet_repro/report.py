@@ -14,7 +14,7 @@ from .claims import Audited, Derived, claim
 from .errors import UserError
 from .records import RunRecord, core_hours
 from .runs import Found, finder
-from .scorecard import badge, found, number, with_unit
+from .scorecard import badge, capital, found, number, with_unit
 from .statistics import paired_ratio
 from .store import Store
 from .studies import Study, fastest, records
@@ -114,9 +114,9 @@ def when_reached(runs: Found, labels: Mapping[str, str], threshold: float) -> li
         there = sorted(each for each in epochs if not math.isnan(each))
         if there:
             spread = f"median {median(there):.1f} epochs, {there[0]:.1f} to {there[-1]:.1f}"
-            lines.append(f"{label}: {len(there)} of {len(epochs)} runs reached {threshold:g} %; {spread}.")
+            lines.append(f"{capital(label)}: {len(there)} of {len(epochs)} runs reached {threshold:g} %; {spread}.")
         elif epochs:
-            lines.append(f"{label}: none of {len(epochs)} runs reached {threshold:g} % within its budget.")
+            lines.append(f"{capital(label)}: none of {len(epochs)} runs reached {threshold:g} % within its budget.")
     return lines
 
 

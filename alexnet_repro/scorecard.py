@@ -137,7 +137,7 @@ def level(find: Find) -> str:
     ours = (
         f"{100 * fmean(errors):.1f} % of its test images (mean of {len(errors)} seeds)" if errors else "no number yet"
     )
-    return f"The net of the ablations errs on {ours}; the paper's on 37.5 %.\n"
+    return f"The net of the ablations errs on {ours}; the paper's on 37.5 % of its own.\n"
 
 
 def sizes(verdicts: Sequence[Verdict]) -> str:
@@ -188,6 +188,11 @@ def number(value: float) -> str:
     """Two decimals, of less than that one digit; counts without, in groups of three digits."""
     text = f"{value:,.0f}" if value == round(value) else f"{value:,.2f}" if abs(value) >= 0.005 else f"{value:.1g}"
     return text.replace("-", "−")
+
+
+def capital(text: str) -> str:
+    """The text with a capital first letter, all else as it is."""
+    return text[:1].upper() + text[1:]
 
 
 def with_unit(text: str, unit: str) -> str:
