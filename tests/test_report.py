@@ -148,7 +148,7 @@ def test_reached_counts_the_runs_that_never_did(store):
         store.save(crossing(plan.config("tanh", seed), None))
     text = report.reached(obtain(plan, store, train=False), labels, 25).data
     assert "ReLU: 3 of 3 runs reached 25 %; median 5.0 epochs, 4.0 to 6.5" in text
-    assert "tanh: none of 3 runs" in text
+    assert "Tanh: none of 3 runs" in text
 
 
 def test_a_draft_is_not_called_a_rule_written_down_before():
