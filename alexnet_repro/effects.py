@@ -69,22 +69,28 @@ def page(verdicts: Sequence[Verdict]) -> str:
 
 def caption(verdicts: Sequence[Verdict]) -> str:
     """What the figure shows, with the finding first."""
-    drawn = shown(verdicts)
+    drawn, judged = shown(verdicts), run(verdicts)
     planned = sum(verdict.evidence == "measured" for verdict in verdicts)
-    counts = Counter(verdict.verdict for verdict in drawn)
+    counts = Counter(verdict.verdict for verdict in judged)
     came = ", ".join(f"{counts[name]} {name}" for name in LOOKS if counts[name])
     provisional = " Provisional: not all seeds are run." if any(verdict.provisional for verdict in drawn) else ""
+    unbounded = f" Without a bound, and not drawn: {len(judged) - len(drawn)}." if len(judged) > len(drawn) else ""
     return (
-        f"**Measured so far, {len(drawn)} of {planned} comparisons: {came}.** Each effect has its 95 % interval, in "
+        f"**Measured so far, {len(judged)} of {planned} comparisons: {came}.** Each effect has its 95 % interval, in "
         "units of the size that its rule names (ratios by their logarithms), so that an interval wholly at or right of "
         "1 reproduces the claim. The tick is the paper's value, where it gives one; an arrow points to what lies "
-        f"beyond the axis.{provisional}"
+        f"beyond the axis.{provisional}{unbounded}"
     )
+
+
+def run(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The measured comparisons that have their pairs, with an effect or, where a run failed, without a bound."""
+    return [each for each in verdicts if each.evidence == "measured" and each.verdict != "not run"]
 
 
 def shown(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """The measured effects, largest first in units of their rules."""
-    drawn = [each for each in verdicts if each.evidence == "measured" and each.effect is not None]
+    drawn = [each for each in run(verdicts) if each.effect is not None]
     return sorted(drawn, key=lambda each: -in_units(each, each.effect))
 
 

@@ -1,14 +1,16 @@
 """Generated parts of the book on runs made elsewhere, or at full size: what they come to, group by group."""
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
+from statistics import fmean
 
 from . import contributions
 from .ablations import ABLATIONS
 from .claims import Claim
 from .contributions import FULL_SIZE, Group
 from .scorecard import NONE, badge, found, row
-from .verdicts import Verdict
+from .verdicts import Verdict, counted
 
 Column = dict[tuple[str, str], str]
 """(claim, label) of a measured comparison -> its cell in the scorecard's column of full-size runs."""
@@ -34,7 +36,7 @@ def column(every: Sequence[Claim], groups: Sequence[Group]) -> Column:
         for entry in claim.measured:
             if entry.study in ABLATIONS:
                 whole = best.get((claim.id, entry.label))
-                run = whole is not None and whole.effect is not None
+                run = whole is not None and whole.verdict != "not run"
                 cells[claim.id, entry.label] = (
                     f"{found(whole)} {badge(whole.verdict)}" if whole and run else badge("not run")
                 )
@@ -69,9 +71,9 @@ def _errors(group: Group) -> list[str]:
     """Mean errors of the paper's own net over the group's seeds."""
     runs = [r for r in group.runs.values() if r.config == contributions.paper_run(r.config)]
     told = [
-        f"{words} {100 * sum(r.metric(name) for r in runs) / len(runs):.1f} %"
+        f"{words} {100 * mean:.1f} %"
         for name, words in ERRORS.items()
-        if runs and all(name in r.metrics for r in runs)
+        if runs and not math.isnan(mean := fmean(counted(r, name) for r in runs))
     ]
     return [f"The paper's net, {len(runs)} runs: {', '.join(told)}.", ""] if told else []
 

@@ -1,5 +1,6 @@
 """Figures of records: tidy tables in, matplotlib figures out, one style for the whole book."""
 
+import math
 from collections.abc import Mapping, Sequence
 from io import StringIO
 
@@ -98,10 +99,8 @@ def paired_effects(table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: 
             dots = table.loc[table["comparison"] == name, "effect"].to_numpy(dtype=float)
             dots = dots[np.isfinite(dots)]
             axes.plot(dots, np.full(len(dots), row - 0.12), "o", color=color, alpha=0.6, markersize=6)
-            if verdict.effect is not None and verdict.interval is not None and np.isfinite(verdict.interval).all():
-                axes.plot(verdict.interval, [row + 0.18] * 2, color="black", linewidth=2.2, solid_capstyle="butt")
-                axes.plot([verdict.effect], [row + 0.18], "D", color="black", markersize=6)
-            elif not len(dots):
+            _interval(axes, verdict, row + 0.18)
+            if verdict.effect is None and not len(dots):
                 axes.annotate(
                     "no runs yet", (0.5, row), xycoords=("axes fraction", "data"), ha="center", color="0.35", bbox=CLEAR
                 )
@@ -130,6 +129,21 @@ def paired_effects(table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: 
     return figure
 
 
+def _interval(axes: Axes, verdict: Verdict, y: float) -> None:
+    """The effect and its interval; an open end is an arrow to the edge."""
+    if verdict.effect is None or verdict.interval is None:
+        return
+    ends = [end if math.isfinite(end) else verdict.effect for end in verdict.interval]
+    axes.plot(ends, [y, y], color="black", linewidth=2.2, solid_capstyle="butt")
+    axes.plot([verdict.effect], [y], "D", color="black", markersize=6)
+    for end, edge in zip(verdict.interval, (0.0, 1.0), strict=True):
+        if math.isinf(end):
+            axes.annotate(
+                "", (edge, y), (verdict.effect, y), xycoords=("axes fraction", "data"), textcoords="data",
+                arrowprops={"arrowstyle": "->", "linewidth": 2.2, "shrinkA": 0, "shrinkB": 0},
+            )  # fmt: skip
+
+
 def ensemble_sizes(errors: Mapping[int, Sequence[float]], smoke: bool = False) -> Figure:
     """Test error (fraction) against the number of networks whose predictions are averaged, a line per group."""
     figure, (axes,) = canvas(smoke=smoke)
@@ -153,9 +167,7 @@ def ratios(values: Mapping[str, Sequence[float]], xlabel: str, verdict: Verdict,
     for row, (_, points) in enumerate(values.items()):
         finite = np.asarray([v for v in points if np.isfinite(v)])
         axes.plot(finite, np.full(len(finite), row), "o", color=PALETTE[row % len(PALETTE)], alpha=0.7, markersize=8)
-    if verdict.effect is not None and verdict.interval is not None and np.isfinite(verdict.interval).all():
-        axes.plot(verdict.interval, [len(values) - 0.7] * 2, color="black", linewidth=2.5, solid_capstyle="butt")
-        axes.plot([verdict.effect], [len(values) - 0.7], "D", color="black", markersize=7)
+    _interval(axes, verdict, len(values) - 0.7)
     marks = {"no difference": 1.0, "the rule": verdict.size, "the paper": verdict.paper_value}
     for text, x in marks.items():
         if x is not None:

@@ -14,7 +14,7 @@ from .runs import Found, finder, obtain
 from .scorecard import found as shown
 from .store import Store
 from .studies import Study, records, study
-from .verdicts import Verdict, paired, scorecard
+from .verdicts import Verdict, counted, paired, scorecard
 
 METRICS = {
     "test_error": "test error (%)",
@@ -99,7 +99,8 @@ class Page:
             if entry.arm == entry.against:
                 what = f"{METRICS[entry.metric]} against {METRICS[str(entry.against_metric)]}"
             label = f" ({each.label})" if each.label else ""
-            came = f"{shown(each)} from {each.counted} seeds" if each.effect is not None else "no number yet"
+            number = shown(each) if each.effect is not None else "no bound"
+            came = "no number yet" if each.verdict == "not run" else f"{number} from {each.counted} seeds"
             lines.append(f"* {each.title}{label}: {what}: {came}: **{each.verdict}**.")
         return Markdown("\n".join(lines))
 
@@ -156,7 +157,10 @@ class Page:
         written = report.written(table, right=list(table.columns[1:]), wide=True)
         if len(shared) < 2:
             return written
-        return Markdown(f"{written.data}\n\nMean ± standard deviation over the seeds that all of these arms have.")
+        chance = " A diverged run's errors count at chance." if "diverged" in table else ""
+        return Markdown(
+            f"{written.data}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}"
+        )
 
     def curves(self, name: str) -> Figure:
         """Training error against epochs, as trained: a line per seed."""
@@ -229,7 +233,7 @@ def _arm(name: str | float) -> str:
 
 
 def _value(record: RunRecord, metric: str) -> float:
-    return record.lowest_epoch if metric == "lowest_epoch" else record.metric(metric)
+    return record.lowest_epoch if metric == "lowest_epoch" else counted(record, metric)
 
 
 def _spread(values: "pd.Series[float]") -> str:

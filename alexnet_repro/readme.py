@@ -47,8 +47,8 @@ def write() -> None:
 def findings(verdicts: Sequence[Verdict]) -> str:
     """Five lines, in Markdown."""
     measured = [each for each in verdicts if each.evidence == "measured"]
-    drawn = effects.shown(verdicts)
-    counts = ", ".join(f"{count} {name}" for name in LOOKS if (count := sum(each.verdict == name for each in drawn)))
+    judged, drawn = effects.run(verdicts), effects.shown(verdicts)
+    counts = ", ".join(f"{count} {name}" for name in LOOKS if (count := sum(each.verdict == name for each in judged)))
     reproduced = [each for each in drawn if each.verdict == "reproduced"]
     contradicted, nothing = (
         [each for each in reversed(drawn) if each.verdict == name] for name in ("contradicted", "no effect found")
@@ -57,12 +57,12 @@ def findings(verdicts: Sequence[Verdict]) -> str:
     printed = [each for each in audited if each.paper_value is not None]
     logged = audit.effects()
     lines = [
-        f"**Measured**: {len(drawn)} of {len(measured)} comparisons have enough runs: {counts or 'no verdict yet'}.",
-        f"**Reproduced**, strongest first: {_named(reproduced)}.",
+        f"**Measured**: {len(judged)} of {len(measured)} comparisons have enough runs: {counts or 'no verdict yet'}.",
+        f"**Reproduced**, largest first, in units of the size that each rule names: {_named(reproduced)}.",
         f"**Contradicted**: {_named(contradicted)}; **no effect found**: {_named(nothing)}.",
         f"**Audited**: {_agreeing(printed)} of {len(printed)} numbers of the paper are those of the author's log; of "
-        f"its {len(logged)} differences between two single runs, {int(logged['clear'].sum())} exceed what two runs of "
-        "one network differ by.",
+        f"its {len(logged)} differences between two single runs, top-1 and top-5, {int(logged['clear'].sum())} exceed "
+        "what two runs of one network differ by.",
         f"**Derived**: {_agreeing(derived)} of {len(derived)} numbers follow from the paper's own description; "
         f"not: {_named([each for each in derived if not each.verdict.endswith(': agrees')])}.",
     ]

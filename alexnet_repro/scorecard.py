@@ -16,7 +16,7 @@ from .files import write_atomic
 from .records import core_hours
 from .runs import finder
 from .store import Store
-from .verdicts import Find, Verdict, named, scorecard
+from .verdicts import Find, Verdict, counted, named, scorecard
 
 HEADER = ("§", "Claim", "Evidence", "Verdict", "Found", "Paper", "Seeds", "ImageNet")
 NONE = "–"
@@ -133,7 +133,7 @@ def scatter(every: Sequence[Claim]) -> str:
 
 def level(find: Find) -> str:
     """How often the net of the ablations errs, beside the paper's 37.5 % (section 6, table 1)."""
-    errors = [record.metric("test_error") for record in (find("ablations", "baseline") or {}).values()]
+    errors = [counted(record, "test_error") for record in (find("ablations", "baseline") or {}).values()]
     ours = (
         f"{100 * fmean(errors):.1f} % of its test images (mean of {len(errors)} seeds)" if errors else "no number yet"
     )

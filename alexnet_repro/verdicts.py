@@ -190,7 +190,7 @@ def _judged(
     """The verdict on pairs of (value, censored), and after ``notes`` what else a reader must know."""
     if any(math.isnan(value) for value, _ in first + second):
         notes.append("without a number for every run the effect is unbounded")
-        return replace(_empty(claim, entry), verdict="inconclusive", seeds=len(first), note="; ".join(notes))
+        return replace(_empty(claim, entry), verdict="inconclusive", seeds=len(first), note="; ".join(notes), p=1.0)
     effect = _effect(entry, first, second)
     name = named(effect.low, effect.high, entry.size, entry.null)
     notes += _size_notes(name, effect, entry)
@@ -222,14 +222,17 @@ def _value(record: RunRecord, metric: str) -> tuple[float, bool]:
     """(value, censored): NaN where a failed run has none."""
     if metric in SPEEDS:
         return float(getattr(record.provenance, metric)), False
-    if record.status == "diverged" and metric in ERRORS:
-        return chance(record), False
     if metric not in record.metrics and record.status != "diverged":
         raise UserError(f"run {record.key} has no metric {metric!r}: it has {', '.join(sorted(record.metrics))}")
-    value = record.metric(metric)
-    if metric.startswith(TIMES) and math.isnan(value):
+    number = counted(record, metric)
+    if metric.startswith(TIMES) and math.isnan(number):
         return float(record.config.budget.epochs), True
-    return value, False
+    return number, False
+
+
+def counted(record: RunRecord, metric: str) -> float:
+    """A metric as it counts, wherever runs are averaged or compared: a diverged run's errors are chance."""
+    return chance(record) if record.status == "diverged" and metric in ERRORS else record.metric(metric)
 
 
 def chance(record: RunRecord) -> float:

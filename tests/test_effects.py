@@ -61,6 +61,11 @@ def test_drawing_is_the_same_from_every_run() -> None:
 
 def test_page_says_what_there_is() -> None:
     assert "4 of 5 comparisons: 2 reproduced, 1 direction only, 1 contradicted." in effects.page(ALL)
+    unbounded = replace(POINTS, verdict="inconclusive", effect=None, interval=None)
+    assert "5 of 5 comparisons: 2 reproduced" in effects.page(
+        [each for each in ALL if each is not NOT_RUN] + [unbounded]
+    )
+    assert "and not drawn: 1." in effects.page([POINTS, unbounded])
     assert effects.page([NOT_RUN, AUDITED]) == "No measured comparison has its runs yet.\n"
 
 

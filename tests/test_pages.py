@@ -71,6 +71,14 @@ def test_arms_are_compared_over_the_seeds_that_all_have(page):
     assert "the seeds that all of these arms have" in text
 
 
+def test_a_diverged_run_counts_at_chance(page):
+    lost = record(study("lrn").config("no_lrn", 0), status="diverged", metrics={"test_error": None})
+    page.store.save(lost)
+    text = page.arms("lrn", ["test_error"]).data
+    assert f"| no normalization | 4 | {(90 + 42.1 + 42.2 + 42.3) / 4:.2f} ±" in text
+    assert "count at chance" in text
+
+
 def test_a_study_with_a_threshold_says_when_it_was_reached(page):
     plan = study("dropout_convergence")
     for seed, epochs in enumerate((50.0, 52.0)):

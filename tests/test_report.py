@@ -1,5 +1,6 @@
 """What a page says: numbers of records, and plain words where there are none yet."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -82,6 +83,10 @@ def test_verdict_card_follows_the_records(store):
     assert verdict.effect == pytest.approx(6.0, rel=0.05)
     found = obtain(plan, store, train=False)
     assert report.ratios(found, "tanh", "relu", "epochs_to_threshold")[0] == 6.0
+    censored = replace(verdict, interval=(5.0, math.inf))
+    (axes,) = (figure := figures.ratios({"a": [6.0, 7.0]}, "x", censored)).axes
+    assert [note.arrow_patch is not None for note in axes.texts if note.get_text() == ""] == [True]
+    plt.close(figure)
     for figure in (
         figures.training_curves(found, {"relu": "ReLU", "tanh": "tanh"}, 25),
         figures.ratios({"a": [6.0, float("nan")]}, "x", verdict, smoke=True),

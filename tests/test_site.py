@@ -193,6 +193,8 @@ def test_sizes_name_the_verdicts_that_hang_on_the_halving() -> None:
 def test_level_is_the_mean_of_the_baseline() -> None:
     errors = {seed: record(metrics={"test_error": value}) for seed, value in enumerate((0.38, 0.41))}
     assert "errs on 39.5 % of its test images (mean of 2 seeds)" in scorecard.level(lambda study, arm: errors)
+    errors[1] = record(status="diverged", metrics={"test_error": None})  # counts at chance
+    assert "errs on 64.0 % of its test images (mean of 2 seeds)" in scorecard.level(lambda study, arm: errors)
     assert "errs on no number yet" in scorecard.level(lambda study, arm: None)
 
 

@@ -207,6 +207,7 @@ def test_a_failed_run_without_a_number_is_inconclusive_not_dropped():
     runs = {i: record(i, gap=0.1) for i in range(5)}
     judged = judge(CLAIM, entry, runs | {2: record(2, status="diverged", test_error=None)}, runs)
     assert (judged.verdict, judged.effect, judged.seeds) == ("inconclusive", None, 5)
+    assert judged.p == 1.0  # it stays among the comparisons that Holm's method corrects for
     assert "have no gap" in judged.note
 
 
