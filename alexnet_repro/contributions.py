@@ -13,7 +13,7 @@ from .claims import Measured, load
 from .config import RunConfig
 from .errors import UserError
 from .records import RunRecord
-from .store import SUMS, Store, read_rows, write_table
+from .store import SUMS, Store, read_rows, rows_by_key, write_table
 from .studies import STUDIES, study
 from .verdicts import SPEEDS, Records, Verdict, judge
 
@@ -60,7 +60,7 @@ def contribute(given: Path, source: str, store: Store) -> tuple[Path, list[RunRe
         raise UserError(f"{given} is named after no study: name the folder as the study is, such as relu_speed")
     rows = _read(given)
     target = root(store) / source / name
-    known = {record.key: (arm, record) for arm, record in read_rows(target)} if target.exists() else {}
+    known = rows_by_key(target)
     faults = list(_faults(name, rows, store))
     for _, record in rows:
         if record.key in known and known[record.key][1] != record:

@@ -8,7 +8,7 @@ from pathlib import Path
 from . import ensembles
 from .errors import UserError
 from .records import RunRecord
-from .store import Store, published_folder, write_table
+from .store import Store, published_folder, rows_by_key, write_table
 from .studies import PILOT_SEEDS, STUDIES, Study, records, study
 from .verdicts import Find
 
@@ -106,14 +106,17 @@ def finder(store: Store, scale: str = "cifar10") -> Find:
 def publish(plan: Study, store: Store, into: Path | None = None) -> tuple[int, int]:
     """Write the study's finished runs into data/evidence/, each into the table of the study that had it first.
 
-    Or, to be contributed, into a folder of the study's name in ``into``: those of the working store alone. Returns
-    (runs in the table, runs left out because their code was not a clean commit). Raises UserError where there is
-    nothing to publish.
+    What the table holds already stays in it, or makes way for a clean run of the same key. Or, to be contributed, into
+    a folder of the study's name in ``into``: those of the working store alone. Returns (runs in the table, runs left
+    out because their code was not a clean commit). Raises UserError where there is nothing to publish, and for seeds
+    that are no study's here.
     """
     if plan.baseline.data.dataset == "sample":
         raise UserError(f"{plan.name} at smoke scale is a rehearsal, never evidence: publish the cifar10 scale")
     if plan.home and into is None:
         raise UserError(f"{plan.name} shares its runs with {plan.home}: 'alexnet-repro publish {plan.home}'")
+    if plan.seeds[0] and not plan.pilot and into is None:
+        raise UserError(f"first seed {plan.seeds[0]}: data/evidence/ holds seeds from 0; add --to FOLDER")
     elsewhere = {key for key, home in store.homes().items() if into is not None or home != plan.name}
     rows = [
         (arm, record)
@@ -121,10 +124,12 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> tuple[int, i
         for record in by_seed.values()
         if record.key not in elsewhere
     ]
-    clean = [(arm, record) for arm, record in rows if record.provenance.clean]
+    clean = {record.key: (arm, record) for arm, record in rows if record.provenance.clean}
     if not clean:
         raise UserError(
             f"{plan.name} has no finished run of a clean commit: commit, then 'alexnet-repro run {plan.name}'", 1
         )
-    write_table(published_folder(store, plan.name) if into is None else into / plan.name, clean)
-    return len(clean), len(rows) - len(clean)
+    folder = published_folder(store, plan.name) if into is None else into / plan.name
+    table = clean if into is not None else rows_by_key(folder) | clean
+    write_table(folder, list(table.values()))
+    return len(table), sum(not record.provenance.clean for _, record in rows)

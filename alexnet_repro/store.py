@@ -180,6 +180,11 @@ def read_rows(folder: Path) -> list[tuple[str, RunRecord]]:
         raise UserError(f"{folder} is damaged ({reason}): restore it with 'git checkout -- {folder}'", 1) from error
 
 
+def rows_by_key(folder: Path) -> dict[str, tuple[str, RunRecord]]:
+    """Those pairs by key; empty where there is no table."""
+    return {record.key: (arm, record) for arm, record in read_rows(folder)} if folder.exists() else {}
+
+
 def _rows(path: Path, digest: str) -> list[dict[str, str]]:
     content = path.read_bytes()
     if sha256(content) != digest:

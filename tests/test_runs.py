@@ -5,9 +5,10 @@ from types import ModuleType
 
 import pytest
 
+from alexnet_repro import imagenet
 from alexnet_repro.errors import UserError
-from alexnet_repro.runs import finder, obtain, publish
-from alexnet_repro.store import Store
+from alexnet_repro.runs import finder, from_seed, obtain, publish
+from alexnet_repro.store import Store, read_rows
 from alexnet_repro.studies import study
 
 from .runs import record
@@ -79,6 +80,36 @@ def test_publishing_keeps_what_is_published(store):
     elsewhere = Store(store.root.parent / "another store", store.evidence)
     elsewhere.save(second)
     assert publish(plan, elsewhere) == (2, 0)
+
+
+def test_a_published_run_stays_whatever_the_working_store_holds(store):
+    plan = study("relu_speed")
+    first, second = record(plan.config("relu", 0)), record(plan.config("relu", 1))
+    store.save(first)
+    publish(plan, store)
+    later = Store(store.root, store.evidence)
+    later.save(first.model_copy(update={"provenance": record(clean=False).provenance}))
+    later.save(second)
+    assert publish(plan, later) == (2, 1)
+    assert [each for _, each in read_rows(store.evidence / "relu_speed")] == [first, second]
+
+
+def test_runs_of_another_precision_or_of_other_images_join_the_table(store):
+    plans = [
+        imagenet.plan("imagenet_ablations", imagenet.Images(1_000, 10, 256, digest * 64)).changed(precision=precision)
+        for digest, precision in (("d", "float32"), ("d", "bfloat16"), ("e", "float32"))
+    ]
+    for count, plan in enumerate(plans, 1):
+        store.save(record(plan.config("no_lrn", 0)))
+        assert publish(plan, Store(store.root, store.evidence)) == (count, 0)
+
+
+def test_fresh_seeds_are_for_others_to_publish(store, tmp_path):
+    plan = from_seed(study("relu_speed"), 100)
+    store.save(record(plan.config("relu", 100)))
+    with pytest.raises(UserError, match=r"first seed 100: .* --to"):
+        publish(plan, store)
+    assert publish(plan, store, tmp_path / "mine") == (1, 0)
 
 
 @pytest.mark.parametrize("scale", ["smoke", "cifar10"])
