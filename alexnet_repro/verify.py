@@ -162,10 +162,12 @@ def _metrics(record: RunRecord) -> Iterator[str]:
         crossed = crossing(middles, trailing, threshold)
         expected["epochs_to_threshold"] = None if math.isnan(crossed) or record.status == "diverged" else crossed
     if "gap" in record.metrics:
-        expected["gap"] = record.metric("test_error") - record.metric("clean_train_error")
+        gap = record.metric("test_error") - record.metric("clean_train_error")
+        expected["gap"] = None if math.isnan(gap) else gap
     if "epochs_to_converge" in record.metrics:
         tested = [(m.epoch, m.test_error) for m in curve if m.test_error is not None]
-        expected["epochs_to_converge"] = epochs_to_converge([epoch for epoch, _ in tested], [e for _, e in tested])
+        converged = epochs_to_converge([epoch for epoch, _ in tested], [e for _, e in tested])
+        expected["epochs_to_converge"] = None if record.status == "diverged" else converged
     for name, value in expected.items():
         given = record.metrics.get(name)
         if name not in record.metrics or not _same(given, value):

@@ -76,6 +76,14 @@ def with_metric(**changes):
     return sound().model_copy(update={"metrics": sound().metrics | changes})
 
 
+def diverged():
+    """The record of a run that was lost in its third epoch, as read beside runs that have every metric."""
+    curve = [point.model_copy(update={"test_error": 0.9}) for point in with_point(11, train_loss=None).curve]
+    lost = dict.fromkeys(("train_loss", "test_error", "gap", "epochs_to_converge", "epochs_to_threshold"))
+    changes = {"status": "diverged", "curve": tuple(curve), "metrics": sound().metrics | lost}
+    return sound().model_copy(update=changes)
+
+
 def with_source(**changes):
     return sound().model_copy(update={"provenance": sound().provenance.model_copy(update=changes)})
 
@@ -112,6 +120,7 @@ CHANGES = [
     (with_metric(test_error=None), "it has no test_error"),
     (with_metric(clean_train_error=0.125, gap=0.13), "its gap is 0.13, and its curve gives 0.125"),
     (with_metric(epochs_to_converge=3.0), "its epochs_to_converge is 3.0, and its curve gives None"),
+    (with_metric(clean_train_error=0.125, gap=None), "its gap is None, and its curve gives 0.125"),
     (without("epochs_to_threshold"), "its epochs_to_threshold is None"),
     (with_source(clean=False), "its code was not a clean commit"),
     (with_source(commit="unknown"), "its commit 'unknown' is no commit"),
@@ -131,6 +140,10 @@ def test_a_change_is_named(store, changed, said):
     found = faults(store, changed)
     assert any(said in fault for fault in found), found
     assert all(fault.startswith(f"relu_rates, arm '{ARM}', seed {CONFIG.seed}, run {changed.key}: ") for fault in found)
+
+
+def test_a_diverged_run_has_no_gap_and_never_converged(store):
+    assert faults(store, diverged()) == []
 
 
 def test_a_row_of_another_arm_is_named(store):
