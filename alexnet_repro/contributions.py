@@ -63,7 +63,7 @@ def contribute(given: Path, source: str, store: Store) -> tuple[Path, list[RunRe
     known = rows_by_key(target)
     faults = list(_faults(name, rows, store))
     for _, record in rows:
-        if record.key in known and known[record.key][1] != record:
+        if record.key in known and _bare(known[record.key][1]) != _bare(record):
             faults.append(f"run {record.key}: {source} has contributed it before, with other numbers")
     new = [(arm, record) for arm, record in rows if record.key not in known]
     if new and not faults:
@@ -156,6 +156,11 @@ def _find(group: Group, entry: Measured, arm: str) -> Records:
     else:
         return {}
     return {config.seed: group.runs[config.key] for config in configs if config.key in group.runs}
+
+
+def _bare(record: RunRecord) -> RunRecord:
+    """The record without the empty metrics that it has from other runs of its table."""
+    return record.model_copy(update={"metrics": {name: v for name, v in record.metrics.items() if v is not None}})
 
 
 def _measured(runs: Records, metric: str) -> bool:

@@ -70,6 +70,16 @@ def test_more_runs_join_those_of_the_same_source(store, given, tmp_path):
     assert contributions.contribute(more, "john", store)[2] == []
 
 
+def test_runs_come_again_beside_others_that_measure_more(store, tmp_path):
+    more = run("tanh")
+    more = more.model_copy(update={"metrics": more.metrics | {"top5_error": 0.05}})
+    for rows in ([("relu", run())], [("relu", run()), ("tanh", more)], [("relu", run())]):
+        write_table(tmp_path / "relu_speed", rows)
+        target, _, faults = contributions.contribute(tmp_path / "relu_speed", "jane", store)
+        assert faults == []
+    assert len(read_rows(target)) == 2
+
+
 def test_they_are_no_evidence_of_this_project(store, given):
     contributions.contribute(given, "jane", store)
     again = Store(store.root, store.evidence)
