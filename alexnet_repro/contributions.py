@@ -110,14 +110,14 @@ def full_size(store: Store) -> list[Group]:
 def judged(group: Group) -> list[Verdict]:
     """A verdict on every measured comparison that the group has a run of, by its pairs alone.
 
-    Not on those of a metric that its runs lack. At full size the rule's smallest effect is half of the paper's number,
-    where it gives one: see the page on verdicts.
+    Not on those of a metric that its runs lack, nor of an arm that is none there. At full size the rule's smallest
+    effect is half of the paper's number, where it gives one: see the page on verdicts.
     """
     verdicts = []
     find = partial(_find, group)
     for claim in load():
         for entry in claim.measured:
-            if entry.study not in STUDIES:
+            if entry.study not in STUDIES or (group.images and not is_at_full_size(entry)):
                 continue
             arm = find(entry, entry.arm)
             against = {} if isinstance(entry.against, float) else find(entry, entry.against)
@@ -132,11 +132,19 @@ def paper_run(config: RunConfig) -> RunConfig:
     return imagenet.behind(config).changed(seed=config.seed)
 
 
+def is_at_full_size(entry: Measured) -> bool:
+    """Whether the arms of a comparison are runs of the full-size study, too."""
+    arms = ABLATIONS[entry.study].arms if entry.study in ABLATIONS else {}
+    whole = imagenet.RECIPES[FULL_SIZE].arms.values()
+    return all(arms.get(arm) in whole for arm in (entry.arm, entry.against) if isinstance(arm, str))
+
+
 def at_full_size(entry: Measured) -> Measured:
     """The rule of a comparison in CIFAR size, for the paper's own net and images."""
     size = entry.paper_value / 2 if entry.paper_value is not None and entry.unit == "points" else entry.size
     setting = "the paper's net at full size"
-    return entry.model_copy(update={"study": FULL_SIZE, "setting": setting, "size": size, "pending": None})
+    rule = {"study": FULL_SIZE, "setting": setting, "size": size, "seeds": imagenet.RECIPES[FULL_SIZE].seeds}
+    return entry.model_copy(update=rule | {"cost": None, "pending": None})
 
 
 def _find(group: Group, entry: Measured, arm: str) -> Records:
@@ -146,15 +154,9 @@ def _find(group: Group, entry: Measured, arm: str) -> Records:
         plan = study(entry.study)
         # Some arms are made of others' predictions, which no record holds.
         configs = [plan.config(arm, seed) for seed in seeds if arm in plan.arms]
-    elif entry.study in ABLATIONS and arm in ABLATIONS[entry.study].arms:
-        base = imagenet.behind(next(iter(group.runs.values())).config)
-        changes = ABLATIONS[entry.study].arms[arm]
-        try:
-            configs = [base.changed(**changes, seed=seed) for seed in seeds]
-        except UserError:  # a change that makes sense in CIFAR size alone
-            return {}
     else:
-        return {}
+        base = imagenet.behind(next(iter(group.runs.values())).config)
+        configs = [base.changed(**ABLATIONS[entry.study].arms[arm], seed=seed) for seed in seeds]
     return {config.seed: group.runs[config.key] for config in configs if config.key in group.runs}
 
 

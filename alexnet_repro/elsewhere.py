@@ -6,7 +6,6 @@ from itertools import groupby
 from statistics import fmean
 
 from . import contributions
-from .ablations import ABLATIONS
 from .claims import Claim
 from .contributions import FULL_SIZE, Group
 from .scorecard import NONE, badge, found, row
@@ -34,7 +33,7 @@ def column(every: Sequence[Claim], groups: Sequence[Group]) -> Column:
     cells = {}
     for claim in every:
         for entry in claim.measured:
-            if entry.study in ABLATIONS:
+            if contributions.is_at_full_size(entry):
                 whole = best.get((claim.id, entry.label))
                 run = whole is not None and whole.verdict != "not run"
                 cells[claim.id, entry.label] = (

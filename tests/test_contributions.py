@@ -8,7 +8,8 @@ from io import StringIO
 import pytest
 
 from alexnet_repro import cli, contributions, imagenet, verify
-from alexnet_repro.claims import claim
+from alexnet_repro.ablations import ABLATIONS, ARMS
+from alexnet_repro.claims import claim, load
 from alexnet_repro.errors import UserError
 from alexnet_repro.files import sha256
 from alexnet_repro.records import Measurement
@@ -279,7 +280,22 @@ def test_full_size_runs_are_judged_by_the_papers_own_numbers(store):
     assert found.effect == pytest.approx(0.81)
     assert found.size == claim("lrn").measured[0].paper_value / 2
     assert found.verdict == "reproduced"
+    assert (found.seeds, found.declared, found.provisional) == (3, 3, False)
+    assert "core-minutes" not in "".join(verdict.note for verdict in verdicts.values())
     assert ("relu_speed", "") not in verdicts
+
+
+def test_arms_that_make_up_for_the_small_size_are_not_judged_at_full_size(store):
+    # Pixels are not divided there: alpha as printed is already as strong as on raw ones.
+    for seed in range(3):
+        store.save(full("no_lrn", seed, 0.41))
+        store.save(record(imagenet.baseline(IMAGES).changed(**ARMS["strong_lrn"], seed=seed)))
+    (group,) = contributions.full_size(store)
+    assert ("lrn", "as strong as on raw pixels") not in {(v.claim, v.label) for v in contributions.judged(group)}
+    arms = imagenet.RECIPES["imagenet_ablations"].arms
+    assert not {"strong_lrn", "paper_init", "torch_velocity"} & set(arms)
+    ablations = [entry for each in load() for entry in each.measured if entry.study in ABLATIONS]
+    assert [e.against for e in ablations if not contributions.is_at_full_size(e)] == ["strong_lrn"]
 
 
 def test_each_precision_is_a_group_of_its_own(store):
