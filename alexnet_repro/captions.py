@@ -46,23 +46,20 @@ def curves(runs: Found, labels: Mapping[str, str]) -> Markdown:
     return caption(f"The training error ends, on average, at {', '.join(ends)}." if ends else "No runs yet.")
 
 
-def first_drop(runs: Found, labels: Mapping[str, str]) -> Markdown:
-    """What the training error does in the epoch after the first drop of the rate, on average over the seeds."""
-    changes, after = [], 0
-    for arm, label in labels.items():
-        steps = []
-        for record in runs[arm].values():
-            errors = {m.epoch: m.train_error for m in record.curve}
-            for drop in record.config.optimizer.drops[:1]:
-                if drop + 1 in errors:
-                    after = drop
-                    steps.append(100 * (errors[drop + 1] - errors[drop]))
-        if steps:
-            points = with_unit(number(abs(fmean(steps))), "points")
-            changes.append(f"{'rises' if fmean(steps) > 0 else 'falls'} by {points} with {label} ({_runs(len(steps))})")
-    if not changes:
+def first_drop(groups: Mapping[str, Iterable[RunRecord]]) -> Markdown:
+    """In how many runs of each group the training error rises in the epoch after the rate first drops."""
+    lines = []
+    for label, records in groups.items():
+        changes = []
+        for record in records:
+            errors = {m.epoch: 100 * m.train_error for m in record.curve}
+            changes += [errors[d + 1] - errors[d] for d in record.config.optimizer.drops[:1] if d + 1 in errors]
+        if changes:
+            rising = f"in {sum(change > 0 for change in changes)} of {_runs(len(changes))}"
+            lines.append(f"{rising} with {label} (mean change {number(fmean(changes))} points)")
+    if not lines:
         return caption("No run drops its rate.")
-    return caption(f"In the epoch after the first drop, at {after}, the training error {', '.join(changes)}.")
+    return caption(f"In the epoch after the first drop the training error rises {', '.join(lines)}.")
 
 
 def ratio(verdict: Verdict, what: str) -> Markdown:

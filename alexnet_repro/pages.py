@@ -6,9 +6,10 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
-from . import captions, ensembles, figures, report, seeds
+from . import architecture, captions, ensembles, figures, report, seeds
 from .ablations import LABELS
 from .claims import Measured, claim
+from .networks import AlexNetConfig
 from .records import RunRecord
 from .runs import Found, finder, obtain
 from .scorecard import found as shown
@@ -162,6 +163,18 @@ class Page:
             f"{written.data}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}"
         )
 
+    def parameters(self, name: str) -> Markdown:
+        """How many parameters each arm of a study has."""
+        plan = study(name, self.scale)
+        nets = {LABELS[arm]: plan.config(arm, plan.seeds[0]).model for arm in plan.arms}
+        counts = {label: architecture.parameters(net) for label, net in nets.items() if isinstance(net, AlexNetConfig)}
+        whole = counts[LABELS["baseline"]]
+        parts = [
+            f"{count:,}{'' if count == whole else f', or {100 * count / whole:.0f} %'} ({label})"
+            for label, count in counts.items()
+        ]
+        return Markdown(f"Parameters: {'; '.join(parts)}.")
+
     def curves(self, name: str) -> Figure:
         """Training error against epochs, as trained: a line per seed."""
         plan, runs = self.runs(name)
@@ -176,9 +189,11 @@ class Page:
         return captions.curves(runs, _labels(plan))
 
     def first_drop_found(self, name: str) -> Markdown:
-        """The finding of that figure where the rate drops; its runs drop it."""
+        """The finding of that figure where the rate drops, and in all seeds of the baseline that there are."""
         plan, runs = self.runs(name)
-        return captions.first_drop(runs, _labels(plan))
+        groups = {label: runs[arm].values() for arm, label in _labels(plan).items()}
+        every = records(study("ablations", self.scale), self.store)["baseline"]
+        return captions.first_drop(groups | {f"{LABELS['baseline']} over all its seeds": every.values()})
 
     def single_seeds(self, name: str) -> HTML:
         """The same curves, to be looked at seed by seed."""

@@ -65,13 +65,12 @@ def test_the_first_drop_is_the_mean_change_of_the_next_epoch() -> None:
         ]
         return record(config.changed(seed=seed), curve=points)
 
-    found = {"a": {0: run(0, 0.5, 0.4, 0.42, 0.1), 1: run(1, 0.5, 0.4, 0.44)}, "b": {0: run(0, 0.5, 0.4, 0.3)}, "c": {}}
-    text = captions.first_drop(found, {"a": "one", "b": "other", "c": "none"}).data
-    assert text == (
-        "In the epoch after the first drop, at 2, the training error rises by 3.00 points with one (2 runs), "
-        "falls by 10.00 points with other (1 run)."
+    found = {"one": [run(0, 0.5, 0.4, 0.42, 0.1), run(1, 0.5, 0.4, 0.36)], "other": [run(0, 0.5, 0.4, 0.3)], "none": []}
+    assert captions.first_drop(found).data == (
+        "In the epoch after the first drop the training error rises "
+        "in 1 of 2 runs with one (mean change −1 points), in 0 of 1 run with other (mean change −10 points)."
     )
-    assert captions.first_drop({"a": {0: run(0, 0.5, 0.4)}}, {"a": "one"}).data == "No run drops its rate."
+    assert captions.first_drop({"one": [run(0, 0.5, 0.4)]}).data == "No run drops its rate."
 
 
 def test_a_ratio_stands_beside_the_papers(not_run: Verdict) -> None:

@@ -67,7 +67,7 @@ def test_the_evidence_is_that_of_the_list():
     both = {"two_gpu_error", "column_links", "lrn", "overlapping_pooling", "ten_crop"}
     assert {name for name, kind in kinds.items() if kind == "a"} == audited_only
     assert {name for name, kind in kinds.items() if kind == "ma"} == both
-    derived = {"architecture", "augmentation", "depth", "two_gpu_time"}
+    derived = {"architecture", "augmentation", "two_gpu_time"}
     assert {name for name, kind in kinds.items() if "d" in kind} == derived
 
 

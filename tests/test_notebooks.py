@@ -164,6 +164,20 @@ def test_printed_commands_name_parameters_as_the_command_takes_them(path: Path) 
         assert set(notebooks.parse(name, given)) == set(given)
 
 
+PAPERMILL = re.compile(r"papermill notebooks/(\w+)\.ipynb \S+ ([^`#\n]*)")
+
+
+def test_printed_commands_of_papermill_are_papermills() -> None:
+    found = [match for path in PAGES for match in PAPERMILL.findall(path.read_text(encoding="utf-8"))]
+    assert len(found) >= 3
+    for name, rest in found:
+        flags, names, values = (rest.split()[i::3] for i in range(3))
+        assert set(flags) == {"-p"}
+        assert len(names) == len(values)
+        given = dict(zip(names, values, strict=True))
+        assert set(notebooks.parse(name, given)) == set(given)
+
+
 @pytest.fixture(scope="module")
 def smoke_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One store for every page: the runs that they share are trained once."""

@@ -71,6 +71,12 @@ def test_arms_are_compared_over_the_seeds_that_all_have(page):
     assert "the seeds that all of these arms have" in text
 
 
+def test_parameters_are_those_of_the_nets(page):
+    text = page.parameters("depth").data
+    assert "708,970 (the whole net)" in text
+    assert "828,714, or 117 % (without conv5)" in text
+
+
 def test_a_diverged_run_counts_at_chance(page):
     lost = record(study("lrn").config("no_lrn", 0), status="diverged", metrics={"test_error": None})
     page.store.save(lost)

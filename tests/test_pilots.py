@@ -23,6 +23,16 @@ def test_he_in_the_last_layer_too_learned_worse_without_dropout():
         assert runs["he, no_dropout"].metric(metric) > runs["he"].metric(metric) + 0.1
 
 
+def test_dropout_was_far_behind_at_a_third_of_the_rate_alone():
+    behind = {
+        rate: runs[f"he-hidden /8 {rate}"].metric("test_error")
+        - runs[f"he-hidden /8 {rate}, no dropout"].metric("test_error")
+        for runs in [found("alexnet_init")]
+        for rate in ("0.003", "0.01")
+    }
+    assert behind["0.003"] > 0.05 > 2 * behind["0.01"]
+
+
 def test_without_crops_the_net_overfits():
     runs = found("alexnet_pilot")
     assert runs["he, no_crops"].metric("gap") > 5 * max(runs[arm].metric("gap") for arm in ("he", "baseline"))
