@@ -236,10 +236,10 @@ class Run:
         return weights | self.optimizer.state() | {"wrong": self.wrong, "loss": self.loss}
 
     def values(self) -> dict[str, Any]:
-        """Every plain value that the rest of the run depends on."""
+        """Every plain value that the rest of the run, or its provenance, depends on."""
         curve = [m.model_dump(exclude_defaults=True) for m in self.curve]
         return {"key": self.config.key, "step": self.step, "curve": curve, "seconds": self.seconds,
-                "started": self.started}  # fmt: skip
+                "started": self.started, "commit": self.commit, "clean": self.clean}  # fmt: skip
 
     def save(self, path: Path) -> None:
         """Write a checkpoint."""
@@ -267,6 +267,8 @@ class Run:
             raise UserError(f"{path} belongs to another run: delete it, and the run starts afresh", 1)
         self.restore(tensors)
         self.step, self.seconds, self.started = values["step"], values["seconds"], values["started"]
+        # The first checkpoints held neither.
+        self.commit, self.clean = values.get("commit", self.commit), self.clean and values.get("clean", True)
         self.curve = [Measurement(**point) for point in values["curve"]]
 
 
@@ -282,10 +284,11 @@ def train(
     """Run ``config`` to its end, resuming from ``checkpoint_path`` where that exists.
 
     A checkpoint is written there every ``placement.checkpoint_seconds``, at any step, and removed by whoever saves
-    the record. Resumed or not, the record holds the same numbers; its wall time is the sum of the parts. ``stop`` is
-    asked before every step; where it says so, a checkpoint is written and Stopped raised. The final weights go to
-    ``weights_path``, for questions that come later. ``make`` makes the run, of one process or this process's part of
-    several. Raises UserError where memory runs out, and where torch.compile fails.
+    the record. Resumed or not, the record holds the same numbers; its wall time is the sum of the parts, its commit
+    that of the first, and it is clean where all are. ``stop`` is asked before every step; where it says so, a
+    checkpoint is written and Stopped raised. The final weights go to ``weights_path``, for questions that come later.
+    ``make`` makes the run, of one process or this process's part of several. Raises UserError where memory runs out,
+    and where torch.compile fails.
     """
     torch.set_num_threads(placement.threads)
     with explained(config, placement):

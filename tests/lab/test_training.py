@@ -377,3 +377,26 @@ def test_the_commit_is_that_of_the_start(monkeypatch):
     commits = iter([("a" * 40, True), ("b" * 40, True)])
     monkeypatch.setattr(training.provenance, "commit", lambda: next(commits))
     assert train(tiny(**{"budget.epochs": 1}), Placement()).provenance.commit == "a" * 40
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("second", [True, False])
+def test_a_run_in_parts_is_of_the_first_ones_commit_and_clean_where_all_are(tmp_path, monkeypatch, first, second):
+    commits = iter([("a" * 40, first), ("b" * 40, second), ("c" * 40, True)])
+    monkeypatch.setattr(training.provenance, "commit", lambda: next(commits))
+    for _ in range(2):
+        with pytest.raises(Stopped):
+            train(tiny(), Placement(), tmp_path / "run", stop=After(1))
+    source = train(tiny(), Placement(), tmp_path / "run").provenance
+    assert (source.commit, source.clean) == ("a" * 40, first and second)
+
+
+def test_a_checkpoint_of_before_commits_were_kept_resumes(tmp_path, monkeypatch):
+    with pytest.raises(Stopped):
+        train(tiny(), Placement(), tmp_path / "run", stop=After(1))
+    tensors, values = checkpoint.load(tmp_path / "run")
+    del values["commit"], values["clean"]
+    checkpoint.save(tmp_path / "run", tensors, values)
+    monkeypatch.setattr(training.provenance, "commit", lambda: ("b" * 40, True))
+    source = train(tiny(), Placement(), tmp_path / "run").provenance
+    assert (source.commit, source.clean) == ("b" * 40, True)
