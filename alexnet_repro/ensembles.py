@@ -15,6 +15,7 @@ from .files import sha256, write_atomic
 from .records import RunRecord
 from .store import Store
 from .studies import Study, study
+from .verdicts import counted
 
 MEMBERS = "ensemble"
 """The study that trains the members."""
@@ -106,14 +107,14 @@ def faults(store: Store) -> list[str]:
 
 def off(outputs: Outputs, labels: Labels, record: RunRecord) -> int:
     """By how many test images these predictions err more or less often than the record says."""
-    return round(abs(error([outputs], labels) - record.metric("test_error")) * len(labels))
+    return round(abs(error([outputs], labels) - counted(record, "test_error")) * len(labels))
 
 
 def judged(store: Store, scale: str = "cifar10") -> dict[str, dict[int, RunRecord]]:
     """What the claim compares, by group of ``GROUP`` seeds in order, for groups that are whole.
 
     "one": the members' mean test error; "five": the test error of the mean of their predictions. Each stands as the
-    record of the group's first member with that metric alone.
+    record of the group's first member with that metric alone, finished whether that member was or not.
     """
     plan = study(MEMBERS, scale)
     arms: dict[str, dict[int, RunRecord]] = {"one": {}, "five": {}}
@@ -123,10 +124,10 @@ def judged(store: Store, scale: str = "cifar10") -> dict[str, dict[int, RunRecor
         found = [each for config in configs if (each := predictions(config, store)) is not None]
         if len(records) < len(configs) or len(found) < len(configs):
             continue
-        single = float(np.mean([record.metric("test_error") for record in records]))
+        single = float(np.mean([counted(record, "test_error") for record in records]))
         together = error([outputs for outputs, _ in found], found[0][1])
         for arm, value in (("one", single), ("five", together)):
-            arms[arm][number] = records[0].model_copy(update={"metrics": {"test_error": value}})
+            arms[arm][number] = records[0].model_copy(update={"status": "finished", "metrics": {"test_error": value}})
     return arms
 
 

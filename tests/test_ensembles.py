@@ -73,6 +73,24 @@ def test_groups_of_five_are_judged_when_whole(store):
     assert sizes[5][1] == found["five"][1].metric("test_error")
 
 
+@pytest.mark.parametrize("member", [0, 1])
+def test_a_diverged_member_errs_by_chance(store, member):
+    plan = study(ensembles.MEMBERS)
+    before, configs = ensembles.judged(store), [plan.config("baseline", seed) for seed in range(5)]
+    lost = record(configs[member], status="diverged", metrics={"test_error": None})
+    _, labels = ensembles.predictions(lost.config, store)
+    nothing = np.full((1000, 10), np.nan, np.float16)
+    ensembles.write(ensembles.working(store, lost.key), nothing, labels)
+    kept = [store.find(config).metric("test_error") for config in configs if config != lost.config]
+    store.save(lost)
+    found = ensembles.judged(store)
+    assert found["one"][0].metric("test_error") == pytest.approx((sum(kept) + 0.9) / 5)
+    assert found["five"][0].metric("test_error") == (labels != 0).mean()  # as numpy finds the largest of NaNs
+    assert {each[0].status for each in found.values()} == {"finished"}
+    assert (found["one"][1], found["five"][1]) == (before["one"][1], before["five"][1])
+    assert ensembles.off(nothing, labels, lost) == round(1000 * abs((labels != 0).mean() - 0.9))
+
+
 def test_published_predictions_are_verified(store, monkeypatch, tmp_path):
     monkeypatch.setattr(store, "evidence", tmp_path / "data" / "evidence")
     config = study(ensembles.MEMBERS).config("baseline", 0)
