@@ -84,11 +84,16 @@ class Images(NamedTuple):
 def baseline(images: Images) -> RunConfig:
     """The paper's run on these images: crops of seven eighths of their side, 90 epochs, batches of 128.
 
-    A collection of fewer images than a batch trains on all of them at once.
+    A collection of fewer images than a batch trains on all of them at once. Raises UserError for images that are too
+    small.
     """
     side = images.size * 7 // 8
+    try:
+        model = PAPER.change(image_size=side, classes=images.classes)
+    except ValueError as error:
+        raise UserError(f"images of {images.size} pixels are too small for the paper's net: use larger ones") from error
     return RunConfig(
-        model=PAPER.change(image_size=side, classes=images.classes),
+        model=model,
         data=DataConfig(
             dataset="imagenet",
             train_images=images.train,
@@ -141,7 +146,7 @@ def study(name: str) -> Study:
 
 
 def plan(name: str, images: Images) -> Study:
-    """The study of this name on these images, here or elsewhere. Raises UserError where they are too few for it."""
+    """The study of this name on these images, here or elsewhere. Raises UserError for too few or too small ones."""
     plain = name.removesuffix(SMALL)
     recipe, base = RECIPES[plain], baseline(images)
     if plain == "imagenet_source":

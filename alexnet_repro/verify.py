@@ -59,7 +59,11 @@ def _identity(name: str, arm: str, record: RunRecord, any_seed: bool) -> Iterato
         yield f"its config has the key {config.key}"
     if config.data.dataset == "sample":
         yield "trained on the bundled sample, which is never evidence"
-    plan = _plan(name, config)
+    try:
+        plan = _plan(name, config)
+    except UserError as error:
+        yield str(error)
+        return
     if plan is None:
         if known(name):
             yield f"trained on {config.data.dataset}, which this study is not about"
@@ -73,7 +77,7 @@ def _identity(name: str, arm: str, record: RunRecord, any_seed: bool) -> Iterato
 
 
 def _plan(name: str, config: RunConfig) -> Study | None:
-    """The study, on the images that the run was trained on; None where it has no such."""
+    """The study, on the images that the run was trained on; None where it has no such. Raises UserError as it does."""
     if name in imagenet.names():
         whole = config.data.dataset == "imagenet"
         if not whole:

@@ -298,6 +298,15 @@ def test_arms_that_make_up_for_the_small_size_are_not_judged_at_full_size(store)
     assert [e.against for e in ablations if not contributions.is_at_full_size(e)] == ["strong_lrn"]
 
 
+def test_images_that_are_too_small_for_the_study_are_a_fault(store, tmp_path):
+    config = full("baseline", 0, 0.4).config
+    net = config.model.change(image_size=56, conv1_kernel=5, conv1_stride=2)
+    small = config.changed(**{"data.whole": 64, "data.crop": 56}, model=net.model_dump())
+    write_table(tmp_path / "imagenet_ablations", [("baseline", record(small))])
+    faults = contributions.contribute(tmp_path / "imagenet_ablations", "jane", store)[2]
+    assert any("images of 64 pixels are too small" in fault for fault in faults)
+
+
 def test_each_precision_is_a_group_of_its_own(store):
     for precision, error in (("float32", 0.40), ("bfloat16", 0.50)):
         for seed in range(3):

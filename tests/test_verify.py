@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from alexnet_repro import imagenet
 from alexnet_repro.config import DIGESTS
 from alexnet_repro.records import Measurement
 from alexnet_repro.store import Store, write_table
@@ -159,6 +160,19 @@ def test_an_unknown_seed_is_named(store):
     other = sound().model_copy(update={"config": config, "key": config.key})
     found = faults(store, other)
     assert [fault.rpartition(": ")[2] for fault in found] == ["the arm has no seed 7"]
+
+
+def test_full_size_runs_on_images_that_the_study_cannot_have_are_named(store):
+    images = imagenet.Images(1_000, 10, 64, "d" * 64)
+    whole = imagenet.baseline(images._replace(size=256))
+    model = whole.model.change(image_size=56, conv1_kernel=5, conv1_stride=2)
+    small = record(whole.changed(**{"data.whole": 64, "data.crop": 56}, model=model.model_dump()))
+    found = faults(store, small, name="imagenet", arm="paper")
+    assert any("images of 64 pixels are too small for the paper's net" in fault for fault in found), found
+    few = record(imagenet.baseline(imagenet.Images(200, 10, 256, "d" * 64)))
+    found = faults(store, few, name="imagenet_batch_256", arm="batch_256")
+    assert any("batches of 256 and there are 200 images" in fault for fault in found), found
+    assert any("too small" in fault for fault in found)  # the other table is still listed
 
 
 def test_an_unknown_study_is_named(store):
