@@ -19,6 +19,7 @@ from .contributions import faults as contributed_faults
 from .ensembles import MEMBERS
 from .errors import UserError, one_of
 from .imagenet import computing
+from .machine import check_device, columns_of, cores, launched
 from .reruns import FACTOR, POINTS, rerun
 from .runs import finder, from_seed, obtain, publish, start_together, together
 from .scorecard import found
@@ -36,9 +37,7 @@ app = typer.Typer(
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help=f"One of: {', '.join(STUDIES)}; or imagenet.")]
 FirstSeed = Annotated[int, typer.Option("--first-seed", help="Fresh seeds from here up, for runs to contribute.")]
-PrecisionName = Annotated[
-    str, typer.Option("--precision", help=f"imagenet: of the products in training, {', '.join(PRECISIONS)}.")
-]
+PrecisionName = Annotated[str, typer.Option("--precision", help=f"imagenet: of the products, {', '.join(PRECISIONS)}.")]
 Compile = Annotated[bool, typer.Option("--compile", help="imagenet: train with torch.compile.")]
 ScaleName = Annotated[str, typer.Option("--scale", help=f"One of: {', '.join(SCALES)}.")]
 
@@ -65,9 +64,7 @@ def _study(name: str, scale: str, first_seed: int, precision: str, compiled: boo
 def data(
     name: Annotated[str, typer.Argument(metavar="DATASET", help="cifar10 or imagenet")] = "cifar10",
     source: Annotated[Path | None, typer.Option("--from", help="imagenet: the folder that holds the images.")] = None,
-    size: Annotated[
-        int, typer.Option(min=80, max=1024, help="imagenet: pixels a side; 128 takes a quarter of the disk.")
-    ] = 256,
+    size: Annotated[int, typer.Option(help="imagenet: pixels a side, 256, or 128 for a quarter of the disk.")] = 256,
     workers: Annotated[int | None, typer.Option(help="imagenet: processes; default: one per core.")] = None,
 ) -> None:
     """Fetch or prepare a data set, verify it, and say where it is."""
@@ -87,6 +84,8 @@ def data(
 
 
 def _imagenet(source: Path | None, size: int, workers: int | None) -> None:
+    if size not in prepared.SIZES:
+        raise UserError(f"--size {size}: no study takes such images; use {' or '.join(map(str, prepared.SIZES))}")
     from .lab import imagenet
 
     if source is not None:
@@ -108,6 +107,7 @@ def plan(
     compiled: Compile = False,
 ) -> None:
     """Say what a study would run, what of it is missing, and what a full-size run would cost here."""
+    check_device(device)
     chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
     arms = records(chosen, store)
     seeds = {arm: len(chosen.seeds_of(arm)) for arm in arms}
@@ -122,16 +122,10 @@ def plan(
         _cost(chosen.config(next(iter(arms)), chosen.seeds[0]), device)
 
 
-def _placement(device: str) -> Placement:
-    if device not in ("cpu", "cuda"):
-        raise one_of("device", device, ["cpu", "cuda"])
-    return Placement(device=device, threads=os.cpu_count() or 1)
-
-
 def _cost(config: RunConfig, device: str) -> None:
     from .lab.cost import measure
 
-    cost = measure(config, _placement(device))
+    cost = measure(config, Placement(device=device))
     energy = "" if cost.kilowatt_hours is None else f"; {cost.kilowatt_hours:,.1f} kWh by the GPU alone"
     print(
         f"measured on {device}: {cost.steps} steps in {cost.seconds:.1f} s, {cost.images_per_second:,.0f} images/s\n"
@@ -157,13 +151,15 @@ def run(
 ) -> None:
     """Train what a study is missing; interrupted, it resumes. Under torchrun, all its processes train together."""
     chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
+    check_device(device)
+    if not launched():
+        columns_of(parallel, devices)
     if scheduler is not None and (workers is not None or devices != 1 or stack != 1):
         raise UserError("--scheduler with --workers, --stack or --devices: leave those out, the workers decide")
-    launched = {"RANK", "WORLD_SIZE", "MASTER_ADDR"} <= os.environ.keys()
-    if devices > 1 or launched:
+    if devices > 1 or launched():
         if workers is not None or stack != 1:
             raise UserError("--workers or --stack with several devices to a run: leave them out, one trains at a time")
-        if launched:
+        if launched():
             together(chosen, store, parallel, device, progress=sys.stderr.isatty())
         else:
             start_together(chosen, scale, devices, parallel, device)
@@ -326,7 +322,6 @@ def doctor() -> None:
     from .lab import datasets, provenance
 
     commit, clean = provenance.commit()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     gpus = [provenance.device_name(f"cuda:{i}") for i in range(torch.cuda.device_count())]
     try:
         datasets.cifar10(fetch=False)
@@ -338,7 +333,7 @@ def doctor() -> None:
     rows = {
         "checkout": f"{paths.repository()}, commit {commit[:12]}{'' if clean else ', changed: nothing to publish'}",
         "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
-        "processor": f"{provenance.device_name('cpu')}, {cores} cores: {cores} runs at once",
+        "processor": f"{provenance.device_name('cpu')}, {cores()} cores: {cores()} runs at once",
         "GPUs": f"{', '.join(gpus)}: --device cuda trains {len(gpus)} runs at once"
         if gpus
         else "none: train on the CPU",

@@ -12,6 +12,8 @@ from .errors import UserError
 from .networks import STRICT, Count
 
 FILE = "manifest.json"
+SIZES = (128, 256)
+"""Pixels a side of the images that studies are on."""
 
 
 class Shard(BaseModel):

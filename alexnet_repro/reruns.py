@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 from .config import Placement
 from .errors import UserError
 from .files import lock
+from .machine import check_device
 from .records import RunRecord
 from .store import Store
 from .studies import Study
@@ -44,8 +45,9 @@ def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", p
     """Train one recorded run of a study again, and compare. The store stays as it is.
 
     An interrupted rerun resumes from its last checkpoint. Raises UserError for an arm or seed that the study lacks, or
-    one without a record.
+    one without a record, and for another device than "cpu" and "cuda".
     """
+    check_device(device)
     config = plan.config(arm, seed)
     if seed not in plan.seeds_of(arm):
         raise UserError(

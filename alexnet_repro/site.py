@@ -21,6 +21,7 @@ import yaml
 from . import citation, downloads, effects, notebooks, paths, scorecard
 from .errors import UserError
 from .files import lock, sha256, write_atomic
+from .machine import cores
 
 TOOLS = ("jupyter-book", "sphinx-book-theme", "myst-nb")
 BUILDER = "from jupyter_book.cli.main import main; main()"
@@ -105,7 +106,7 @@ def _execute_all(names: list[str], pages: Path) -> Iterator[tuple[str, float, st
         yield from map(_execute_page, names, outputs)
         return
     # Processes, since papermill changes the working folder; spawned, since threads of ours may be running.
-    workers = min(len(names), os.cpu_count() or 1)
+    workers = min(len(names), cores())
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
         yield from pool.map(_execute_page, names, outputs)
 

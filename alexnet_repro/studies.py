@@ -109,7 +109,7 @@ def _relu_speed(
     baseline = CUDA_CONVNET_19PCT.changed(**setting)
     if scale == "smoke":  # a thousand images are too few to get to 25 % in seconds
         smoke = {"budget.epochs": 10, "budget.stop_at_train_error": 0.75}
-        baseline, seeds = baseline.changed(**SMOKE, **smoke), min(seeds, 2)
+        baseline, seeds = baseline.changed(**SMOKE, **smoke), min(seeds, SMOKE_SEEDS)
     arms = {f: {"model.nonlinearity": f, "optimizer.learning_rate": picked[f]} for f in NONLINEARITIES}
     return Study(name, title, baseline, arms, tuple(range(seeds)))
 
@@ -246,9 +246,11 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
 def study(name: str, scale: str = "cifar10") -> Study:
     """A study by name, at a scale. Raises UserError that lists the valid names.
 
-    The full-size ones are those of imagenet.py, which have a scale of their own.
+    The full-size ones are those of imagenet.py, which have one scale of their own.
     """
     if name.startswith("imagenet"):
+        if scale != "cifar10":
+            raise UserError(f"scale {scale!r} is not for {name}, which has one scale, its own: leave --scale out")
         from . import imagenet  # it builds on this module
 
         return imagenet.study(name)

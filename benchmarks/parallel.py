@@ -30,10 +30,11 @@ from alexnet_repro.files import write_atomic
 from alexnet_repro.lab import processes, provenance
 from alexnet_repro.lab.alexnet import AlexNet
 from alexnet_repro.lab.columns import Column, Link
-from alexnet_repro.lab.group import Group, inside
+from alexnet_repro.lab.group import Group
 from alexnet_repro.lab.optim import Momentum, section_5
 from alexnet_repro.lab.precision import set_products
 from alexnet_repro.lab.streams import torch_stream
+from alexnet_repro.machine import launched
 from alexnet_repro.networks import AlexNetConfig
 from alexnet_repro.timings import NETS
 
@@ -127,7 +128,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--net", choices=NETS, help="default: cifar on CPUs, the paper's on GPUs")
     arguments = parser.parse_args()
-    if not inside():
+    if not launched():
         devices = min(2, torch.cuda.device_count()) if arguments.device == "cuda" else 2
         if devices == 0:
             sys.exit("error: device 'cuda' is not available: this machine has no CUDA GPU; use '--device cpu'")

@@ -7,8 +7,11 @@ import sys
 
 import pytest
 
+from alexnet_repro import cli
 from alexnet_repro.claims import load
-from alexnet_repro.studies import STUDIES
+from alexnet_repro.lab import cost
+from alexnet_repro.lab.launch import places
+from alexnet_repro.studies import STUDIES, study
 
 from .command import call
 
@@ -47,7 +50,27 @@ def test_scorecard_shows_every_claim(monkeypatch, capsys, tmp_path, form):
 def test_plan_counts_what_is_missing(monkeypatch, capsys, tmp_path):
     code, out, _ = run(monkeypatch, capsys, tmp_path, "plan", "relu_speed", "--scale", "smoke")
     assert code == 0
-    assert "4 of 4 runs missing" in out
+    assert "6 of 6 runs missing" in out
+
+
+def test_the_cost_is_measured_where_a_run_would_be(monkeypatch):
+    placements = []
+
+    def measure(config, placement):
+        placements.append(placement)
+        return cost.Cost(1, 1.0, 1.0, 1.0, 1.0, 1, 1, 1, None)
+
+    monkeypatch.setattr(cost, "measure", measure)
+    cli._cost(study("relu_speed").baseline, "cpu")
+    assert [(placements[0], None)] == places("cpu", 1)
+
+
+def test_half_of_a_launchers_environment_is_none(monkeypatch, capsys, tmp_path):
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("alexnet_repro.cli.obtain", lambda *_, **__: {})
+    code, out, _ = run(monkeypatch, capsys, tmp_path, "run", "relu_speed", "--scale", "smoke")
+    assert (code, out) == (0, "relu_speed: all 0 runs are in the store\n")
 
 
 @pytest.mark.parametrize(
@@ -58,7 +81,19 @@ def test_plan_counts_what_is_missing(monkeypatch, capsys, tmp_path):
         (["run", "relu_speed", "--scale", "smoke", "--device", "tpu"], ["'tpu'", "cpu", "cuda"], 2),
         (["run", "relu_speed", "--scale", "smoke", "--workers", "0"], ["workers=0"], 2),
         (["run", "relu_speed", "--workers", "many"], ["--workers many", "integer"], 2),
+        (["run", "relu_speed", "--parallel", "nonsense"], ["'nonsense'", "columns", "data"], 2),
+        (
+            ["run", "lrn", "--scale", "smoke", "--parallel", "columns"],
+            ["1 device for two columns", "--parallel data"],
+            2,
+        ),
+        (["run", "relu_speed", "--device", "foo"], ["'foo'", "cpu", "cuda"], 2),
+        (["plan", "relu_speed", "--device", "foo"], ["'foo'", "cpu", "cuda"], 2),
+        (["rerun", "relu_speed", "--arm", "relu", "--seed", "0", "--device", "gpu"], ["'gpu'", "cpu", "cuda"], 2),
+        (["plan", "imagenet", "--scale", "nonsense"], ["'nonsense'", "imagenet", "--scale"], 2),
+        (["run", "imagenet", "--scale", "smoke"], ["'smoke'", "imagenet", "--scale"], 2),
         (["data", "mnist"], ["'mnist'", "cifar10"], 2),
+        (["data", "imagenet", "--from", "nowhere", "--size", "192"], ["--size 192", "128 or 256"], 2),
         (["notebook", "nothing"], ["'nothing'", "relu_speed"], 2),
         (["notebook", "relu_speed", "-p", "scale"], ["'scale'", "name=value"], 2),
         (["notebook", "relu_speed", "-p", "scael=smoke"], ["'scael'", "scale"], 2),

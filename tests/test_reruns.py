@@ -57,6 +57,11 @@ def test_another_end_is_off():
     assert not compare(RECORD, other).met
 
 
+def test_a_device_is_checked_before_the_record_is_sought(tmp_path):
+    with pytest.raises(UserError, match="unknown device 'gpu': choose one of cpu, cuda"):
+        rerun(study("relu_speed"), "relu", 0, Store(tmp_path, tmp_path), "gpu")
+
+
 @pytest.mark.parametrize(
     ("arm", "seed", "said"),
     [("gelu", 0, "'gelu'"), ("relu", 7, "no seed 7"), ("relu", 0, "no record to meet")],

@@ -6,6 +6,7 @@ import pytest
 
 from alexnet_repro.errors import UserError
 from alexnet_repro.studies import CUDA_CONVNET_19PCT, PILOT_SEEDS, SCALES, STUDIES, study
+from alexnet_repro.verdicts import MIN_PAIRS
 
 SECTION_3_1 = {
     "model": {"net": "cuda-convnet", "layers": "19pct", "nonlinearity": "relu", "initialization": "cuda-convnet"},
@@ -90,6 +91,7 @@ def test_every_study(name, scale):
     assert len({config.key for _, config in runs}) == len(runs)
     # A pilot chooses settings: the study that uses them must never see its seeds.
     assert all((seed >= PILOT_SEEDS) == plan.pilot for seed in plan.seeds)
+    assert plan.pilot or min(len(plan.seeds_of(arm)) for arm in plan.arms) >= MIN_PAIRS
     if scale == "smoke":
         assert all(config.data.dataset == "sample" for _, config in runs)
 
@@ -105,6 +107,7 @@ def test_a_study_cut_short_has_whole_pairs():
     [
         (lambda: study("relu_speeed"), ["relu_speeed", "relu_rates"]),
         (lambda: study("relu_rates", "huge"), ["huge", "smoke", "cifar10"]),
+        (lambda: study("imagenet", "smoke"), ["smoke", "imagenet"]),
         (lambda: study("relu_rates").config("swish", 0), ["swish", "relu 0.001"]),
     ],
 )

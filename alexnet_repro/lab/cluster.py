@@ -16,7 +16,8 @@ from distributed.comm import connect, get_address_host_port, resolve_address
 
 from .. import paths
 from ..config import Placement, RunConfig, parse
-from ..errors import UserError, one_of
+from ..errors import UserError
+from ..machine import check_device
 from ..records import RunRecord
 from ..store import Store
 from .launch import TRIES, Event, Worker, follow
@@ -43,8 +44,7 @@ def launch(
     is raised again. Raises UserError with the first error once all other runs have ended, and where no scheduler
     answers.
     """
-    if device not in ("cpu", "cuda"):
-        raise one_of("device", device, ["cpu", "cuda"])
+    check_device(device)
     missing = store.missing(configs)
     if not missing:
         return

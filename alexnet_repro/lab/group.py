@@ -9,19 +9,17 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from ..communication import column_layers
 from ..config import Placement, RunConfig
-from ..errors import UserError, one_of
+from ..errors import UserError
+from ..machine import check_device, columns_of, cores, launched
 from ..networks import AlexNetConfig
 from .devices import available
-
-Parallel = Literal["columns", "data"]
-PARALLEL: tuple[Parallel, ...] = ("columns", "data")
 
 LOST = 20.0
 """Seconds without a sign of life after which a process counts as dead, and its peers end."""
@@ -178,20 +176,6 @@ class Monitor(threading.Thread):
             self._ended.set()
 
 
-def columns_of(parallel: str, processes: int) -> int:
-    """How many processes hold one net. Raises UserError where so many processes can't be arranged."""
-    if parallel not in PARALLEL:
-        raise one_of("way to be parallel", parallel, list(PARALLEL))
-    if parallel == "columns" and processes % 2:
-        raise UserError(f"{processes} devices for two columns: use an even number of devices, or --parallel data")
-    return 2 if parallel == "columns" else 1
-
-
-def inside() -> bool:
-    """Whether torchrun, or this package's own launcher, has started this process as one of several."""
-    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
-
-
 def shareable(configs: Sequence[RunConfig], parallel: str, processes: int, device: str) -> list[RunConfig]:
     """The runs that so many processes can share: with "columns", those of nets that have two.
 
@@ -209,9 +193,8 @@ def shareable(configs: Sequence[RunConfig], parallel: str, processes: int, devic
             reason = error
     if reason is not None and not able:
         raise reason
-    if device not in ("cpu", "cuda"):
-        raise one_of("device", device, ["cpu", "cuda"])
-    if device == "cuda" and not inside():
+    check_device(device)
+    if device == "cuda" and not launched():
         available(Placement(device=f"cuda:{processes - 1}"))
     return able
 
@@ -247,8 +230,7 @@ def _placement(device: str) -> Placement:
         place = Placement(device=f"cuda:{local}", threads=1)
         torch.cuda.set_device(available(place))
         return place
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Placement(device="cpu", threads=max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return Placement(device="cpu", threads=max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def _subgroup(ranks: list[list[int]], own: int, limit: timedelta) -> dist.ProcessGroup:

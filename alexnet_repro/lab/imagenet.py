@@ -18,11 +18,12 @@ from tqdm.auto import tqdm
 from .. import prepared
 from ..errors import UserError
 from ..files import lock, sha256, write_atomic
+from ..machine import cores
 from ..prepared import Manifest, Part, Shard
 from . import shards
 from .folders import Found, Source, find
 from .pictures import Unreadable, square
-from .pool import Task, cores, write_all
+from .pool import Task, write_all
 from .shards import Written
 
 REPORT = "report.csv"

@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 
 from ..config import Placement, RunConfig
 from ..errors import UserError
+from ..machine import check_device, cores
 from ..store import Store
 
 # glibc gives large buffers back to the system and faults them in anew at every step; these keep them.
@@ -103,11 +104,9 @@ def places(device: str, workers: int | None) -> list[tuple[Placement, int | None
     """Where the workers go: one per core on the CPU, one per GPU on "cuda"; ``workers`` limits the number."""
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers}: ask for at least one")
+    check_device(device)
     if device == "cpu":
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return [(Placement(device="cpu", threads=1), None)] * (workers or cores)
-    if device != "cuda":
-        raise UserError(f"unknown device {device!r}: choose cpu or cuda")
+        return [(Placement(device="cpu", threads=1), None)] * (workers or cores())
     import torch
 
     if not torch.cuda.is_available():

@@ -29,11 +29,6 @@ class Task:
     sources: list[Source]
 
 
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 _ticks: Any = None
 _stop: Any = None
 

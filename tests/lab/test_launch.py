@@ -16,6 +16,7 @@ from alexnet_repro.config import Placement
 from alexnet_repro.errors import UserError
 from alexnet_repro.lab import checkpoint, launch
 from alexnet_repro.lab.training import train
+from alexnet_repro.machine import cores
 from alexnet_repro.store import Store
 
 from ..runs import record, tiny
@@ -179,8 +180,8 @@ def test_what_the_store_has_costs_nothing(store, monkeypatch):
 @pytest.mark.parametrize(
     ("device", "workers", "said"),
     [
-        ("gpu", None, "unknown device 'gpu': choose cpu or cuda"),
-        ("cuda:0", None, "unknown device 'cuda:0': choose cpu or cuda"),
+        ("gpu", None, "unknown device 'gpu': choose one of cpu, cuda"),
+        ("cuda:0", None, "unknown device 'cuda:0': choose one of cpu, cuda"),
         ("cuda", None, "device 'cuda' is not available: this machine has no CUDA GPU; use 'cpu'"),
         ("cpu", 0, "workers=0: ask for at least one"),
         ("cpu", -1, "workers=-1: ask for at least one"),
@@ -200,8 +201,7 @@ def test_places(monkeypatch):
     assert [gpu for _, gpu in launch.places("cuda", None)] == [0, 1, 2]
     assert [gpu for _, gpu in launch.places("cuda", 2)] == [0, 1]
     assert [gpu for _, gpu in launch.places("cuda", 9)] == [0, 1, 2]
-    cpu = launch.places("cpu", None)
-    assert len(cpu) == (len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    assert len(launch.places("cpu", None)) == cores()
     assert launch.places("cpu", 5) == [(Placement(device="cpu", threads=1), None)] * 5
 
 
