@@ -9,7 +9,7 @@ import torch
 
 from ..config import Placement, RunConfig
 from .collection import CHUNK, Collection
-from .training import Run
+from .training import Run, explained
 
 STEPS = 100
 SECONDS = 60.0
@@ -42,6 +42,11 @@ class Cost:
 def measure(config: RunConfig, placement: Placement, steps: int = STEPS, seconds: float = SECONDS) -> Cost:
     """Train the first steps of ``config``, test a few images, and multiply. Raises UserError as the run would."""
     torch.set_num_threads(placement.threads)
+    with explained(config, placement):
+        return _measure(config, placement, steps, seconds)
+
+
+def _measure(config: RunConfig, placement: Placement, steps: int, seconds: float) -> Cost:
     run = Run(config, placement)
     assert isinstance(run.data, Collection)
     run.update()  # the first step finds its kernels and fills its buffers

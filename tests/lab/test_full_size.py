@@ -203,6 +203,29 @@ def test_cost(source):
     assert cost.checkpoint_bytes > 2 * 4 * sum(p.numel() for p in Run(small(manifest), Placement()).net.parameters())
 
 
+def test_a_cost_that_memory_does_not_suffice_for_is_said_as_the_run_says_it(source, monkeypatch):
+    def full(run):
+        raise MemoryError
+
+    monkeypatch.setattr(Run, "update", full)
+    with pytest.raises(UserError, match="too little memory on cpu"):
+        measure(small(prepare(source, 80)), Placement(), steps=1)
+
+
+def test_images_are_prepared_in_the_sizes_that_studies_take(monkeypatch):
+    places = set()
+
+    def read(place):
+        places.add(place)
+        raise UserError("no images")
+
+    monkeypatch.setattr(prepared, "read", read)
+    for name in imagenet.names():
+        with pytest.raises(UserError, match="no images"):
+            imagenet.study(name)
+    assert places == {prepared.folder(size) for size in prepared.SIZES}
+
+
 def test_a_study_by_name(tmp_path):
     for name in ("imagenet", "imagenet_source_128"):
         with pytest.raises(UserError, match="data imagenet --from"):
