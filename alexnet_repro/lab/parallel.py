@@ -112,6 +112,10 @@ class ParallelRun(Run):
             checkpoint.save(path, tensors, self.values())
         self.group.monitor.resume = f"run the same command again to resume from step {self.step}"
 
+    def saved(self, path: Path) -> bool:
+        """What process 0 sees, which alone reads it."""
+        return bool(self.group.tell(path.is_file()))
+
     def load(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What process 0 reads: the others may be on machines that do not see its disk."""
         tensors, values = checkpoint.load(path) if self.group.rank == 0 else ({}, {})

@@ -245,6 +245,10 @@ class Run:
         """Write a checkpoint."""
         checkpoint.save(path, self.tensors(), self.values())
 
+    def saved(self, path: Path) -> bool:
+        """Whether there is a checkpoint to resume from."""
+        return path.is_file()
+
     def load(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a checkpoint holds."""
         return checkpoint.load(path)
@@ -319,7 +323,7 @@ def explained(config: RunConfig, placement: Placement) -> Iterator[None]:
 
 
 def _train(run: Run, checkpoint_path: Path | None, observe: Observer, stop: Callable[[], bool]) -> Status:
-    if checkpoint_path is not None and run.agree(checkpoint_path.is_file())[0]:
+    if checkpoint_path is not None and run.saved(checkpoint_path):
         run.resume(checkpoint_path)
     before, start = run.seconds, time.monotonic()
     saved = start

@@ -304,6 +304,22 @@ def test_a_dead_or_stuck_process_ends_the_run_with_one_line_and_a_checkpoint(tmp
     same(found(run), one_device(TINY))
 
 
+def trained(rank, folder):
+    """Process 1 sees a disk of its own, on which something lies that process 0 does not see."""
+    data = few(datasets.sample())
+    datasets.load = lambda name: data
+    store = Store(folder / f"store-{rank}", folder / "none")
+    if rank == 1:
+        store.checkpoint(TINY.key).parent.mkdir(parents=True)
+        store.checkpoint(TINY.key).write_text("stale")
+    parallel.train_together([TINY], store, Group("data", "cpu"), progress=False)
+    return [record.key for record in store.records()]
+
+
+def test_a_checkpoint_that_process_0_does_not_see_is_none(tmp_path):
+    assert team.run(2, tmp_path, trained, tmp_path) == [[TINY.key], []]
+
+
 def test_a_signal_to_one_process_stops_all_with_a_checkpoint_of_that_step(tmp_path):
     codes, errors, _ = end(2, tmp_path, "data", tmp_path, signal.SIGTERM, 3600.0, watched=[0, 1])
     assert (codes, errors) == ([128 + signal.SIGTERM] * 2, [])
