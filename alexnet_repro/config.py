@@ -149,8 +149,9 @@ class BudgetConfig(BaseModel):
 class RunConfig(BaseModel):
     """Everything that changes a run's numbers.
 
-    precision: of the products in training: "tf32" rounds what a GPU multiplies to ten bits, "bfloat16" multiplies in
-    that type by autocast; weights, updates, losses and tests stay in float32. compiled: the net by torch.compile.
+    precision: of the products: "tf32" rounds what a GPU multiplies to ten bits, in tests too; "bfloat16" multiplies in
+    that type by autocast, in training alone. Weights, updates and losses stay in float32. compiled: the net by
+    torch.compile.
     """
 
     model_config = STRICT
