@@ -151,11 +151,6 @@ def _where(homes: Sequence[str]) -> str:
     return f"Records, a row per run, and their curves: {', '.join(tables)}."
 
 
-def records_behind(*tables: str) -> Markdown:
-    """Links to tables of data/ that a figure is drawn from: "author_log.csv"."""
-    return Markdown(f"Records: {', '.join(downloads.link(PurePosixPath(table)) for table in tables)}.")
-
-
 def verdict_of(name: str, store: Store, scale: str = "cifar10") -> Verdict:
     """The first measured verdict on a claim."""
     return next(each for each in scorecard(finder(store, scale)) if each.claim == name and each.evidence == "measured")

@@ -124,11 +124,6 @@ def smallest_detectable(n: int, sd: float, power: float = POWER, level: float = 
     return float(nctdtrinc(n - 1, 1 - power, t_quantile(n - 1, level)) * sd / math.sqrt(n))
 
 
-def seeds_needed(effect: float, sd: float, power: float = POWER, level: float = LEVEL) -> int:
-    """The fewest pairs that detect a true ``effect`` with probability ``power`` at scatter ``sd``."""
-    return _fewest(effect, sd, lambda n: smallest_detectable(n, sd, power, level) <= effect)
-
-
 def seeds_to_settle(size: float, sd: float, level: float = LEVEL) -> int:
     """The fewest pairs whose interval is narrower than ``size``, so that it cannot hold both none and ``size``."""
     return _fewest(size, sd, lambda n: 2 * t_quantile(n - 1, level) * sd / math.sqrt(n) < size)

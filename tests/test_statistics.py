@@ -15,7 +15,6 @@ from alexnet_repro.statistics import (
     holm,
     paired_difference,
     paired_ratio,
-    seeds_needed,
     seeds_to_settle,
     smallest_detectable,
     trailing_error,
@@ -156,14 +155,6 @@ def test_the_smallest_detectable_effect_is_detected_as_often_as_it_says(n):
     assert found.mean() == pytest.approx(0.8, abs=0.027)
 
 
-@pytest.mark.parametrize("effect", [0.05, 0.3, 2.0])
-def test_seeds_needed_is_the_fewest(effect):
-    n = seeds_needed(effect, 0.5)
-    assert smallest_detectable(n, 0.5) <= effect
-    assert n == 2 or smallest_detectable(n - 1, 0.5) > effect
-    assert seeds_needed(effect, 0) == 2
-
-
 def test_seeds_to_settle_by_hand():
     # Full width 2 t(n-1) / sqrt(n) at sd 1: 2.48 at n = 5, 2.10 at 6, 1.85 at 7.
     assert [seeds_to_settle(size, 1.0) for size in (2.49, 2.11, 2.09)] == [5, 6, 7]
@@ -173,7 +164,7 @@ def test_power_refuses_nonsense():
     with pytest.raises(ValueError, match="n=1"):
         smallest_detectable(1, 0.5)
     with pytest.raises(ValueError, match="effect=0"):
-        seeds_needed(0, 0.5)
+        seeds_to_settle(0, 0.5)
     with pytest.raises(ValueError, match="sd=nan"):
         seeds_to_settle(1, math.nan)
 

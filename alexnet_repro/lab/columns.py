@@ -179,8 +179,3 @@ def _part(x: Tensor, module: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor
 def whole(tensors: Mapping[str, Tensor], link: Link) -> dict[str, Tensor]:
     """From this column's halves to the one-device net's tensors, such as a state dict. Both processes must call it."""
     return {name: link.gather(half) for name, half in tensors.items()}
-
-
-def halves(tensors: Mapping[str, Tensor], link: Link) -> dict[str, Tensor]:
-    """From the one-device net's tensors to this column's halves, views."""
-    return {name: link.own(tensor) for name, tensor in tensors.items()}

@@ -36,14 +36,6 @@ def max_pool(x: Tensor, window: int, stride: int, ceil: bool) -> Tensor:
     return F.max_pool2d(x, window, stride, ceil_mode=ceil)
 
 
-def average_pool(x: Tensor, window: int, stride: int) -> Tensor:
-    """Averages over the part of each window that lies inside the map, a last window hanging over the edge.
-
-    x: (batch, maps, height, width). Source: cuda-convnet's average pooling.
-    """
-    return F.avg_pool2d(x, window, stride, ceil_mode=True, count_include_pad=False)
-
-
 class LocallyConnected(nn.Module):
     """A convolution whose kernels are not shared: every place of the output has its own, and its own biases.
 

@@ -68,11 +68,6 @@ class Momentum:
         """The velocities by name, for a checkpoint; the rate factor is the schedule's to restore."""
         return {f"velocity.{i}.{j}": v for i, group in enumerate(self.velocities) for j, v in enumerate(group)}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Restore what ``state`` gave, in place."""
-        for name, velocity in self.state().items():
-            velocity.copy_(state[name])
-
 
 def section_5(net: nn.Module, config: OptimizerConfig) -> list[ParameterGroup]:
     """The net's weights, with the decay of all or each with its own; its biases without, at their own rate."""
@@ -129,14 +124,6 @@ class Plateau:
     def finished(self) -> bool:
         """Whether the error has stopped improving at the last rate, too."""
         return self.dropped == self.drops and self.waited >= self.patience
-
-    def state(self) -> dict[str, float]:
-        """What ``load_state`` needs to go on from here."""
-        return {"best": self.best, "waited": self.waited, "dropped": self.dropped}
-
-    def load_state(self, state: dict[str, float]) -> None:
-        """Restore what ``state`` gave."""
-        self.best, self.waited, self.dropped = state["best"], int(state["waited"]), int(state["dropped"])
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ def train(net, config, dtype, steps=range(STEPS), velocities=None):
     ]
     optimizer = Momentum(groups, 0.9)
     if velocities:
-        optimizer.load_state(velocities)
+        for name, velocity in optimizer.state().items():
+            velocity.copy_(velocities[name])
     images, labels = batches(config, dtype)
     found = {"loss": [], "logits": []}
     for step in steps:
@@ -69,8 +70,12 @@ def column(rank, config, dtype, state=None):
     link = Link(rank, 1 - rank)
     net = Column(config, 0, link).to(dtype)
     if state is not None:
-        net.load_state_dict(columns.halves(state, link))
+        net.load_state_dict(halves(state, link))
     return net, link
+
+
+def halves(tensors, link):
+    return {name: link.own(tensor) for name, tensor in tensors.items()}
 
 
 def whole(found, link):
@@ -101,7 +106,7 @@ def everything(rank, one_device):
 
     # Five updates on one device, then five on two; and five on two, for one to go on from.
     net, link = column(rank, TINY, torch.double, one_device["weights"])
-    velocities = columns.halves(one_device["velocities"], link)
+    velocities = halves(one_device["velocities"], link)
     results["continued"] = whole(train(net, TINY, torch.double, range(5, STEPS), velocities), link)
     net, link = column(rank, TINY, torch.double)
     results["begun"] = whole(train(net, TINY, torch.double, range(5)), link)
