@@ -13,13 +13,12 @@ import torch
 from common import Process, finish, machine, options, serve
 
 from alexnet_repro.ablations import BASELINE
-from alexnet_repro.config import Placement, RunConfig
-from alexnet_repro.lab import datasets
+from alexnet_repro.config import SAMPLE_TRAIN_IMAGES, Placement, RunConfig
 from alexnet_repro.lab.training import Run
 from alexnet_repro.speed import row
 from alexnet_repro.studies import CUDA_CONVNET_19PCT
 
-SAMPLE = {"data.dataset": "sample", "data.train_images": datasets.SAMPLE_TRAIN}
+SAMPLE = {"data.dataset": "sample", "data.train_images": SAMPLE_TRAIN_IMAGES}
 NETS = {
     "19pct": CUDA_CONVNET_19PCT.changed(**SAMPLE),
     "AlexNet in CIFAR size": BASELINE.changed(**SAMPLE),

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
-from alexnet_repro.config import Placement, RunConfig
+from alexnet_repro.config import SAMPLE_TRAIN_IMAGES, Placement, RunConfig
 from alexnet_repro.lab import datasets
 from alexnet_repro.lab.layers import LocallyConnected
 from alexnet_repro.lab.training import Run
@@ -34,7 +34,7 @@ from alexnet_repro.studies import study
 CONFIG: RunConfig = (
     study("lrn_cifar")
     .config("11pct", 0)
-    .changed(**{"data.dataset": "sample", "data.train_images": datasets.SAMPLE_TRAIN})
+    .changed(**{"data.dataset": "sample", "data.train_images": SAMPLE_TRAIN_IMAGES})
 )
 SIDES = ("first", "ours", "matmul")
 QUIET = 1.0

