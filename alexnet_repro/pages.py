@@ -101,7 +101,7 @@ class Page:
                 what = f"{METRICS[entry.metric]} against {METRICS[str(entry.against_metric)]}"
             label = f" ({each.label})" if each.label else ""
             number = shown(each) if each.effect is not None else "no bound"
-            came = "no number yet" if each.verdict == "not run" else f"{number} from {each.counted} seeds"
+            came = "no number yet" if each.verdict == "not run" else f"{number} from {each.counted} pairs"
             lines.append(f"* {each.title}{label}: {what}: {came}: **{each.verdict}**.")
         return Markdown("\n".join(lines))
 

@@ -14,7 +14,7 @@ from .claims import Audited, Derived, claim
 from .errors import UserError
 from .records import RunRecord, core_hours
 from .runs import Found, finder
-from .scorecard import badge, capital, found, number, with_unit
+from .scorecard import badge, capital, found, number, with_commands, with_unit
 from .statistics import paired_ratio
 from .store import Store
 from .studies import Study, fastest, records
@@ -46,7 +46,7 @@ def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
         f"{each.paper} | {each.counted} |"
         for each in verdicts
     ]
-    notes = [f"*{_kind(each)}:* {each.note.removesuffix('.')}." for each in verdicts if each.note]
+    notes = [f"*{_kind(each)}:* {with_commands(each.note.removesuffix('.'))}." for each in verdicts if each.note]
     extra = [
         f"*{_kind(each)}:* bootstrap interval: {_interval(each.bootstrap)}; the smallest effect that so many seeds "
         f"would have shown with a chance of 0.8: {with_unit(number(each.detectable), each.unit)}; p = {each.p:.2g}, "

@@ -1,6 +1,7 @@
 """The book's generated pages, in MyST: the scorecard, every claim with its rule, the scatter of the author's runs."""
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -99,7 +100,7 @@ def details(every: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
             outcome = (
                 f"{badge(verdict.verdict)}, {found(verdict)}" if verdict.effect is not None else badge(verdict.verdict)
             )
-            facts = {"Setting": setting, "Rule": rule, "Note": verdict.note}
+            facts = {"Setting": setting, "Rule": rule, "Note": with_commands(verdict.note)}
             lines.append(f"{_kinds([verdict])}: {outcome}")
             lines += [f": *{name}:* {text}" for name, text in facts.items() if text]
             lines.append("")
@@ -197,7 +198,7 @@ def capital(text: str) -> str:
 
 def with_unit(text: str, unit: str) -> str:
     """A number and its unit, as the book prints them: "6×", "1 point", "1.4 points"."""
-    return f"{text}×" if unit == "×" else f"{text} {unit.removesuffix('s') if text == '1' else unit}"
+    return f"{text}×" if unit == "×" else f"{text} {unit.removesuffix('s') if text == '1' and unit.isalpha() else unit}"
 
 
 def _cells(same: Sequence[Verdict], link: str, first: bool, full_size: Mapping[tuple[str, str], str]) -> list[str]:
@@ -252,6 +253,11 @@ def markdown(frame: pd.DataFrame) -> str:
     head = [str(name) for name in frame.columns]
     lines = [row(head), row(["---"] * len(head)), *map(row, frame.to_numpy().tolist())]
     return "\n".join(lines) + "\n"
+
+
+def with_commands(note: str) -> str:
+    """A verdict's note in Markdown, where a command in plain quotes would lose its double dashes."""
+    return re.sub(r"'((?:alexnet-repro|python) [^']*)'", r"`\1`", note)
 
 
 def _plain(text: str) -> str:

@@ -43,7 +43,7 @@ def test_findings_say_what_the_records_say(page):
     text = page.findings("lrn").data
     assert "2.00 points" in text
     assert "3.00 points" in text
-    assert "from 4 of 20 seeds" in text
+    assert "from 4 of 20 pairs" in text
     assert "reproduced" in text
 
 

@@ -220,6 +220,12 @@ def test_found_is_printed_with_interval_and_unit(
     assert scorecard.found(verdict) == text
 
 
+def test_a_note_keeps_the_dashes_of_its_command() -> None:
+    note = "no times; 'python benchmarks/parallel.py --device cuda' settles it (the bootstrap would say 'inconclusive')"
+    assert "`python benchmarks/parallel.py --device cuda` settles" in scorecard.with_commands(note)
+    assert "'inconclusive'" in scorecard.with_commands(note)
+
+
 def test_book_explains_every_verdict() -> None:
     page = (homes.ROOT / "book" / "verdicts.md").read_text()
     assert [name for name in get_args(verdicts.Name) if f"| {name} |" not in page] == []
