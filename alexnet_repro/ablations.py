@@ -33,6 +33,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
     "unlinked": {"model.columns": "unlinked"},
     "no_lrn": {"model.cross_map_norm": None},
     "strong_lrn": {"model.cross_map_norm.alpha": 64e-4},
+    "lrn_scale": {"model.cross_map_norm.alpha": 0.0},
     "pool_2_2": {"model.pool": (2, 2)},
     "no_crops": {"data.random_crops": False, "data.reflect": False},
     "no_color": {"data.color_noise": "none"},
@@ -54,6 +55,7 @@ LABELS: Mapping[str, str] = {
     "unlinked": "columns without links",
     "no_lrn": "no normalization",
     "strong_lrn": "normalization, alpha × 64",
+    "lrn_scale": "normalization's scaling alone",
     "pool_2_2": "2×2 pooling",
     "no_crops": "no crops, no reflections",
     "no_color": "no colour noise",
@@ -117,6 +119,7 @@ ABLATIONS: Mapping[str, Ablation] = {
     "filters": _against_baseline("Colours of the two columns' kernels", 20),
     "features": _against_baseline("Neighbours in the last hidden layer", 5),
     "initialization": _against_baseline("The paper's own initial weights", 3, "paper_init"),
+    "lrn_scaling": _against_baseline("Normalization or its scaling", 5, "no_lrn", "lrn_scale"),
     "velocity": _against_baseline("The rate inside the velocity or outside", 3, "torch_velocity"),
 }
 """Studies that share the baseline's runs; the names, arms and seeds are those of data/claims.toml."""

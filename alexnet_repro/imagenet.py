@@ -40,9 +40,9 @@ SOURCE_ARM: Mapping[str, Any] = {
 """Net 145 as its run of 2012 went, by its author's notes: data/author_schedule.csv; its layers come from
 ``networks.SOURCE``."""
 
-CIFAR_ARMS = ("strong_lrn", "paper_init", "torch_velocity")
-"""Left out: on whole pixels the printed alpha is that strong, the initial weights are the paper's, and the third is a
-question of the small net's curves."""
+CIFAR_ARMS = ("strong_lrn", "lrn_scale", "paper_init", "torch_velocity")
+"""Left out: on whole pixels the printed alpha is that strong, and the initial weights are the paper's; the second and
+the last answer questions of the small net's runs."""
 
 RECIPES: Mapping[str, Recipe] = {
     "imagenet": Recipe("Sections 2 to 5 as printed, full size", 1, {"paper": {}}),

@@ -36,12 +36,13 @@ class CrossMapNorm(BaseModel):
     """Local response normalization over neighbouring maps (section 3.3): b = a / (k + alpha * sum a^2)^beta.
 
     `size` is n, odd. With `divide_alpha` the scale is alpha / n, as in the 2012 source and in torch; without
-    it, the formula is the one that the paper prints. `layers` are the conv layers that it follows.
+    it, the formula is the one that the paper prints. `layers` are the conv layers that it follows. An alpha of 0 leaves
+    the scaling by k^-beta.
     """
 
     model_config = STRICT
     size: Count
-    alpha: Positive
+    alpha: Annotated[float, Field(ge=0)]
     beta: Positive
     k: Positive
     divide_alpha: bool

@@ -17,6 +17,7 @@ NAMED = {  # arm -> dotted fields and their values
     "unlinked": {"model.columns": "unlinked"},
     "no_lrn": {"model.cross_map_norm": None},
     "strong_lrn": {"model.cross_map_norm.alpha": 0.0064},
+    "lrn_scale": {"model.cross_map_norm.alpha": 0.0},
     "pool_2_2": {"model.pool": [2, 2]},
     "no_crops": {"data.random_crops": False, "data.reflect": False},
     "no_color": {"data.color_noise": "none"},
@@ -50,6 +51,7 @@ KEYS = {  # of seed 0
     "no_conv5": "e47a45d6f3af7688",
     "paper_init": "7c672025d17ca0ce",
     "torch_velocity": "12189c246e8c1727",
+    "lrn_scale": "c0828fbcbd8a3212",
 }
 ENTRIES = [(entry.study, entry) for claim in load() for entry in claim.measured if entry.study in STUDIES]
 
@@ -89,10 +91,10 @@ def test_no_arm_has_more_seeds_than_its_claims_ask_for():
     plan = study("ablations")
     assert {arm: len(plan.seeds_of(arm)) for arm in plan.arms if len(plan.seeds_of(arm)) < 20} == {
         "no_crops": 5, "no_crops_no_dropout": 5, "no_dropout": 5, "bias_zero": 10, "paper_init": 3,
-        "torch_velocity": 3,
+        "torch_velocity": 3, "lrn_scale": 5,
     }  # fmt: skip
     runs = plan.runs()
-    assert len(runs) == 12 * 20 + 3 * 5 + 10 + 2 * 3
+    assert len(runs) == 12 * 20 + 4 * 5 + 10 + 2 * 3
     assert ("paper_init", 3) not in [(arm, config.seed) for arm, config in runs]
     # Seed by seed: the runs of one seed are whole before the next begins.
     assert [config.seed for _, config in runs] == sorted(config.seed for _, config in runs)
@@ -142,7 +144,9 @@ def test_a_claim_finds_its_arms_and_its_seeds(name, entry):
 
 
 def test_every_ablation_study_has_its_claim():
-    assert set(ABLATIONS) - {name for name, _ in ENTRIES} == {"ablations", "initialization", "velocity"}
+    assert set(ABLATIONS) - {name for name, _ in ENTRIES} == {
+        "ablations", "initialization", "lrn_scaling", "velocity",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ["alexnet_rates", "alexnet_pilot", *ABLATIONS, "dropout_convergence"])

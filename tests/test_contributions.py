@@ -293,7 +293,7 @@ def test_arms_that_make_up_for_the_small_size_are_not_judged_at_full_size(store)
     (group,) = contributions.full_size(store)
     assert ("lrn", "as strong as on raw pixels") not in {(v.claim, v.label) for v in contributions.judged(group)}
     arms = imagenet.RECIPES["imagenet_ablations"].arms
-    assert not {"strong_lrn", "paper_init", "torch_velocity"} & set(arms)
+    assert not {"strong_lrn", "lrn_scale", "paper_init", "torch_velocity"} & set(arms)
     ablations = [entry for each in load() for entry in each.measured if entry.study in ABLATIONS]
     assert [e.against for e in ablations if not contributions.is_at_full_size(e)] == ["strong_lrn"]
 
