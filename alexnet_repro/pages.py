@@ -13,9 +13,11 @@ from .networks import AlexNetConfig
 from .records import RunRecord
 from .runs import Found, finder, obtain
 from .scorecard import found as shown
+from .scorecard import number
+from .statistics import paired_difference
 from .store import Store
 from .studies import Study, records, study
-from .verdicts import Verdict, counted, paired, scorecard
+from .verdicts import MIN_PAIRS, Verdict, counted, paired, scorecard
 
 METRICS = {
     "test_error": "test error (%)",
@@ -100,8 +102,8 @@ class Page:
             if entry.arm == entry.against:
                 what = f"{METRICS[entry.metric]} against {METRICS[str(entry.against_metric)]}"
             label = f" ({each.label})" if each.label else ""
-            number = shown(each) if each.effect is not None else "no bound"
-            came = "no number yet" if each.verdict == "not run" else f"{number} from {each.counted} pairs"
+            effect = shown(each) if each.effect is not None else "no bound"
+            came = "no number yet" if each.verdict == "not run" else f"{effect} from {each.counted} pairs"
             lines.append(f"* {each.title}{label}: {what}: {came}: **{each.verdict}**.")
         return Markdown("\n".join(lines))
 
@@ -162,6 +164,22 @@ class Page:
         return Markdown(
             f"{written.data}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}"
         )
+
+    def differences(self, name: str, *pairs: tuple[str, str]) -> Markdown:
+        """The test error of each first arm minus that of its second, paired by seed: a question without a rule."""
+        _, runs = self.runs(name)
+        lines = []
+        for arm, against in pairs:
+            seeds = sorted(runs[arm].keys() & runs[against].keys())
+            what = f"{LABELS[arm]} minus {LABELS[against]}"
+            if len(seeds) < MIN_PAIRS:
+                lines.append(f"* {what}: no number yet.")
+                continue
+            first, second = ([100 * counted(runs[each][s], "test_error") for s in seeds] for each in (arm, against))
+            effect = paired_difference(first, second)
+            interval = f"{number(effect.low)} to {number(effect.high)}"
+            lines.append(f"* {what}: {number(effect.estimate)} points ({interval}) from {len(seeds)} pairs.")
+        return Markdown("\n".join(["Test error, paired by seed, with 95 % intervals:", "", *lines]))
 
     def parameters(self, name: str) -> Markdown:
         """How many parameters each arm of a study has."""

@@ -71,6 +71,13 @@ def test_arms_are_compared_over_the_seeds_that_all_have(page):
     assert "the seeds that all of these arms have" in text
 
 
+def test_differences_are_paired_by_seed(page):
+    text = page.differences("lrn", ("no_lrn", "baseline"), ("strong_lrn", "no_lrn")).data
+    assert "* no normalization minus the whole net: 2.00 points (2.00 to 2.00) from 4 pairs." in text
+    assert "alpha × 64 minus no normalization: −3.00 points (−3.00 to −3.00) from 4 pairs." in text
+    assert "no number yet" in page.differences("lrn_scaling", ("lrn_scale", "baseline")).data
+
+
 def test_parameters_are_those_of_the_nets(page):
     text = page.parameters("depth").data
     assert "708,970 (the whole net)" in text
