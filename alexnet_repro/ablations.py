@@ -122,7 +122,8 @@ ABLATIONS: Mapping[str, Ablation] = {
     "lrn_scaling": _against_baseline("Normalization or its scaling", 5, "no_lrn", "lrn_scale"),
     "velocity": _against_baseline("The rate inside the velocity or outside", 3, "torch_velocity"),
 }
-"""Studies that share the baseline's runs; the names, arms and seeds are those of data/claims.toml."""
+"""Studies that share the baseline's runs; the names, arms and seeds are those of data/claims.toml, but for the
+first, which holds all, and the last three, questions that no claim hangs on."""
 
 FEWER: Mapping[str, int] = {
     arm: seeds
