@@ -8,7 +8,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import UserError
@@ -25,9 +25,10 @@ def save(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -
 def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The tensors and values of a checkpoint. Raises UserError for a file that is not what ``save`` wrote."""
     try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-            metadata = file.metadata()
+        # safe_open opens a path twice, and a run may put its next checkpoint there in between.
+        data = path.read_bytes()
+        tensors = safetensors.torch.load(data)
+        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
         # The first checkpoints held their values alone.
         if set(metadata) != {"values"} and metadata["sha256"] != _digest(tensors, metadata["values"]):
             raise ValueError("does not have its SHA-256")

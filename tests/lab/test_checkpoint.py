@@ -3,6 +3,8 @@
 import errno
 import os
 import pickle
+import subprocess
+import sys
 
 import pytest
 import safetensors.torch
@@ -42,6 +44,32 @@ def test_one_file_takes_the_place_of_the_one_before(tmp_path):
     # Tensors, values and a kilobyte or two of names: no copy of anything.
     held = sum(t.numel() * t.element_size() for t in TENSORS.values())
     assert (tmp_path / "run").stat().st_size < held + 2_000
+
+
+REWRITE = """
+import itertools, sys, torch
+from pathlib import Path
+from alexnet_repro.lab import checkpoint
+for step in itertools.count():
+    checkpoint.save(Path(sys.argv[1]), {"weights": torch.full((1000,), float(step))}, {"step": step})
+"""
+
+
+def test_a_reader_beside_a_writer_sees_one_file(tmp_path):
+    # Not a thread: it would write only where loading lets go of the interpreter.
+    path = tmp_path / "run"
+    seen = set()
+    writer = subprocess.Popen([sys.executable, "-c", REWRITE, str(path)])
+    try:
+        while not path.is_file():
+            assert writer.poll() is None
+        while len(seen) < 100:
+            tensors, values = checkpoint.load(path)
+            assert tensors["weights"].unique() == values["step"]
+            seen.add(values["step"])
+    finally:
+        writer.kill()
+        writer.wait()
 
 
 def refused(path):
