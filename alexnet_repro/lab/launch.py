@@ -220,10 +220,9 @@ def follow(
                 ended.add(key)
                 if "error" in event:
                     first = first or UserError(event["error"], event["code"])
-            running = sum(part < 1 for part in parts.values())
             bar.n = sum(parts.values())
             try:
-                bar.set_postfix_str(f"{len(ended)} of {total} runs done, {running} running")
+                bar.set_postfix_str(f"{len(ended)} of {total} runs done, {len(parts) - len(ended)} running")
             except OSError:  # nobody can see it any more: no reason to stop training
                 bar.disable = True
     if first is not None:

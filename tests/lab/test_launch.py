@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -229,3 +230,18 @@ def test_a_display_that_nobody_can_see_stops_nothing(monkeypatch):
         bar = launch._bar(3, "runs", "{desc}", progress=True)
         assert bar.disable
         bar.close()
+
+
+def test_a_run_that_is_tested_last_is_still_running(capsys):
+    events = queue.Queue()
+    for event in [{"step": 9, "of": 9}, {"saved": True}]:
+        events.put(("first", event))
+        if "step" in event:
+            events.put(("second", {"step": 1, "of": 9}))
+    events.put(("second", {"error": "it failed", "code": 1}))
+    with pytest.raises(UserError, match="it failed"):
+        launch.follow(events, lambda: True, 2, "two", True)
+    lines = capsys.readouterr().err.replace("\r", "\n").splitlines()
+    shown = [line.rpartition("left, ")[2].strip() for line in lines if "runs done" in line]
+    assert "0 of 2 runs done, 2 running" in shown
+    assert shown[-1] == "2 of 2 runs done, 0 running"
