@@ -64,6 +64,7 @@ def test_a_reader_beside_a_writer_sees_one_file(tmp_path):
         while not path.is_file():
             assert writer.poll() is None
         while len(seen) < 100:
+            assert writer.poll() is None
             tensors, values = checkpoint.load(path)
             assert tensors["weights"].unique() == values["step"]
             seen.add(values["step"])
