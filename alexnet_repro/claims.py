@@ -25,8 +25,6 @@ class Measured(BaseModel):
         against, "×". Positive, or above 1, is the paper's side.
     size: the smallest effect that counts as the paper's. paper_value: its own, where it gives one.
     seeds: pairs fixed in advance.
-    pending: what a pilot must still settle. Such a rule is a draft and judges nothing: it is completed and
-        committed before the study's first run.
     cost: what the runs take.
     """
 
@@ -44,7 +42,6 @@ class Measured(BaseModel):
     size: float
     seeds: Annotated[int, Field(ge=3)] = 5
     rule: Text
-    pending: Text | None = None
     cost: Text | None = None
 
     @property

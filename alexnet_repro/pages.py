@@ -121,10 +121,10 @@ class Page:
         rows, find, verdicts = [], finder(self.store, self.scale), self._compared(names)
         for comparison, each in verdicts.items():
             entry = _entry(each.claim, each.label)
-            other = None if isinstance(entry.against, float) else find(entry.study, entry.against) or {}
+            other = None if isinstance(entry.against, float) else find(entry.study, entry.against)
             rows += [
                 {"comparison": comparison, "seed": seed, "effect": value}
-                for seed, value in paired(entry, find(entry.study, entry.arm) or {}, other).items()
+                for seed, value in paired(entry, find(entry.study, entry.arm), other).items()
             ]
         table = pd.DataFrame(rows, columns=["comparison", "seed", "effect"])
         return figures.paired_effects(table, verdicts, self.smoke)

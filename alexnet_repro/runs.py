@@ -9,7 +9,7 @@ from . import ensembles
 from .errors import UserError
 from .records import RunRecord
 from .store import Store, published_folder, rows_by_key, write_table
-from .studies import PILOT_SEEDS, STUDIES, Study, records, study
+from .studies import PILOT_SEEDS, Study, records, study
 from .verdicts import Find
 
 Found = dict[str, dict[int, RunRecord]]
@@ -92,13 +92,13 @@ def together(plan: Study, store: Store, parallel: str, device: str, progress: bo
 
 
 def finder(store: Store, scale: str = "cifar10") -> Find:
-    """What the scorecard asks for, (study, arm) -> records by seed: None where there is no such study."""
+    """What the scorecard asks for, (study, arm) -> records by seed. Raises UserError for no such study."""
     groups = cache(lambda: ensembles.judged(store, scale))
 
-    def find(name: str, arm: str) -> dict[int, RunRecord] | None:
+    def find(name: str, arm: str) -> dict[int, RunRecord]:
         if name == ensembles.MEMBERS:
             return groups().get(arm, {})
-        return records(study(name, scale), store).get(arm, {}) if name in STUDIES else None
+        return records(study(name, scale), store).get(arm, {})
 
     return find
 

@@ -134,7 +134,7 @@ def scatter(every: Sequence[Claim]) -> str:
 
 def level(find: Find) -> str:
     """How often the net of the ablations errs, beside the paper's 37.5 % (section 6, table 1)."""
-    errors = [counted(record, "test_error") for record in (find("ablations", "baseline") or {}).values()]
+    errors = [counted(record, "test_error") for record in find("ablations", "baseline").values()]
     ours = (
         f"{100 * fmean(errors):.1f} % of its test images (mean of {len(errors)} seeds)" if errors else "no number yet"
     )

@@ -1,4 +1,4 @@
-"""The published times of a training step on one device and on two, and what the claim about time asks of them."""
+"""The published times of a training step on one device and on two, and what the claims about time ask of them."""
 
 import json
 from pathlib import Path
@@ -15,12 +15,11 @@ COLUMNS = "two columns, two devices"
 DATA = "data parallel, two devices"
 CASES = (HALF, ONE, COLUMNS, DATA)
 
-STUDY = "two_gpu_time"
-ARMS = {"one_device": HALF, "two_devices": COLUMNS}
-"""What the claim about time compares; its study is this benchmark."""
+STUDIES = {"two_gpu_time": {"one_device": HALF, "two_devices": COLUMNS}, "throughput": {"alexnet": ONE}}
+"""The studies that are this benchmark, by the claim that asks for them: arms, and the case that each is."""
 
 RULE: Found = {"net": "paper", "precision": "float32", "batch": 128, "warm_up": 10, "steps": 100}
-"""The measurement that the claim's rule describes."""
+"""The measurement that the rules of these claims describe."""
 
 COMMAND = "python benchmarks/parallel.py --device cuda --publish"
 CPU_COMMAND = "python benchmarks/parallel.py --publish"
@@ -42,21 +41,22 @@ def seconds(found: Found, case: str) -> list[float]:
     return [row["step_seconds"] for row in found["rows"] if row["case"] == case]
 
 
-def images_per_second(found: Found, arm: str) -> list[float]:
-    """The speed of one of ``ARMS``, round by round."""
-    return [found["batch"] / each for each in seconds(found, ARMS[arm])]
+def images_per_second(found: Found, study: str, arm: str) -> list[float]:
+    """The speed of one arm, round by round."""
+    return [found["batch"] / each for each in seconds(found, STUDIES[study][arm])]
 
 
-def unfit(found: Found | None, rounds: int) -> str:
-    """Why the claim about time cannot be judged by a measurement of at least ``rounds``; empty where it can."""
+def unfit(found: Found | None, study: str, rounds: int) -> str:
+    """Why a study's claim cannot be judged by a measurement of at least ``rounds``; empty where it can."""
+    asked_for = STUDIES[study].values()
     if found is None:
-        return "no times on two GPUs are published"
+        return f"no times on {'two GPUs' if COLUMNS in asked_for else 'a GPU'} are published"
     for name, asked in RULE.items():
         if found.get(name) != asked:
             return f"the published times have {name} {found.get(name)}, where the rule says {asked}"
-    if len(set(found["devices"])) > 1:
+    if COLUMNS in asked_for and len(set(found["devices"])) > 1:
         return f"the published times are of two kinds of device, {' and '.join(found['devices'])}"
-    least = min(len(seconds(found, case)) for case in ARMS.values())
+    least = min(len(seconds(found, case)) for case in asked_for)
     if least < rounds:
         return f"the published times have {least} repetitions, where the rule says {rounds}"
     return "" if found["clean"] else "the published times are of code that was no clean commit"

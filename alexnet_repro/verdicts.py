@@ -1,11 +1,12 @@
 """From a claim and its records to a verdict."""
 
 import math
+import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from . import audit, step_times
+from . import audit, estimates, step_times
 from .claims import Audited, Claim, Derived, Measured, load
 from .derivations import Derivation, derive
 from .errors import UserError
@@ -26,8 +27,8 @@ Name = Literal[
     "not run",
 ]
 Records = Mapping[int, RunRecord]
-Find = Callable[[str, str], Records | None]
-"""(study, arm) -> records by seed, empty where there are none; None where there is no such study."""
+Find = Callable[[str, str], Records]
+"""(study, arm) -> records by seed, empty where there are none."""
 
 MIN_PAIRS = 3
 ERRORS = ("test_error", "train_error", "clean_train_error", "ten_view_error")
@@ -91,22 +92,15 @@ class Verdict:
         return {name: plain(value) for name, value in asdict(self).items()}
 
 
-def judge(claim: Claim, entry: Measured, arm: Records | None, against: Records | None) -> Verdict:
+def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verdict:
     """The verdict on one measured comparison, from the records of its two arms by seed.
 
-    Without records, None, there is no such study: "not run", and the note says so rather than give a command.
     Only seeds that both arms have are judged, and fewer than three pairs are "not run"; with a number instead of
     a second arm, ``against`` is not looked at. Runs that failed count: a time to a threshold that was never
     reached, diverged or not, is censored at the budget; a diverged run's errors are chance, whatever they were
     before. Where such a run has no number at all, the effect is unbounded and the verdict "inconclusive".
     Raises UserError for a record without the metric.
     """
-    draft = f"the rule is a draft, to be completed before the first run: {entry.pending}" if entry.pending else ""
-    if arm is None or against is None:
-        missing = f"the study {entry.study!r} is still to be written"
-        return replace(_empty(claim, entry), note="; ".join(filter(None, [draft, missing])))
-    if draft:
-        return _not_run(claim, entry, 0, draft)
     constant = isinstance(entry.against, float)
     seeds = sorted(arm.keys() if constant else arm.keys() & against.keys())
     if len(seeds) < MIN_PAIRS:
@@ -126,18 +120,23 @@ def judge(claim: Claim, entry: Measured, arm: Records | None, against: Records |
 
 
 def timed(claim: Claim, entry: Measured, found: step_times.Found | None) -> Verdict:
-    """The verdict on training steps timed side by side, paired by repetition.
+    """The verdict on training steps timed side by side, paired by repetition; and how long the paper's run would take.
 
     "not run" where there are none, or others than the rule describes, with the command that measures them.
     """
-    why = step_times.unfit(found, entry.seeds)
+    why = step_times.unfit(found, entry.study, entry.seeds)
     if found is None or why:
         return replace(_empty(claim, entry), note=f"{why}; '{step_times.COMMAND}' settles it ({entry.cost})")
-    first, second = (
-        [(speed, False) for speed in step_times.images_per_second(found, str(arm))]
-        for arm in (entry.arm, entry.against)
-    )
-    return _judged(claim, entry, first, second, [f"on {len(found['devices'])} × {found['device']}"])
+    ours = step_times.images_per_second(found, entry.study, entry.arm)
+    if isinstance(entry.against, float):
+        others = [entry.against] * len(ours)
+        hours = estimates.hours(statistics.median(ours))
+        note = f"on one {found['device']}; 90 epochs of ILSVRC-2012 at that pace: {hours:,.0f} hours"
+    else:
+        others = step_times.images_per_second(found, entry.study, entry.against)
+        note = f"on {len(found['devices'])} × {found['device']}"
+    first, second = ([(speed, False) for speed in speeds] for speeds in (ours, others))
+    return _judged(claim, entry, first, second, [note])
 
 
 def paired(entry: Measured, arm: Records, against: Records | None) -> dict[int, float]:
@@ -170,7 +169,7 @@ def scorecard(find: Find) -> list[Verdict]:
     verdicts: list[Verdict] = []
     for claim in load():
         for entry in claim.measured:
-            if entry.study == step_times.STUDY:
+            if entry.study in step_times.STUDIES:
                 verdicts.append(timed(claim, entry, step_times.published("cuda")))
                 continue
             arm = find(entry.study, entry.arm)

@@ -6,7 +6,8 @@ Cases: the one-GPU net of section 3.2 with half the kernels; both columns on one
 whole net on each of two, which share the batch. Synthetic images, section 5's update, dropout; the cases take turns,
 and a row is the mean of a turn's steps after ten that are not timed. On CPUs a device is a process of one thread;
 CPU seconds, those of one process, stay put where other programs share the machine. With --publish the numbers go to
-data/benchmarks/, which the page on two GPUs shows; on two GPUs, with nothing changed, they settle the claim about time.
+data/benchmarks/, which the page on two GPUs shows; with nothing changed, two GPUs settle both claims about time, and
+one the pace of section 5.
 """
 
 import json

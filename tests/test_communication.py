@@ -78,9 +78,9 @@ def publish(tmp_path, monkeypatch):
     return lambda found: (tmp_path / "cuda").write_text(json.dumps(found))
 
 
-def verdict() -> Verdict:
-    """Of the scorecard, on the claim about time."""
-    return next(each for each in scorecard(lambda study, arm: None) if each.claim == "two_gpu_time")
+def verdict(claim: str = "two_gpu_time") -> Verdict:
+    """Of the scorecard, on a claim about time."""
+    return next(each for each in scorecard(lambda study, arm: {}) if each.claim == claim)
 
 
 def test_what_is_missing_is_said(publish) -> None:
@@ -88,6 +88,7 @@ def test_what_is_missing_is_said(publish) -> None:
     assert timings.shown("cuda").data == ""
     assert verdict().verdict == "not run"
     assert verdict().note.startswith("no times on two GPUs are published; 'python benchmarks/parallel.py --device cuda")
+    assert verdict("throughput").note.startswith("no times on a GPU are published; 'python benchmarks/parallel.py ")
 
 
 @pytest.mark.parametrize(
@@ -125,9 +126,34 @@ def test_published_times_are_judged_by_the_claims_rule(publish, columns, name) -
     assert table["ms per step"][0] == "1,000"
 
 
-def test_the_claim_names_what_the_benchmark_measures() -> None:
-    (entry,) = claim("two_gpu_time").measured
-    assert (entry.study, {entry.arm, entry.against}) == (step_times.STUDY, set(step_times.ARMS))
+@pytest.mark.parametrize(
+    ("pace", "name"),
+    [(1.3, "reproduced"), (1.1, "direction only"), (0.9, "contradicted"), (1.0, "no effect found")],
+)
+def test_the_papers_pace_is_judged_by_the_same_times(publish, pace, name) -> None:
+    found = times(1.0, 1.0, rounds=5)
+    rows = [row for row in found["rows"] if row["case"] in (step_times.HALF, step_times.ONE)]
+    for row in rows:
+        row["step_seconds"] *= 128 / 208.3 / pace / 2
+    publish(found | {"devices": ["GPU"], "rows": rows})
+    judged = verdict("throughput")
+    assert (judged.verdict, judged.seeds) == (name, 5)
+    assert judged.effect == pytest.approx(pace, rel=1e-3)
+    hours = 1_281_167 * 90 / 208.3 / pace / 3600
+    assert judged.note.startswith(f"on one GPU; 90 epochs of ILSVRC-2012 at that pace: {hours:,.0f} hours")
+    assert "have 0 repetitions, where the rule says 5" in verdict().note
+
+
+def test_one_kind_of_gpu_is_asked_for_two_alone(publish) -> None:
+    publish(times(1.0, 0.9, rounds=5) | {"devices": ["GPU", "slower GPU"]})
+    assert verdict("throughput").verdict != "not run"
+
+
+@pytest.mark.parametrize("name", step_times.STUDIES)
+def test_the_claim_names_what_the_benchmark_measures(name) -> None:
+    (entry,) = claim(name).measured
+    arms = {each for each in (entry.arm, entry.against) if isinstance(each, str)}
+    assert (entry.study, arms) == (name, set(step_times.STUDIES[name]))
     for number in (step_times.RULE["warm_up"], step_times.RULE["steps"], entry.seeds):
         assert f"{number} " in entry.rule
     assert f"batches of {step_times.RULE['batch']} " in entry.setting

@@ -156,20 +156,13 @@ def test_reached_counts_the_runs_that_never_did(store):
     assert "Tanh: none of 3 runs" in text
 
 
-def test_a_draft_is_not_called_a_rule_written_down_before():
-    assert "written down before the runs" in report.claim_card("relu_speed").data
-    drafts = [entry.id for entry in load() if any(measured.pending for measured in entry.measured)]
-    for name in drafts:
-        assert "a draft, to be completed" in report.claim_card(name).data
-
-
 def test_the_scorecard_names_no_command_that_does_not_exist(store):
     verdicts = [each for each in scorecard(finder(store)) if each.evidence == "measured"]
     studies = {(entry.id, measured.label): measured.study for entry in load() for measured in entry.measured}
     assert verdicts
     for each in verdicts:
         name = studies[each.claim, each.label]
-        assert (f"'alexnet-repro run {name}'" in each.note) == (name in STUDIES)
-        known = name in STUDIES or step_times.COMMAND in each.note
-        assert ("still to be written" in each.note) != known
+        command = step_times.COMMAND if name in step_times.STUDIES else f"alexnet-repro run {name}"
+        assert f"'{command}'" in each.note
+        assert (name in STUDIES) != (name in step_times.STUDIES)
     assert (Path(__file__).parent.parent / step_times.COMMAND.split()[1]).is_file()
