@@ -10,10 +10,10 @@ from .errors import UserError
 from .notebooks import CAPTION
 from .records import RunRecord
 from .runs import Found
-from .scorecard import capital, found, number, with_unit
+from .scorecard import capital, found, number
 from .store import Store
 from .studies import Study, fastest
-from .verdicts import Verdict
+from .verdicts import Verdict, with_unit
 
 
 def caption(text: str) -> Markdown:

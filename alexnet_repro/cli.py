@@ -20,7 +20,7 @@ from .ensembles import MEMBERS
 from .errors import UserError, one_of
 from .imagenet import computing
 from .machine import check_device, columns_of, cores, launched
-from .reruns import FACTOR, POINTS, rerun
+from .reruns import TOLERANCE, rerun
 from .runs import finder, from_seed, obtain, publish, start_together, together
 from .scorecard import found
 from .store import Store
@@ -189,7 +189,7 @@ def rerun_(
     if not found.met:
         why = "; ".join(found.off) or "the last bits differ, and here they should not"
         raise UserError(f"the record of {name}, arm {arm!r}, seed {seed} is not met, {where}: {why}", 1)
-    how = "to the last bit" if found.exact else f"within {100 * POINTS:g} points and a factor of {FACTOR:g} in epochs"
+    how = "to the last bit" if found.exact else f"within the tolerance: {TOLERANCE}"
     print(f"the record of {name}, arm {arm!r}, seed {seed} is met {how}, {where}")
 
 
@@ -202,9 +202,18 @@ def verdict(
     if output is Format.table:
         print(_short(verdicts))
     elif output is Format.csv:
-        print(pd.DataFrame([each.row() for each in verdicts]).to_csv(index=False), end="")
+        print(_flat(verdicts).to_csv(index=False), end="")
     else:
         print(json.dumps([each.row() for each in verdicts], indent=1, ensure_ascii=False))
+
+
+def _flat(verdicts: list[Verdict]) -> pd.DataFrame:
+    """A number a cell: the ends of an interval apart, an open one empty; seeds as whole numbers."""
+    table = pd.DataFrame([each.row() for each in verdicts])
+    for name in ("interval", "bootstrap"):
+        ends = table.pop(name)
+        table[f"{name}_low"], table[f"{name}_high"] = ([pair and pair[end] for pair in ends] for end in (0, 1))
+    return table.astype({"seeds": "Int64", "declared": "Int64"})
 
 
 def _short(verdicts: list[Verdict]) -> str:

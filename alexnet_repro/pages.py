@@ -6,14 +6,14 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
-from . import architecture, captions, ensembles, figures, report, seeds
+from . import architecture, captions, ensembles, figures, paths, report, seeds
 from .ablations import LABELS
 from .claims import Measured, claim
 from .networks import AlexNetConfig
 from .records import RunRecord
 from .runs import Found, finder, obtain
 from .scorecard import found as shown
-from .scorecard import number
+from .scorecard import level, number
 from .statistics import paired_difference
 from .store import Store
 from .studies import Study, records, study
@@ -87,6 +87,16 @@ class Page:
             "the paper's, in the last; biases of 1 where the paper has them.",
         ]
         return Markdown("\n".join(f"* {line}" for line in lines))
+
+    def beside_linear(self) -> Markdown:
+        """How often the net errs, and a linear classifier of the same training images."""
+        table = pd.read_csv(paths.data() / "linear_classifier.csv")
+        images, error = int(table["train_images"].item()), float(table["test_error"].item())
+        return Markdown(
+            f"{level(finder(self.store, self.scale))}A linear classifier of the pixels of the same {images:,} training "
+            f"images errs on {100 * error:.1f} % (ridge regression, its penalty picked on a fifth of them: "
+            "`python -m alexnet_repro.lab.linear`)."
+        )
 
     def verdict(self, name: str) -> Markdown:
         """Every verdict on a claim, under its title."""

@@ -13,9 +13,9 @@ from .effects import LOOKS, Look
 from .figures import canvas, close, svg
 from .files import write_atomic
 from .runs import finder
-from .scorecard import number, with_unit
+from .scorecard import number
 from .store import Store
-from .verdicts import Verdict, scorecard
+from .verdicts import Verdict, scorecard, with_unit
 
 PICTURE = Path(".github", "scorecard.svg")
 BLOCK = re.compile(r"(<!-- found: written by make readme -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -53,11 +53,13 @@ def findings(verdicts: Sequence[Verdict]) -> str:
     contradicted, nothing = (
         [each for each in reversed(drawn) if each.verdict == name] for name in ("contradicted", "no effect found")
     )
+    few = sum(each.provisional for each in judged)
+    waiting = f", {few} of them fewer than declared" if few else ""
     audited, derived = ([each for each in verdicts if each.evidence == kind] for kind in ("audited", "derived"))
     printed = [each for each in audited if each.paper_value is not None]
     logged = audit.effects()
     lines = [
-        f"**Measured**: {len(judged)} of {len(measured)} comparisons have enough runs: {counts or 'no verdict yet'}.",
+        f"**Measured**: {len(judged)} of {len(measured)} comparisons have runs{waiting}: {counts or 'no verdict yet'}.",
         f"**Reproduced**, largest first, in units of the size that each rule names: {_named(reproduced)}.",
         f"**Contradicted**: {_named(contradicted)}; **no effect found**: {_named(nothing)}.",
         f"**Audited**: {_agreeing(printed)} of {len(printed)} numbers of the paper are those of the author's log; of "
@@ -109,7 +111,8 @@ def _named(verdicts: Sequence[Verdict]) -> str:
     named = []
     for each in verdicts[:NAMED]:
         effect = "" if each.effect is None else with_unit(number(each.effect), each.unit)
-        facts = "; ".join(filter(None, [each.label, effect, "provisional" if each.provisional else ""]))
+        stands = ["provisional" if each.provisional else "", "not after correction" if each.alone else ""]
+        facts = "; ".join(filter(None, [each.label, effect, *stands]))
         named.append(f"{each.title} ({facts})" if facts else each.title)
     more = [f"{len(verdicts) - NAMED} more"] if len(verdicts) > NAMED else []
     return ", ".join(named + more) or "none"

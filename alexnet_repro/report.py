@@ -14,11 +14,11 @@ from .claims import Audited, Derived, claim
 from .errors import UserError
 from .records import RunRecord, core_hours
 from .runs import Found, finder
-from .scorecard import badge, capital, found, number, with_commands, with_unit
+from .scorecard import badge, capital, found, halved, number, with_commands
 from .statistics import paired_ratio
 from .store import Store
 from .studies import Study, fastest, records
-from .verdicts import Verdict, audited, derived, scorecard
+from .verdicts import Verdict, audited, derived, scorecard, with_unit
 
 
 def claim_card(name: str) -> Markdown:
@@ -28,6 +28,9 @@ def claim_card(name: str) -> Markdown:
     for measured in entry.measured:
         label = f" ({measured.label})" if measured.label else ""
         lines += [f"**The rule{label}, written down before the runs** (version {entry.version}): {measured.rule}", ""]
+    if any(halved(each.unit, each.size, each.paper_value) for each in entry.measured):
+        text = "how often this net errs, and what the whole points would say"
+        lines += [f"*Half of the paper's points:* [{text}](#size).", ""]
     return Markdown("\n".join(lines))
 
 

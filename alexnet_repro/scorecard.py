@@ -17,7 +17,7 @@ from .files import write_atomic
 from .records import core_hours
 from .runs import finder
 from .store import Store
-from .verdicts import Find, Verdict, counted, named, scorecard
+from .verdicts import Find, Verdict, counted, named, scorecard, with_unit
 
 HEADER = ("§", "Claim", "Evidence", "Verdict", "Found", "Paper", "Seeds", "ImageNet")
 NONE = "–"
@@ -141,11 +141,16 @@ def level(find: Find) -> str:
     return f"The net of the ablations errs on {ours}; the paper's on 37.5 % of its own.\n"
 
 
+def halved(unit: str, size: float | None, paper_value: float | None) -> bool:
+    """Whether the smallest effect that a rule names is half of the paper's points."""
+    return unit == "points" and size is not None and paper_value == 2 * size
+
+
 def sizes(verdicts: Sequence[Verdict]) -> str:
     """The verdicts whose size is half of the paper's points, at all of them."""
-    halved = [v for v in verdicts if v.unit == "points" and v.size and v.paper_value == 2 * v.size and v.interval]
+    halves = [v for v in verdicts if halved(v.unit, v.size, v.paper_value) and v.interval]
     others = []
-    for each in halved:
+    for each in halves:
         assert each.interval is not None
         assert each.paper_value is not None
         whole = named(*each.interval, each.paper_value, 0.0)
@@ -153,7 +158,7 @@ def sizes(verdicts: Sequence[Verdict]) -> str:
             title = ", ".join(filter(None, [_plain(each.title), _plain(each.label)]))
             points = with_unit(number(each.paper_value), each.unit)
             others.append(f"* {title}: {badge(each.verdict)} would be {badge(whole)}, at {points}.")
-    head = f"At the paper's whole points, {len(others)} of these {len(halved)} verdicts would be others"
+    head = f"At the paper's whole points, {len(others)} of these {len(halves)} verdicts would be others"
     return "\n".join([f"{head}:\n", *others] if others else [f"{head}."]) + "\n"
 
 
@@ -196,11 +201,6 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def with_unit(text: str, unit: str) -> str:
-    """A number and its unit, as the book prints them: "6×", "1 point", "1.4 points"."""
-    return f"{text}×" if unit == "×" else f"{text} {unit.removesuffix('s') if text == '1' and unit.isalpha() else unit}"
-
-
 def _cells(same: Sequence[Verdict], link: str, first: bool, full_size: Mapping[tuple[str, str], str]) -> list[str]:
     """One row of the scorecard; only a claim's first row repeats what holds for all of it."""
     verdict = same[0]
@@ -208,7 +208,8 @@ def _cells(same: Sequence[Verdict], link: str, first: bool, full_size: Mapping[t
     paper = _plain(verdict.paper) if first else _papers(same) if verdict.paper_value is not None else NONE
     whole = full_size.get((verdict.claim, verdict.label), NONE) if verdict.evidence == "measured" else NONE
     ours = badge(verdict.verdict, short=True)
-    return [section, title, _kinds(same), ours, _found(same), paper, _seeds(verdict), whole]
+    effect = f"{_found(same)} †" if verdict.alone else _found(same)
+    return [section, title, _kinds(same), ours, effect, paper, _seeds(verdict), whole]
 
 
 def _together(verdict: Verdict) -> tuple[str, str, bool]:

@@ -31,6 +31,8 @@ Find = Callable[[str, str], Records]
 """(study, arm) -> records by seed, empty where there are none."""
 
 MIN_PAIRS = 3
+ALPHA = 0.05
+"""Of an interval of 95 %."""
 ERRORS = ("test_error", "train_error", "clean_train_error", "ten_view_error")
 TIMES = "epochs_to_"
 SPEEDS = ("images_per_second", "wall_seconds")
@@ -80,6 +82,11 @@ class Verdict:
     def provisional(self) -> bool:
         """Whether fewer pairs are judged than the rule declares."""
         return self.seeds is not None and self.declared is not None and self.seeds < self.declared
+
+    @property
+    def alone(self) -> bool:
+        """Whether the interval excludes no effect, but would not after a correction for all comparisons (Holm)."""
+        return self.p is not None and self.p_holm is not None and self.p < ALPHA <= self.p_holm
 
     def row(self) -> dict[str, Any]:
         """The fields as plain JSON values; an open end of an interval is None."""
@@ -160,8 +167,9 @@ def audited(claim: Claim, entry: Audited) -> Verdict:
 
 
 def derived(claim: Claim, entry: Derived) -> Verdict:
-    """The verdict on one number that follows by arithmetic."""
-    return _single(claim, entry, "derived", derive(entry), "arithmetic on the network of Fig. 2")
+    """The verdict on one number that follows by arithmetic; what it is to lie above is no number of the paper."""
+    judged = _single(claim, entry, "derived", derive(entry), "arithmetic on the network of Fig. 2")
+    return replace(judged, paper_value=None) if entry.comparison == "above" else judged
 
 
 def scorecard(find: Find) -> list[Verdict]:
@@ -180,6 +188,9 @@ def scorecard(find: Find) -> list[Verdict]:
     tested = [i for i, verdict in enumerate(verdicts) if verdict.p is not None]
     for i, p in zip(tested, holm([verdicts[i].p or 0.0 for i in tested]), strict=True):
         verdicts[i] = replace(verdicts[i], p_holm=float(p))
+        if verdicts[i].alone:
+            note = f"corrected for all {len(tested)} comparisons of the scorecard, an effect is not shown (p = {p:.2g})"
+            verdicts[i] = replace(verdicts[i], note="; ".join(filter(None, [verdicts[i].note, note])))
     return verdicts
 
 
@@ -234,6 +245,11 @@ def counted(record: RunRecord, metric: str) -> float:
     return chance(record) if record.status == "diverged" and metric in ERRORS else record.metric(metric)
 
 
+def with_unit(text: str, unit: str) -> str:
+    """A number and its unit, as the book prints them: "6×", "1 point", "1.4 points"."""
+    return f"{text}×" if unit == "×" else f"{text} {unit.removesuffix('s') if text == '1' and unit.isalpha() else unit}"
+
+
 def chance(record: RunRecord) -> float:
     """The error of a network of NaNs on equally frequent classes."""
     return 1 - 1 / record.config.data.classes
@@ -284,8 +300,7 @@ def _failures(arm: str, metric: str, records: list[RunRecord], censored: list[bo
 
 def _size_notes(name: Name, effect: Effect, entry: Measured) -> list[str]:
     notes = []
-    unit = "" if entry.unit == "×" else " "
-    size = f"{entry.size:g}{unit}{entry.unit}"
+    size = with_unit(f"{entry.size:g}", entry.unit)
     if effect.bound in ("at least", "at most"):
         notes.append(f"the effect is {effect.bound} the number given")
     if name == "direction only":

@@ -156,6 +156,11 @@ def test_reached_counts_the_runs_that_never_did(store):
     assert "Tanh: none of 3 runs" in text
 
 
+def test_a_halved_size_leads_to_what_the_halving_does():
+    assert "(#size)" in report.claim_card("lrn").data
+    assert "(#size)" not in report.claim_card("relu_speed").data
+
+
 def test_the_scorecard_names_no_command_that_does_not_exist(store):
     verdicts = [each for each in scorecard(finder(store)) if each.evidence == "measured"]
     studies = {(entry.id, measured.label): measured.study for entry in load() for measured in entry.measured}

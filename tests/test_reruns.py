@@ -1,11 +1,14 @@
 """A rerun against its record; the one that trains is in tests/lab/test_rerun.py."""
 
+from itertools import combinations
+
 import pytest
 
 from alexnet_repro.errors import UserError
-from alexnet_repro.reruns import compare, rerun
+from alexnet_repro.reruns import EARLY, FACTOR, NATS, POINTS, compare, rerun
 from alexnet_repro.store import Store
-from alexnet_repro.studies import study
+from alexnet_repro.studies import records, study
+from tests.homes import ROOT
 from tests.runs import record
 
 RECORD = record(metrics={"test_error": 0.4, "epochs_to_threshold": 8.0, "train_loss": 1.0})
@@ -50,6 +53,35 @@ def test_elsewhere_within_the_tolerance(metrics, met):
     found = compare(RECORD, fresh(metrics, device="another", weights="f" * 64))
     assert found.met is met
     assert bool(found.off) is not met
+
+
+@pytest.mark.parametrize(("loss", "met"), [(1.029, True), (1.031, False), (None, False)])
+def test_elsewhere_the_first_losses_are_met(loss, met):
+    points = (RECORD.curve[0].model_copy(update={"train_loss": 1.0}),)
+    there = RECORD.model_copy(update={"curve": points})
+    here = fresh(device="another", weights="f" * 64)
+    here = here.model_copy(update={"curve": (points[0].model_copy(update={"train_loss": loss}),)})
+    found = compare(there, here)
+    assert found.met is met
+    assert ("the record has 1" in " ".join(found.off)) is not met
+
+
+def test_the_page_states_the_tolerance():
+    page = " ".join((ROOT / "book" / "rerun.md").read_text(encoding="utf-8").split())
+    assert (EARLY, POINTS) == (3, 0.03)  # in words there
+    assert f"the first three losses lie within {NATS:g} nats" in page
+    assert f"within three points, and times in epochs within a factor of {FACTOR:g}" in page
+
+
+def test_of_other_seeds_most_are_no_rerun():
+    """Runs of the baseline as each other's reruns on another machine: chance alone lets some pass."""
+    runs = records(study("ablations"), Store())["baseline"]
+    pairs = [
+        (first, second.model_copy(update={"provenance": second.provenance.model_copy(update={"device": "another"})}))
+        for first, second in combinations(runs.values(), 2)
+    ]
+    assert len(pairs) == 190
+    assert sum(compare(*pair).met for pair in pairs) < len(pairs) / 4
 
 
 def test_another_end_is_off():

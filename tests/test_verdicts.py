@@ -234,7 +234,22 @@ def test_the_scorecard_shows_every_claim(monkeypatch):
     assert (first.verdict, second.verdict) == ("reproduced", "direction only")
     assert first.p_holm == pytest.approx(2 * first.p)
     assert second.p_holm == pytest.approx(second.p)
+    assert not first.alone
+    assert not second.alone
     assert {v.verdict for v in scorecard(lambda study, arm: {})} == {"not run"}
+
+
+def test_an_effect_that_no_correction_leaves_says_so(monkeypatch):
+    more = CLAIM.model_copy(update={"measured": (POINTS, POINTS.model_copy(update={"label": "again"}))})
+    monkeypatch.setattr("alexnet_repro.verdicts.load", lambda: (more,))
+    found = {("lrn", "with"): WITH, ("lrn", "without"): errors(20.4, 20.35, 20.5, 20.15, 20.5)}
+    first, _ = scorecard(lambda study, arm: found[study, arm])
+    assert first.p < 0.05 < first.p_holm
+    assert first.alone
+    assert (
+        f"corrected for all 2 comparisons of the scorecard, an effect is not shown (p = {first.p_holm:.2g})"
+        in first.note
+    )
 
 
 def test_the_scorecard_of_the_whole_file(monkeypatch):

@@ -1,0 +1,65 @@
+"""No notebook or page types a result: numbers with decimals or units are the paper's, the rules' or arithmetic."""
+
+import re
+from collections.abc import Iterator
+from math import log
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+
+from .homes import ROOT
+
+NUMBER = re.compile(r"(?<![\w.,−-])(\d[\d,]*\.\d+|\d[\d,]*(?=\s?(?:%|points?\b|×(?!\s?10))))")
+CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)
+CLAIMS = set(NUMBER.findall((ROOT / "data" / "claims.toml").read_text(encoding="utf-8")))
+OTHERS = {
+    "0.59": "2 to the power −0.75",
+    "0.66": "geometric over arithmetic mean of the magnitude of a normal variable",
+    "0.03": "the tolerance of a rerun",
+    "1.25": "the tolerance of a rerun",
+    "0.9": "the paper's momentum",
+    "0.0001": "the first standard deviation in cuda-convnet's layer file",
+    "2.3": "ln 10",
+    "3": "the side of a kernel",
+    "32": "the side of an image",
+    "4096": "units of fc6 and fc7",
+    "1": "no difference, as a ratio",
+    "3.11": "a version",
+    "22.05": "a version",
+    "0.1": "section 6, validation against test error",
+}
+PAGES = sorted([*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "book").glob("*.md")])
+
+
+def texts(path: Path) -> Iterator[str]:
+    """What a page says in its own words: code, and what is computed, left out."""
+    if path.suffix == ".md":
+        yield path.read_text(encoding="utf-8")
+        return
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "markdown":
+            yield cell.source
+        yield from (str(text) for part in cell.metadata.get("mystnb", {}).values() for text in part.values())
+
+
+def unknown(text: str) -> set[str]:
+    return set(NUMBER.findall(CODE.sub("", text))) - CLAIMS - OTHERS.keys()
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_no_result_is_typed(path: Path) -> None:
+    assert set().union(*map(unknown, texts(path))) == set()
+
+
+@pytest.mark.parametrize("text", ["It errs on 39.9 % of them.", "a gain of 17 points", "7.5× as fast", "3.44 points"])
+def test_a_typed_result_is_found(text: str) -> None:
+    assert len(unknown(text)) == 1
+
+
+def test_numbers_of_arithmetic_are_right() -> None:
+    assert f"{2**-0.75:.2f}" in OTHERS
+    assert f"{log(10):.1f}" in OTHERS
+    size = np.abs(np.random.default_rng(0).normal(size=1_000_000))
+    assert f"{np.exp(np.log(size).mean()) / size.mean():.2f}" in OTHERS
