@@ -57,7 +57,8 @@ def test_finder_knows_no_other_study(store):
     find = finder(store)
     assert list(find("relu_speed", "tanh")) == [0]
     assert find("relu_speed", "swish") == {}
-    assert find("no_such_study", "tanh") is None
+    with pytest.raises(UserError, match="unknown study 'no_such_study'"):
+        find("no_such_study", "tanh")
 
 
 def test_publishes_clean_runs_and_counts_the_others(store):

@@ -195,7 +195,7 @@ def test_level_is_the_mean_of_the_baseline() -> None:
     assert "errs on 39.5 % of its test images (mean of 2 seeds)" in scorecard.level(lambda study, arm: errors)
     errors[1] = record(status="diverged", metrics={"test_error": None})  # counts at chance
     assert "errs on 64.0 % of its test images (mean of 2 seeds)" in scorecard.level(lambda study, arm: errors)
-    assert "errs on no number yet" in scorecard.level(lambda study, arm: None)
+    assert "errs on no number yet" in scorecard.level(lambda study, arm: {})
 
 
 def test_cost_is_the_published_runs(home: Path) -> None:
