@@ -83,6 +83,10 @@ CONVERGENCE = {
 }
 """The baseline of dropout_convergence: one rate throughout, until the training images are all but known."""
 
+LONGER = {"optimizer.drops": (32, 42), "budget.epochs": 48}
+"""Twice the baseline's epochs, and twice the dates of its drops. A question that the pilot of convergence raises: its
+test errors with crops and without cross about where the ablations end."""
+
 
 class Ablation(NamedTuple):
     """What one claim compares: the arms, as changes to the baseline, and the number of seeds."""

@@ -240,6 +240,14 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         {arm: ablations.ARMS[arm] for arm in ("no_crops", "no_crops_no_dropout")},
         5,
     ),
+    "longer": partial(
+        _ablation,
+        "longer",
+        "Crops and dropout over twice the epochs",
+        ablations.LONGER,
+        {arm: ablations.ARMS[arm] for arm in ("baseline", "no_crops", "no_dropout")},
+        5,
+    ),
 }
 
 

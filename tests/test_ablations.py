@@ -131,6 +131,17 @@ def test_convergence_has_one_rate_and_a_threshold():
     assert not set(plan.seeds) & set(pilot.seeds)
 
 
+def test_longer_is_twice_as_long_and_nothing_else():
+    plan, short = study("longer"), study("ablations")
+    assert plan.arms == {arm: ARMS[arm] for arm in ("baseline", "no_crops", "no_dropout")}
+    assert plan.seeds == short.seeds_of("no_crops")
+    for arm in plan.arms:
+        once, twice = (json.loads(each.config(arm, 0).model_dump_json()) for each in (short, plan))
+        drops = [2 * epoch for epoch in once["optimizer"]["drops"]]
+        changed = {"optimizer.drops": drops, "budget.epochs": 2 * once["budget"]["epochs"]}
+        assert dict(differences(once, twice)) == changed
+
+
 @pytest.mark.parametrize(("name", "entry"), ENTRIES, ids=[f"{name} {entry.label}".strip() for name, entry in ENTRIES])
 def test_a_claim_finds_its_arms_and_its_seeds(name, entry):
     plan = study(name)
@@ -149,7 +160,7 @@ def test_every_ablation_study_has_its_claim():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["alexnet_rates", "alexnet_pilot", *ABLATIONS, "dropout_convergence"])
+@pytest.mark.parametrize("name", ["alexnet_rates", "alexnet_pilot", *ABLATIONS, "dropout_convergence", "longer"])
 def test_a_rehearsal_is_small(name):
     smoke = study(name, "smoke").baseline
     assert smoke.budget.epochs * smoke.data.train_images <= 2_000
