@@ -62,7 +62,7 @@ LABELS: Mapping[str, str] = {
     "color_printed": "colour noise as printed",
     "color_source": "colour noise of the source",
     "no_dropout": "no dropout",
-    "no_crops_no_dropout": "no crops, no dropout",
+    "no_crops_no_dropout": "no crops, no reflections, no dropout",
     "no_weight_decay": "no weight decay",
     "bias_zero": "biases from 0",
     "no_conv3": "without conv3",
@@ -70,8 +70,15 @@ LABELS: Mapping[str, str] = {
     "no_conv5": "without conv5",
     "paper_init": "the paper's own initial weights",
     "torch_velocity": "the rate outside the velocity",
+    "13pct_lrn": "13pct with normalization",
 }
 """The arms as a page calls them."""
+
+
+def arm_label(arm: str) -> str:
+    """An arm or a trial as a page calls it."""
+    return LABELS.get(arm, arm.replace("_", " ").replace("relu", "ReLU"))
+
 
 CONVERGENCE_PILOT = {"optimizer.drops": (), "budget.epochs": 120, "budget.test_curve": True, "budget.ten_views": False}
 """One rate throughout, and the test error after every epoch: what levels off, and when?"""

@@ -41,13 +41,14 @@ def table(config: AlexNetConfig, batch: int) -> pd.DataFrame:
 
 
 def layer_table(config: AlexNetConfig, batch: int) -> Markdown:
-    """`table` for a reader: what follows a learned layer indented, numbers where a layer has any."""
+    """`table` for a reader, with what it counts: what follows a learned layer indented, numbers where it has any."""
     digits = {"parameters": 0, "neurons": 0, "multiply-adds (M)": 1, "activations (MiB)": 1}
     rows, net = table(config, batch), layers(config)
     names = [layer.name if layer.learned else f"· {called(config, layer)}".replace(" ", UNBROKEN) for layer in net]
     numbers = {name: [_number(value, each) for value in rows[name]] for name, each in digits.items()}
     shown = rows.fillna("").assign(layer=[*names, f"**{TOTAL}**"], **numbers)
-    return report.written(shown, right=list(digits), wide=True)
+    counted = f"*All columns together; multiply-adds for one image, activations for a batch of {batch}.*"
+    return Markdown(f"{counted}\n\n{report.written(shown, right=list(digits), wide=True).data}")
 
 
 def side_by_side() -> pd.DataFrame:
@@ -117,25 +118,25 @@ def border_words(config: AlexNetConfig = PAPER) -> Markdown:
     return Markdown(
         f"A window of {kernel} pixels that moves by {stride} has ({side} − {kernel}) / {stride} = {room:g} steps to "
         f"go in {side} pixels: not a whole number. Rounded down, that makes {side_after(side, kernel, stride)} "
-        f"positions; Fig. 2 has {found}. The source of 2012 rounds up: 1 + ⌈{room:g}⌉ = {1 + math.ceil(room)}. Its "
-        f"last window ends at pixel {reach}, and reads zeros in the last {reach - side} columns and rows, which the "
-        f"image does not have. An input of {reach} pixels without a border, as many later texts have it, gives the "
-        f"same shapes with real pixels there. torchvision gets them from a border of {other['padding']} pixels all "
-        f"around: ({side} + 2·{other['padding']} − {kernel}) / {stride} + 1 = "
+        f"positions; the paper's Fig. 2 has {found}. The source of 2012 rounds up: 1 + ⌈{room:g}⌉ = "
+        f"{1 + math.ceil(room)}. Its last window ends at pixel {reach}, and reads zeros in the last {reach - side} "
+        f"columns and rows, which the image does not have. An input of {reach} pixels without a border, as many later "
+        "texts have it, gives the same shapes with real pixels there. torchvision gets them from a border of "
+        f"{other['padding']} pixels all around: ({side} + 2·{other['padding']} − {kernel}) / {stride} + 1 = "
         f"{(side + 2 * other['padding'] - kernel) / stride + 1:g}, rounded down to {other['side']}. The paper says "
         "nothing of it; both presets here follow the source."
     )
 
 
 def neurons_words() -> Markdown:
-    """Fig. 2's neurons beside those of the shapes."""
+    """The neurons of the paper's Fig. 2 beside those of the shapes."""
     printed, derived = architecture.PAPER_NEURONS, architecture.neurons(PAPER)
     wrong = [i for i, (a, b) in enumerate(zip(printed, derived, strict=True)) if a != b]
     maps, side, _ = learned_layers(PAPER)[0].outputs
     half = maps // 2
     texts = [
-        f"The caption of Fig. 2 gives {printed[i]:,} neurons for {layer.name}, where {layer.outputs[0]} maps of "
-        f"{layer.outputs[1]} × {layer.outputs[2]} make {derived[i]:,}."
+        f"The caption of the paper's Fig. 2 gives {printed[i]:,} neurons for {layer.name}, where "
+        f"{layer.outputs[0]} maps of {layer.outputs[1]} × {layer.outputs[2]} make {derived[i]:,}."
         for i, layer in enumerate(learned_layers(PAPER))
         if i in wrong
     ]
@@ -159,16 +160,17 @@ def parameters_words() -> Markdown:
     convs = [layer for layer in net if layer.kind == "convolution"]
     dense = total - sum(layer.parameters for layer in convs)
     work = sum(layer.multiply_adds for layer in net)
-    single = architecture.parameters(PAPER.change(columns="single"))
+    undivided = PAPER.change(columns="single")
+    single = architecture.parameters(undivided)
     biggest = max(net, key=lambda layer: layer.parameters)
     return Markdown(
         f"The eight learned layers have {total:,} parameters, of which {biases:,} are biases; the paper says 60 "
-        f"million. The three fully-connected layers hold {dense / total:.0%} of them, {biggest.name} alone "
-        f"{biggest.parameters / total:.0%}; the convolutions do {sum(c.multiply_adds for c in convs) / work:.0%} of "
-        f"the {work / 1e6:,.0f} million multiply-adds that one image takes forward. Without columns, every kernel "
-        f"seeing all maps below, there would be {single:,} parameters: the columns save {(single - total) / 1e6:.1f} "
-        "million weights, but "
-        f"{1 - work / sum(each.multiply_adds for each in layers(PAPER.change(columns='single'))):.0%} of the work."
+        f"million. The three fully-connected layers hold {_percent(dense / total)} of them, {biggest.name} alone "
+        f"{_percent(biggest.parameters / total)}; the convolutions do "
+        f"{_percent(sum(c.multiply_adds for c in convs) / work)} of the {work / 1e6:,.0f} million multiply-adds that "
+        "one image takes forward. Without columns, every kernel seeing all maps below, there would be "
+        f"{single:,} parameters: the columns save {(single - total) / 1e6:.1f} million weights, but "
+        f"{_percent(1 - work / sum(each.multiply_adds for each in layers(undivided)))} of the work."
     )
 
 
@@ -191,10 +193,10 @@ def memory_words(batch: int) -> Markdown:
     )
     return Markdown(
         f"Net 145 of the source, whole on one GPU with batches of {batch}, needs {one / GIB:.2f} GiB, "
-        f"{one / GPU_BYTES:.0%} of the 3 GiB of a GTX 580: it {fits}{room}. In two columns each GPU holds "
-        f"{two / GIB:.2f} GiB, {two / GPU_BYTES:.0%}. Parameters and their velocities are only {parameters / one:.0%} "
-        "of it; most of the rest grows with the batch. Code, driver and temporary copies come on top and are not "
-        f"counted. {verdict}"
+        f"{_percent(one / GPU_BYTES)} of the 3 GiB of a GTX 580: it {fits}{room}. In two columns each GPU holds "
+        f"{two / GIB:.2f} GiB, {_percent(two / GPU_BYTES)}. Parameters and their velocities are only "
+        f"{_percent(parameters / one)} of it; most of the rest grows with the batch. Code, driver and temporary "
+        f"copies come on top and are not counted. {verdict}"
     )
 
 
@@ -231,7 +233,14 @@ def called(config: AlexNetConfig, layer: Layer) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    return f"{value:,.{digits}f}" if value else ""
+    """With so many decimals, of small ones with two significant digits; nothing for none."""
+    if not value:
+        return ""
+    return f"{value:.2g}" if value < 0.1 else f"{value:,.{digits}f}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
 
 
 def _sees(layer: Layer) -> str:

@@ -17,6 +17,7 @@ LONGER = ("145", "145-longer")
 DROP, STOPPED = "learning rate divided by 10", "stopped"
 """Events of data/author_schedule.csv; what befell conv1 or the colour noise alone has other names."""
 
+TABLES = ("author_log.csv", "author_schedule.csv", "author_nets.csv")
 LOG_COLUMNS = ("net", "relation", "change", "train_set", "eval_set", "views", "logprob", "top1_error", "top5_error")
 SCHEDULE_COLUMNS = ("net", "event", "epoch")
 NETS_COLUMNS = ("net", "layers", "bias_rate", "starts_from")
@@ -157,7 +158,9 @@ def _any_row(entry: Audited) -> Finding:
     if _prints_as(nearest, paper, entry.digits):
         return Finding("audited: agrees", round(nearest, 4), _note(f"a run on {entry.train_set}", entry))
     return Finding(
-        "audited: not in the log", round(nearest, 4), _note(f"the nearest run on {entry.train_set} is given", entry)
+        "audited: not in the log",
+        round(nearest, 4),
+        _note(f"the nearest logged run on {entry.train_set} is given", entry),
     )
 
 

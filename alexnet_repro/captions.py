@@ -6,6 +6,7 @@ from statistics import fmean
 
 from IPython.display import Markdown
 
+from .ablations import arm_label
 from .errors import UserError
 from .notebooks import CAPTION
 from .records import RunRecord
@@ -69,7 +70,7 @@ def ratio(verdict: Verdict, what: str) -> Markdown:
     paper = (
         "" if verdict.paper_value is None else f"; the paper: {with_unit(number(verdict.paper_value), verdict.unit)}"
     )
-    return caption(f"{what.format(found(verdict))}{paper}: {verdict.verdict}.")
+    return caption(f"{capital(what.format(found(verdict)))}{paper}: {verdict.verdict}.")
 
 
 def search(plan: Study, trials: Found, store: Store, threshold: float) -> Markdown:
@@ -77,7 +78,7 @@ def search(plan: Study, trials: Found, store: Store, threshold: float) -> Markdo
     records: Sequence[RunRecord] = [record for by_seed in trials.values() for record in by_seed.values()]
     there = sum(math.isfinite(record.metric("epochs_to_threshold")) for record in records)
     try:
-        picks = ", ".join(f"{rate:g} for {name}" for name, rate in fastest(plan, store).items())
+        picks = ", ".join(f"{rate:g} for {arm_label(name)}" for name, rate in fastest(plan, store).items())
     except UserError:
         picks = "none yet"
     return caption(f"{there} of {len(records)} trials reached {threshold:g} %. Rates picked: {picks}.")

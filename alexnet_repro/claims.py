@@ -25,7 +25,7 @@ class Measured(BaseModel):
         against, "×". Positive, or above 1, is the paper's side.
     size: the smallest effect that counts as the paper's. paper_value: its own, where it gives one.
     seeds: pairs fixed in advance.
-    cost: what the runs take.
+    cost: what the runs take. note: what came to light after the rule, which it does not change.
     """
 
     model_config = STRICT
@@ -43,6 +43,7 @@ class Measured(BaseModel):
     seeds: Annotated[int, Field(ge=3)] = 5
     rule: Text
     cost: Text | None = None
+    note: str = ""
 
     @property
     def null(self) -> float:
@@ -134,6 +135,12 @@ class Claim(BaseModel):
     measured: tuple[Measured, ...] = ()
     audited: tuple[Audited, ...] = ()
     derived: tuple[Derived, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """Its place in the paper, in words: "section 6, Table 2", "sections 4.1 and 6"."""
+        first, _, second = self.section.partition(", ")
+        return f"sections {first} and {second}" if second[:1].isdigit() else f"section {self.section}"
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -22,7 +22,7 @@ from .imagenet import computing
 from .machine import check_device, columns_of, cores, launched
 from .reruns import TOLERANCE, rerun
 from .runs import finder, from_seed, obtain, publish, start_together, together
-from .scorecard import found
+from .scorecard import marked
 from .store import Store
 from .studies import SCALES, STUDIES, Study, records, study
 from .verdicts import Verdict, scorecard
@@ -224,10 +224,11 @@ def _short(verdicts: list[Verdict]) -> str:
         "paper": [each.paper for each in verdicts],
         "evidence": [each.evidence for each in verdicts],
         "verdict": [each.verdict for each in verdicts],
-        "ours (95 % interval)": [found(each) for each in verdicts],
+        "found (95 % interval)": [marked(each) for each in verdicts],
         "seeds": [each.counted for each in verdicts],
     }
-    return pd.DataFrame(columns).to_string(index=False)
+    mark = "\n\n† excludes zero, but would not once corrected for all comparisons (Holm)"
+    return pd.DataFrame(columns).to_string(index=False) + (mark if any(each.alone for each in verdicts) else "")
 
 
 @app.command("publish")

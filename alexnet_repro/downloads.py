@@ -1,4 +1,4 @@
-"""What a reader takes away from the site: the tables behind its figures, as files beside the pages."""
+"""What a reader takes away from the site: the records behind its figures, as files beside the pages."""
 
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -13,21 +13,21 @@ TABLES = ("runs.csv", "curves.csv")
 
 
 def write(book: Path) -> None:
-    """Put copies of every table of data/ where pages can offer them; drop those that are gone."""
+    """Put copies of the records of data/ where pages can offer them; drop those that are gone."""
     folder = book / FOLDER
-    wanted = {table.relative_to(paths.data()): table for table in _tables()}
-    for left in [path for path in folder.rglob("*.csv") if path.relative_to(folder) not in wanted]:
+    wanted = {record.relative_to(paths.data()): record for record in _records()}
+    for left in [path for path in folder.rglob("*.*") if path.is_file() and path.relative_to(folder) not in wanted]:
         left.unlink()
-    for name, table in wanted.items():
-        content = table.read_bytes()
+    for name, record in wanted.items():
+        content = record.read_bytes()
         copy = folder / name
         if not copy.is_file() or copy.read_bytes() != content:
             write_atomic(copy, content)
 
 
-def link(table: PurePosixPath) -> str:
-    """A table of data/, its path relative to there, as a link from a page of a notebook to its copy."""
-    return f"[`data/{table}`](../{FOLDER}/{table})"
+def link(record: str | PurePosixPath) -> str:
+    """A record of data/, its path relative to there, as a link from a page of a notebook to its copy."""
+    return f"[`data/{record}`](../{FOLDER}/{record})"
 
 
 def homes(keys: Iterable[str]) -> list[str]:
@@ -40,6 +40,6 @@ def homes(keys: Iterable[str]) -> list[str]:
     return found
 
 
-def _tables() -> list[Path]:
+def _records() -> list[Path]:
     data = paths.data()
-    return sorted([*data.glob("*.csv"), *(data / "evidence").glob("*/*.csv")])
+    return sorted([*data.glob("*.csv"), *(data / "evidence").glob("*/*.csv"), *data.glob("weights/*.safetensors")])

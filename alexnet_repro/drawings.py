@@ -231,10 +231,10 @@ def _name(axes: Axes, config: AlexNetConfig, layer: Layer, y: float) -> None:
 def _connect(
     axes: Axes, layer: Layer, above: tuple[float, ...], below: tuple[float, ...], bottom: float, top: float
 ) -> None:
-    """Arrows from every block that the layer reads; those from one column to the other in colour."""
+    """Arrows from every block that the layer reads; in colour those that leave their column."""
     for i, end in enumerate(below):
         for j, start in enumerate(above):
-            crosses = len(above) == len(below) == 2 and i != j
+            crosses = len(above) == 2 and (len(below) == 1 or i != j)
             if crosses and layer.groups > 1:
                 continue
             axes.add_patch(

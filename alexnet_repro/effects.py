@@ -20,6 +20,9 @@ from .verdicts import Name, Verdict, scorecard
 FURTHEST = (-4.0, 6.0)
 """Sizes of the rule that the axis reaches at most; an arrow stands for what lies beyond, and its number beside it."""
 
+BESIDE = 0.45
+"""How far inside the axis the mark of what lies beyond stands, beside its arrow."""
+
 
 class Look(NamedTuple):
     """How a verdict is drawn: by colour and by shape, so that either tells."""
@@ -122,8 +125,8 @@ def figure(verdicts: Sequence[Verdict]) -> Figure:
         if left <= paper <= right:
             axes.plot([paper, paper], [row - 0.2, row + 0.2], color="black", linewidth=2)
         axes.plot(
-            min(max(middle, left), right), row, look.marker, color=look.color, fillstyle=look.fill,
-            markersize=6.5, markeredgewidth=1.6, clip_on=False,
+            middle if left <= middle <= right else min(max(middle, left + BESIDE), right - BESIDE), row, look.marker,
+            color=look.color, fillstyle=look.fill, markersize=6.5, markeredgewidth=1.6,
         )  # fmt: skip
         label = ", ".join(filter(None, [verdict.label, "provisional" if verdict.provisional else ""]))
         name = f"{verdict.title} ({label})" if label else verdict.title

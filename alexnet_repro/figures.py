@@ -30,7 +30,9 @@ def curves_table(found: Mapping[str, Mapping[int, RunRecord]]) -> pd.DataFrame:
 
 def canvas(width: float = 5.6, height: float = 3.8, columns: int = 1, smoke: bool = False) -> tuple[Figure, list[Axes]]:
     """An empty figure of the book's style; ``smoke`` writes across it that it is no evidence."""
-    sns.set_theme(style="whitegrid", context="notebook", palette="colorblind", rc={"figure.facecolor": "white"})
+    sns.set_theme(
+        style="whitegrid", context="notebook", palette="colorblind", rc={"figure.facecolor": "white", "figure.dpi": 200}
+    )
     figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", squeeze=False)
     if smoke:
         figure.text(
@@ -75,7 +77,7 @@ def training_curves(
         axes.axhline(threshold, color="0.35", linewidth=1, linestyle=":")
         axes.annotate(
             f"{threshold:g} %", (1, threshold), xycoords=("axes fraction", "data"), xytext=(-4, 4),
-            textcoords="offset points", ha="right", color="0.35",
+            textcoords="offset points", ha="right", color="0.35", bbox=CLEAR,
         )  # fmt: skip
     axes.set(xlabel="epochs", ylabel="training error (%)", ylim=(0, None), xlim=(0, None))
     return figure
@@ -95,17 +97,17 @@ def paired_effects(table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: 
     panels = figure.subplots(len(units), 1, squeeze=False, gridspec_kw={"height_ratios": height})[:, 0]
     for axes, unit in zip(panels, units, strict=True):
         for row, name in enumerate(rows[unit]):
-            verdict, color = verdicts[name], PALETTE[row % len(PALETTE)]
+            verdict = verdicts[name]
             dots = table.loc[table["comparison"] == name, "effect"].to_numpy(dtype=float)
             dots = dots[np.isfinite(dots)]
-            axes.plot(dots, np.full(len(dots), row - 0.12), "o", color=color, alpha=0.6, markersize=6)
+            axes.plot(dots, np.full(len(dots), row - 0.12), "o", color=PALETTE[0], alpha=0.6, markersize=6)
             _interval(axes, verdict, row + 0.18)
             if verdict.effect is None and not len(dots):
                 axes.annotate(
                     "no runs yet", (0.5, row), xycoords=("axes fraction", "data"), ha="center", color="0.35", bbox=CLEAR
                 )
             axes.text(
-                0.0,
+                0.01,
                 row - 0.42,
                 name,
                 transform=axes.get_yaxis_transform(),
@@ -117,7 +119,7 @@ def paired_effects(table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: 
             if verdict.size is not None:
                 axes.plot([verdict.size] * 2, [row - 0.3, row + 0.35], color="0.35", linewidth=1.2, linestyle=":")
             if verdict.paper_value is not None:
-                axes.plot([verdict.paper_value], [row + 0.18], "v", color=PALETTE[3], markersize=9)
+                axes.plot([verdict.paper_value], [row + 0.34], "^", color=PALETTE[3], markersize=8)
         axes.axvline(1.0 if unit == "×" else 0.0, color="0.2", linewidth=1)
         axes.set_yticks([])
         axes.set_ylim(len(rows[unit]) - 0.5, -0.8)

@@ -5,6 +5,7 @@ needed, and loaded when a picture is asked for.
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from IPython.display import Markdown
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from . import downloads, paths
 from .captions import caption
 from .figures import PALETTE, canvas
 from .store import Store
@@ -28,9 +30,10 @@ TOP = 5
 
 @dataclass(frozen=True)
 class Subject:
-    """A trained network, and the sample's images as it sees them, at their centre."""
+    """A trained network, where its weights lie, and the sample's images as it sees them, at their centre."""
 
     net: "AlexNet"
+    weights: Path
     train: "Images"
     test: "Images"
     classes: tuple[str, ...]
@@ -55,7 +58,17 @@ def subject(store: Store, scale: str = "cifar10") -> Subject | None:
         Images.of(images, labels, mean, config.data.divisor, "cpu").centre(config.data.side)
         for images, labels in ((data.train_images, data.train_labels), (data.test_images, data.test_labels))
     )
-    return Subject(network(path, config), train, test, datasets.CLASSES, scale == "smoke")
+    return Subject(network(path, config), path, train, test, datasets.CLASSES, scale == "smoke")
+
+
+def weights(of: Subject | None) -> Markdown:
+    """Where the weights of the pictures are to be had."""
+    if of is None:
+        return Markdown(NOTHING)
+    if not of.weights.is_relative_to(paths.data() / "weights"):
+        return Markdown("The pictures are of a run of the working store, not yet published.")
+    file = downloads.link(of.weights.relative_to(paths.data()).as_posix())
+    return Markdown(f"The pictures on this page are made from the weights of one recorded run: {file}.")
 
 
 def kernels(of: Subject | None) -> Figure:
@@ -160,7 +173,7 @@ def neighbours(of: Subject | None) -> Figure:
                 for spine in place.spines.values():
                     spine.set(
                         visible=True, color=PALETTE[2] if same else PALETTE[3], linewidth=2.5,
-                        linestyle="-" if same else (0, (2, 1)),
+                        linestyle="-" if same else (0, (2, 1.5)), capstyle="butt",
                     )  # fmt: skip
             grid[2 * row + kind, 2].set_ylabel(name, fontsize=9)
     return figure

@@ -7,7 +7,7 @@ import pandas as pd
 from IPython.display import Markdown
 from matplotlib.figure import Figure
 
-from . import audit, report
+from . import audit, downloads, report
 from .captions import caption
 from .claims import load
 from .figures import PALETTE, canvas
@@ -55,9 +55,10 @@ def audited_words() -> Markdown:
     agree, missing = (printed["verdict"].str.contains(word) for word in (r"\[agrees", r"\[not in the log"))
     lacking = ", ".join(dict.fromkeys(printed[missing]["claim"])) or "none"
     return Markdown(
-        f"The log speaks of {len(printed)} numbers that the paper prints. {agree.sum()} agree to the printed digit, "
-        f"{(~agree & ~missing).sum()} disagree, and {missing.sum()} are not in the log ({lacking}). For "
-        f"{len(unprinted)} more the paper prints no number, and the log speaks of the direction alone."
+        f"{len(printed)} comparisons below hold a number that the paper prints against the log. {agree.sum()} agree to "
+        f"the printed digit, {(~agree & ~missing).sum()} disagree, and {missing.sum()} are not in the log "
+        f"({lacking}). For {len(unprinted)} more the paper prints no number, and the log speaks of the direction "
+        f"alone. The log as tables: {', '.join(map(downloads.link, audit.TABLES))}."
     )
 
 
@@ -71,8 +72,9 @@ def scatter_words() -> Markdown:
         f"with a standard deviation of {all_runs.sd:.2f} points. Two runs of one architecture would then differ by "
         f"more than {all_runs.clear_from:.2f} points once in twenty times. Two things bear on that number. The "
         "schedules differ, and one net has twice the weight decay in its fully-connected layers: both widen it. And "
-        f"some nets go on from an early epoch of another ({common}), which narrows it. Without these, {apart.n} nets "
-        f"have a standard deviation of {apart.sd:.2f} and {apart.clear_from:.2f} instead."
+        f"some nets go on from an early epoch of another ({common}), which narrows it. The {apart.n} nets "
+        f"without these have a standard deviation of {apart.sd:.2f}, and would differ by more than "
+        f"{apart.clear_from:.2f}."
     )
 
 
@@ -134,6 +136,13 @@ def compared_table() -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def nets_table(*nets: str) -> Markdown:
+    """These nets of the log, over ten views: what changes, and their errors."""
+    log = audit.log().query("views == '10-crop'").set_index("net").loc[list(nets)].reset_index()
+    errors = {f"{label} (%)": [f"{100 * error:.2f}" for error in log[name]] for name, label in ERRORS.items()}
+    return report.written(pd.DataFrame({"net": log["net"], "change": log["change"], **errors}), right=list(errors))
 
 
 def variants_table() -> pd.DataFrame:

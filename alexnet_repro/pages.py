@@ -1,19 +1,20 @@
 """What the page of an ablation shows: one call a cell, every number from claims and records."""
 
+import math
 from collections.abc import Sequence
 
 import pandas as pd
 from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
-from . import architecture, captions, ensembles, figures, paths, report, seeds
-from .ablations import LABELS
+from . import architecture, captions, downloads, ensembles, figures, paths, report, seeds
+from .ablations import arm_label
 from .claims import Measured, claim
 from .networks import AlexNetConfig
 from .records import RunRecord
 from .runs import Found, finder, obtain
+from .scorecard import capital, level, number
 from .scorecard import found as shown
-from .scorecard import level, number
 from .statistics import paired_difference
 from .store import Store
 from .studies import Study, records, study
@@ -90,12 +91,13 @@ class Page:
 
     def beside_linear(self) -> Markdown:
         """How often the net errs, and a linear classifier of the same training images."""
-        table = pd.read_csv(paths.data() / "linear_classifier.csv")
+        name = "linear_classifier.csv"
+        table = pd.read_csv(paths.data() / name)
         images, error = int(table["train_images"].item()), float(table["test_error"].item())
         return Markdown(
             f"{level(finder(self.store, self.scale))}A linear classifier of the pixels of the same {images:,} training "
             f"images errs on {100 * error:.1f} % (ridge regression, its penalty picked on a fifth of them: "
-            "`python -m alexnet_repro.lab.linear`)."
+            f"`python -m alexnet_repro.lab.linear`; {downloads.link(name)})."
         )
 
     def verdict(self, name: str) -> Markdown:
@@ -108,7 +110,8 @@ class Page:
         lines = []
         for each in self._measured(names):
             entry = _entry(each.claim, each.label)
-            what = f"{_arm(entry.arm)} against {_arm(entry.against)}, {METRICS.get(entry.metric, entry.metric)}"
+            pair = f"{arm_label(entry.arm)} against {arm_label(str(entry.against))}"
+            what = f"{pair}, {METRICS.get(entry.metric, entry.metric)}"
             if entry.arm == entry.against:
                 what = f"{METRICS[entry.metric]} against {METRICS[str(entry.against_metric)]}"
             label = f" ({each.label})" if each.label else ""
@@ -158,7 +161,7 @@ class Page:
         shared = sorted(set.intersection(*seen)) if seen else []
         for arm in plan.arms:
             records = [runs[arm][seed] for seed in shared if seed in runs[arm]]
-            row: dict[str, object] = {"arm": LABELS.get(arm, arm), "seeds": len(records)}
+            row: dict[str, object] = {"arm": arm_label(arm), "seeds": len(records)}
             for metric in metrics:
                 values = pd.Series([_value(record, metric) for record in records], dtype=float)
                 row[METRICS[metric]] = _spread(values * (100 if metric in PERCENT else 1))
@@ -175,28 +178,38 @@ class Page:
             f"{written.data}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}"
         )
 
-    def differences(self, name: str, *pairs: tuple[str, str]) -> Markdown:
-        """The test error of each first arm minus that of its second, paired by seed: a question without a rule."""
+    def differences(self, name: str, *pairs: tuple[str, str], metric: str = "test_error") -> Markdown:
+        """An error of each first arm minus that of its second, paired by seed: a question without a rule."""
         _, runs = self.runs(name)
         lines = []
         for arm, against in pairs:
             seeds = sorted(runs[arm].keys() & runs[against].keys())
-            what = f"{LABELS[arm]} minus {LABELS[against]}"
+            what = f"{arm_label(arm)} minus {arm_label(against)}"
             if len(seeds) < MIN_PAIRS:
                 lines.append(f"* {what}: no number yet.")
                 continue
-            first, second = ([100 * counted(runs[each][s], "test_error") for s in seeds] for each in (arm, against))
+            first, second = ([100 * counted(runs[each][s], metric) for s in seeds] for each in (arm, against))
             effect = paired_difference(first, second)
             interval = f"{number(effect.low)} to {number(effect.high)}"
-            lines.append(f"* {what}: {number(effect.estimate)} points ({interval}) from {len(seeds)} pairs.")
-        return Markdown("\n".join(["Test error, paired by seed, with 95 % intervals:", "", *lines]))
+            each = ", ".join(f"{a - b:.2f}".replace("-", "−") for a, b in zip(first, second, strict=True))
+            lines.append(f"* {what}: {number(effect.estimate)} points ({interval}) from {len(seeds)} pairs: {each}.")
+        what = capital(METRICS[metric].partition(" (")[0])
+        return Markdown("\n".join([f"{what}, paired by seed, with 95 % intervals:", "", *lines]))
+
+    def reached_in_pilot(self, name: str, percent: float, *arms: str) -> Markdown:
+        """When these arms of a pilot came down to a training error, whether or not its runs ended there."""
+        plan = study(name)  # at any scale: a pilot is looked at, not rehearsed
+        runs, seed = records(plan, self.store), plan.seeds[0]
+        epochs = [(arm_label(arm), runs[arm][seed].epochs_to(percent / 100)) for arm in arms if seed in runs[arm]]
+        words = ", ".join(f"{number(when)} epochs ({arm})" for arm, when in epochs if not math.isnan(when))
+        return Markdown(f"In the pilot (seed {seed}), {percent:g} % was reached after: {words or 'no run yet'}.")
 
     def parameters(self, name: str) -> Markdown:
         """How many parameters each arm of a study has."""
         plan = study(name, self.scale)
-        nets = {LABELS[arm]: plan.config(arm, plan.seeds[0]).model for arm in plan.arms}
+        nets = {arm_label(arm): plan.config(arm, plan.seeds[0]).model for arm in plan.arms}
         counts = {label: architecture.parameters(net) for label, net in nets.items() if isinstance(net, AlexNetConfig)}
-        whole = counts[LABELS["baseline"]]
+        whole = counts[arm_label("baseline")]
         parts = [
             f"{count:,}{'' if count == whole else f', or {100 * count / whole:.0f} %'} ({label})"
             for label, count in counts.items()
@@ -221,7 +234,7 @@ class Page:
         plan, runs = self.runs(name)
         groups = {label: runs[arm].values() for arm, label in _labels(plan).items()}
         every = records(study("ablations", self.scale), self.store)["baseline"]
-        return captions.first_drop(groups | {f"{LABELS['baseline']} over all its seeds": every.values()})
+        return captions.first_drop(groups | {f"{arm_label('baseline')} over all its seeds": every.values()})
 
     def single_seeds(self, name: str) -> HTML:
         """The same curves, to be looked at seed by seed."""
@@ -248,10 +261,11 @@ class Page:
         parts = []
         audited = report.numbers_table(names, "audited")
         if len(audited):
-            parts += ["**The first author's log:**", str(report.written(audited, wide=True).data)]
+            log = downloads.link("author_log.csv")
+            parts += [f"**The first author's log** ({log}):", str(report.written(audited, wide=True).data)]
         others = pd.concat([report.others(name) for name in names])
         if len(others):
-            parts += ["**Others:**", str(report.written(others, wide=True).data)]
+            parts += [f"**Others** ({downloads.link('others.csv')}):", str(report.written(others, wide=True).data)]
         return Markdown(
             "\n\n".join(parts) or "Neither the author's log nor the sources of this book have this comparison."
         )
@@ -268,11 +282,7 @@ def _threshold(plan: Study) -> float | None:
 
 
 def _labels(plan: Study) -> dict[str, str]:
-    return {arm: LABELS.get(arm, arm) for arm in plan.arms}
-
-
-def _arm(name: str | float) -> str:
-    return LABELS.get(str(name), str(name))
+    return {arm: arm_label(arm) for arm in plan.arms}
 
 
 def _value(record: RunRecord, metric: str) -> float:
@@ -283,5 +293,7 @@ def _spread(values: "pd.Series[float]") -> str:
     values = values.dropna()
     if values.empty:
         return "–"
-    spread = f" ± {values.std(ddof=1):.2f}" if len(values) > 1 else ""
-    return f"{values.mean():.2f}{spread}".replace("-", "−")
+    sd = float(values.std(ddof=1)) if len(values) > 1 else None
+    digits = 3 if sd is not None and sd < 0.005 else 2
+    spread = "" if sd is None else f" ± {sd:.{digits}f}"
+    return f"{values.mean():.{digits}f}{spread}".replace("-", "−")

@@ -62,9 +62,9 @@ def findings(verdicts: Sequence[Verdict]) -> str:
         f"**Measured**: {len(judged)} of {len(measured)} comparisons have runs{waiting}: {counts or 'no verdict yet'}.",
         f"**Reproduced**, largest first, in units of the size that each rule names: {_named(reproduced)}.",
         f"**Contradicted**: {_named(contradicted)}; **no effect found**: {_named(nothing)}.",
-        f"**Audited**: {_agreeing(printed)} of {len(printed)} numbers of the paper are those of the author's log; of "
-        f"its {len(logged)} differences between two single runs, top-1 and top-5, {int(logged['clear'].sum())} exceed "
-        "what two runs of one network differ by.",
+        f"**Audited**: {_agreeing(printed)} of {len(printed)} comparisons find the paper's number in the author's "
+        f"log; of its {len(logged)} differences between two single runs, top-1 and top-5, "
+        f"{int(logged['clear'].sum())} exceed what two runs of one network differ by.",
         f"**Derived**: {_agreeing(derived)} of {len(derived)} numbers follow from the paper's own description; "
         f"not: {_named([each for each in derived if not each.verdict.endswith(': agrees')])}.",
     ]

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from .config import RunConfig
 from .networks import STRICT
+from .statistics import Floats, crossing, trailing_error
 
 METRIC = "metric."
 PROVENANCE = "provenance."
@@ -66,6 +67,16 @@ class RunRecord(BaseModel):
         """A metric by name; NaN where the run has no such number (diverged, or never crossed)."""
         value = self.metrics.get(name)
         return math.nan if value is None else value
+
+    def trailing(self) -> tuple[Floats, Floats]:
+        """Training error over the latest epoch's worth of images: (middles of these windows in epochs, error)."""
+        size = self.config.data.train_images
+        middles, errors = trailing_error([m.images for m in self.curve], [m.train_error for m in self.curve], size)
+        return middles / size, errors
+
+    def epochs_to(self, train_error: float) -> float:
+        """When that training error first came down to ``train_error``, in epochs; NaN if never."""
+        return crossing(*self.trailing(), train_error)
 
     @property
     def lowest_epoch(self) -> float:

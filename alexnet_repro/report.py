@@ -5,31 +5,38 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from statistics import median
 from typing import Literal
+from urllib.parse import urlsplit
 
 import pandas as pd
 from IPython.display import Markdown
 
 from . import downloads, paths
+from .ablations import arm_label
 from .claims import Audited, Derived, claim
 from .errors import UserError
 from .records import RunRecord, core_hours
 from .runs import Found, finder
-from .scorecard import badge, capital, found, halved, number, with_commands
+from .scorecard import badge, capital, found, halved, number, papers, with_commands
 from .statistics import paired_ratio
 from .store import Store
 from .studies import Study, fastest, records
-from .verdicts import Verdict, audited, derived, scorecard, with_unit
+from .verdicts import Verdict, audited, derived, probability, scorecard, with_unit
+
+ENDS = {"finished": "its budget used up", "stopped": "at the threshold", "diverged": "diverged"}
+"""How a run ended, as a page calls it."""
+MANY = 4
+"""Columns that a phone shows side by side."""
 
 
 def claim_card(name: str) -> Markdown:
     """The claim in the paper's numbers, and the rule that judges it."""
     entry = claim(name)
-    lines = [f"> **The paper, section {entry.section}:** {entry.statement}", ""]
+    lines = [f"> **The paper, {entry.where}:** {entry.statement}", ""]
     for measured in entry.measured:
         label = f" ({measured.label})" if measured.label else ""
         lines += [f"**The rule{label}, written down before the runs** (version {entry.version}): {measured.rule}", ""]
     if any(halved(each.unit, each.size, each.paper_value) for each in entry.measured):
-        text = "how often this net errs, and what the whole points would say"
+        text = "why, and what the whole points would say"
         lines += [f"*Half of the paper's points:* [{text}](#size).", ""]
     return Markdown("\n".join(lines))
 
@@ -41,18 +48,18 @@ def verdict_card(name: str, store: Store, scale: str = "cifar10") -> Markdown:
 
 def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
     """These verdicts in a table, with what a reader must know beside them."""
-    head = "| | verdict | ours (95 % interval) | the paper | seeds |\n|---|---|---|---|---|"
+    head = "| | verdict | found (95 % interval) | the paper | seeds |\n|---|---|---|---|---|"
     rows = [
-        f"| {' '.join(filter(None, [each.evidence, each.label]))} | **{each.verdict}**"
+        f"| {_kind(each)} | **{each.verdict.removeprefix(each.evidence + ': ')}**"
         f"{', provisional' if each.provisional and each.effect is not None else ''} | {found(each)} | "
-        f"{each.paper} | {each.counted} |"
+        f"{papers([each], first=each is verdicts[0])} | {each.counted} |"
         for each in verdicts
     ]
     notes = [f"*{_kind(each)}:* {with_commands(each.note.removesuffix('.'))}." for each in verdicts if each.note]
     extra = [
         f"*{_kind(each)}:* bootstrap interval: {_interval(each.bootstrap)}; the smallest effect that so many seeds "
-        f"would have shown with a chance of 0.8: {with_unit(number(each.detectable), each.unit)}; p = {each.p:.2g}, "
-        f"corrected for all comparisons of the scorecard (Holm): {each.p_holm:.2g}."
+        f"would have shown with a chance of 0.8: {with_unit(number(each.detectable), each.unit)}; "
+        f"{probability(each.p)}, corrected for all comparisons of the scorecard (Holm): {probability(each.p_holm)}."
         for each in verdicts
         if each.bootstrap is not None and each.p is not None and each.p_holm is not None and each.detectable is not None
     ]
@@ -89,7 +96,7 @@ def numbers_table(names: Sequence[str], evidence: Literal["audited", "derived"])
 def runs_table(runs: Found, metrics: Mapping[str, str]) -> pd.DataFrame:
     """A row per run: arm, seed, how it ended, and the ``metrics`` under the names given; errors in percent."""
     rows = [
-        {"arm": arm, "seed": seed, "ended": record.status}
+        {"arm": arm_label(arm), "seed": seed, "ended": ENDS[record.status]}
         | {name: _shown(metric, record.metric(metric)) for metric, name in metrics.items()}
         for arm, by_seed in runs.items()
         for seed, record in by_seed.items()
@@ -171,13 +178,13 @@ def search_card(plan: Study, store: Store) -> Markdown:
         "|---" * (len(plan.seeds) + 1) + "|",
     ]
     for arm, runs in records(plan, store).items():
-        rows.append(f"| {arm} | " + " | ".join(_trial(runs.get(seed)) for seed in plan.seeds) + " |")
+        rows.append(f"| {arm_label(arm)} | " + " | ".join(_trial(runs.get(seed)) for seed in plan.seeds) + " |")
     try:
         picks = fastest(plan, store)
     except UserError as error:
         return Markdown("\n".join([*rows, "", f"*No pick yet: {error}*"]))
-    words = ", ".join(f"{rate:g} for {name}" for name, rate in picks.items())
-    edges = [name for name, rate in picks.items() if rate in _edges(plan, name)]
+    words = ", ".join(f"{rate:g} for {arm_label(name)}" for name, rate in picks.items())
+    edges = [arm_label(name) for name, rate in picks.items() if rate in _edges(plan, name)]
     warning = f" At an edge of the grid: {', '.join(edges)}." if edges else " Neither is at an edge of the grid."
     return Markdown("\n".join([*rows, "", f"**Picked: {words}.**{warning}"]))
 
@@ -208,7 +215,7 @@ def comparison(settings: Mapping[str, Found], arm: str, against: str, metric: st
         rows.append(
             {
                 "setting": name,
-                f"{arm} / {against}": "" if mean is None else number(mean.estimate),
+                f"{arm_label(arm)} / {arm_label(against)}": "" if mean is None else number(mean.estimate),
                 "95 % interval": "" if mean is None else _interval((mean.low, mean.high)),
                 "pairs": pairs,
                 "of which both reached the threshold": len(values),
@@ -220,19 +227,22 @@ def comparison(settings: Mapping[str, Found], arm: str, against: str, metric: st
 def others(name: str) -> pd.DataFrame:
     """What others measured for the same comparison, with the source; data/others.csv."""
     table = pd.read_csv(paths.data() / "others.csv")
-    table["source"] = [each if each.startswith("http") else f"{{cite}}`{each}`" for each in table["source"]]
+    table["source"] = [
+        f"[{urlsplit(each).netloc}]({each})" if each.startswith("http") else f"{{cite}}`{each}`"
+        for each in table["source"]
+    ]
     return table[table["claim"] == name].drop(columns="claim")
 
 
 def written(table: pd.DataFrame, right: Sequence[str] = (), wide: bool = False) -> Markdown:
-    """A table in the book's own style: columns in ``right`` aligned right; ``wide`` scrolls on a phone, not breaks."""
+    """A table in the book's own style: columns in ``right`` aligned right; ``wide`` and many, it scrolls on a phone."""
     head = [_cell(name) for name in table.columns]
     lines = [
         "| " + " | ".join(head) + " |",
         "| " + " | ".join("---:" if name in right else "---" for name in table.columns) + " |",
         *("| " + " | ".join(map(_cell, row)) + " |" for row in table.itertuples(index=False)),
     ]
-    return Markdown("\n".join([":::{div} wide-table", *lines, ":::"] if wide else lines))
+    return Markdown("\n".join([":::{div} wide-table", *lines, ":::"] if wide and len(table.columns) > MANY else lines))
 
 
 def _cell(value: object) -> str:

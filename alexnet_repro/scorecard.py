@@ -77,7 +77,7 @@ def table(
     counts = Counter(verdict.verdict for verdict in verdicts)
     summary = ", ".join(f"{count} {badge(name)}" for name, count in counts.most_common())
     rows = [
-        f"{len(links)} claims, {len(verdicts)} comparisons: {summary}.",
+        f"{len(links)} claims, {len(verdicts)} comparisons: {summary}. Numbers of one kind and verdict share a row.",
         "",
         row(HEADER),
         row(["---"] * len(HEADER)),
@@ -93,12 +93,14 @@ def details(every: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
     lines = ["# Every claim and its rule", "", INTRODUCTION]
     for claim in every:
         lines += [f"(claim-{claim.id})=", f"## {_plain(claim.title)}", ""]
-        lines += [f"Section {claim.section}; `{claim.id}`, version {claim.version}.", "", f"> {claim.statement}", ""]
+        lines += [f"{capital(claim.where)}; `{claim.id}`, version {claim.version}.", "", f"> {claim.statement}", ""]
         rules = {("measured", entry.label): (entry.setting, entry.rule) for entry in claim.measured}
         for verdict in (each for each in verdicts if each.claim == claim.id):
             setting, rule = rules.get((verdict.evidence, verdict.label), ("", ""))
             outcome = (
-                f"{badge(verdict.verdict)}, {found(verdict)}" if verdict.effect is not None else badge(verdict.verdict)
+                f"{badge(verdict.verdict, short=True)}, {found(verdict)}"
+                if verdict.effect is not None
+                else badge(verdict.verdict, short=True)
             )
             facts = {"Setting": setting, "Rule": rule, "Note": with_commands(verdict.note)}
             lines.append(f"{_kinds([verdict])}: {outcome}")
@@ -190,6 +192,11 @@ def found(verdict: Verdict) -> str:
     return f"{text} (below {number(high)})" if math.isinf(low) else f"{text} ({number(low)} to {number(high)})"
 
 
+def marked(verdict: Verdict) -> str:
+    """The same with a † where a correction for all comparisons would leave no effect."""
+    return f"{found(verdict)} †" if verdict.alone else found(verdict)
+
+
 def number(value: float) -> str:
     """Two decimals, of less than that one digit; counts without, in groups of three digits."""
     text = f"{value:,.0f}" if value == round(value) else f"{value:,.2f}" if abs(value) >= 0.005 else f"{value:.1g}"
@@ -205,11 +212,10 @@ def _cells(same: Sequence[Verdict], link: str, first: bool, full_size: Mapping[t
     """One row of the scorecard; only a claim's first row repeats what holds for all of it."""
     verdict = same[0]
     section, title = (verdict.section, f"[{_plain(verdict.title)}]({link})") if first else ("", "")
-    paper = _plain(verdict.paper) if first else _papers(same) if verdict.paper_value is not None else NONE
+    paper = _plain(verdict.paper) if first else papers(same)
     whole = full_size.get((verdict.claim, verdict.label), NONE) if verdict.evidence == "measured" else NONE
     ours = badge(verdict.verdict, short=True)
-    effect = f"{_found(same)} †" if verdict.alone else _found(same)
-    return [section, title, _kinds(same), ours, effect, paper, _seeds(verdict), whole]
+    return [section, title, _kinds(same), ours, _found(same), paper, _seeds(verdict), whole]
 
 
 def _together(verdict: Verdict) -> tuple[str, str, bool]:
@@ -225,19 +231,26 @@ def _kinds(same: Sequence[Verdict]) -> str:
     labels = [_plain(verdict.label) for verdict in same if verdict.label]
     if len(same) > SHOWN:
         return f"{same[0].evidence}, {len(same)} numbers"
-    return f"{same[0].evidence}, {', '.join(labels)}" if labels else same[0].evidence
+    return f"{same[0].evidence}, {'; '.join(labels)}" if labels else same[0].evidence
 
 
-def _papers(same: Sequence[Verdict]) -> str:
-    values = [f"{v.paper_value:,g}".replace("-", "−") if v.paper_value is not None else None for v in same]
-    if None in values or len(same) > SHOWN or len({verdict.unit for verdict in same}) > 1:
+def papers(same: Sequence[Verdict], first: bool = False) -> str:
+    """The paper's values for these comparisons; for the ``first`` of a claim without one, what the claim has in words.
+
+    Errors have the decimal that the paper prints.
+    """
+    if same[0].paper_value is None:
+        return _plain(same[0].paper) if first else NONE
+    values = [verdict.paper_value for verdict in same if verdict.paper_value is not None]
+    if len(values) < len(same) or len(same) > SHOWN or len({verdict.unit for verdict in same}) > 1:
         return _plain(same[0].paper)
-    return with_unit(" / ".join(filter(None, values)), same[0].unit)
+    digits = max(int(same[0].unit == "%"), *(len(f"{value:g}".partition(".")[2]) for value in values))
+    return with_unit(" / ".join(f"{value:,.{digits}f}".replace("-", "−") for value in values), same[0].unit)
 
 
 def _found(same: Sequence[Verdict]) -> str:
     if len(same) == 1:
-        return found(same[0])
+        return marked(same[0])
     if len(same) > SHOWN or any(verdict.effect is None for verdict in same):
         return NONE
     if len({verdict.unit for verdict in same}) > 1:

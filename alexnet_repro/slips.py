@@ -64,8 +64,8 @@ def _kernels() -> Slip:
         "Kernels of one column, outputs of both",
         f"The convolutional layers have {_list(halves)} kernels, and yet "
         f"{_list([layer.outputs[0] for layer in convs])} maps.",
-        f"{_list([layer.outputs[0] for layer in convs])} kernels (section 3.5); Fig. 2 draws half of them in each "
-        "column.",
+        f"{_list([layer.outputs[0] for layer in convs])} kernels (section 3.5); the paper's Fig. 2 draws half of them "
+        "in each column.",
         "; ".join(
             f"{layer.name}: 2 × {half} kernels, {layer.outputs[0]} maps"
             for layer, half in zip(convs, halves, strict=True)
@@ -91,7 +91,7 @@ def _hidden() -> Slip:
     return Slip(
         "4096 × 1 into fc7 and fc8",
         "The inputs of fc7 and fc8 are 4096 × 1.",
-        "“The fully-connected layers have 4096 neurons each” (section 3.5); Fig. 2 draws 2048 and 2048.",
+        "“The fully-connected layers have 4096 neurons each” (section 3.5); the paper's Fig. 2 draws 2048 and 2048.",
         f"Right, over both columns: {fc7.name} has weights for {fc7.weight_shape[1]:,} inputs and {fc8.name} for "
         f"{fc8.weight_shape[1]:,}. The slip is in the counting: the description counts the convolutions per column "
         f"and these layers over both, and nothing in it says that each column holds {fc7.outputs[0] // 2:,} of them.",

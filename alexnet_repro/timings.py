@@ -56,7 +56,7 @@ def volume_words(config: AlexNetConfig = PAPER, batch: int = 128) -> Markdown:
     even = math.ceil(batch * data / ours)
     return Markdown(
         f"In one step on {batch} images, each device sends the other {ours / MB:.1f} MB and receives as much, "
-        f"{conv / ours:.0%} of it for conv3, and computes {work / 1e9:,.0f} billion multiply-adds: "
+        f"{100 * conv / ours:.0f} % of it for conv3, and computes {work / 1e9:,.0f} billion multiply-adds: "
         f"{work / ours:,.0f} for each byte sent. Were every layer linked, it would send {all_linked / MB:.0f} MB, "
         f"{all_linked / ours:.1f} times as much. Data parallel, each device holding the whole net and taking half of "
         f"the batch, it would send {data / MB:.0f} MB of gradients, at any batch size: more than columns do for "
@@ -87,29 +87,26 @@ def times_table(found: Found) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def times_words(kind: str) -> Markdown:
-    """Where and when the times were measured; or what is missing."""
+def shown(kind: str) -> Markdown:
+    """The last measurement: its table, and where and when it was made; or what is missing."""
     found = published(kind)
     if found is None:
         devices, command = ("two GPUs", COMMAND) if kind == "cuda" else ("two CPU processes", CPU_COMMAND)
         return Markdown(f"*Not measured yet on {devices}:* `{command}` does it.")
+    table = times_table(found)
+    return Markdown(f"{_words(found)}\n\n{written(table, right=list(table.columns[1:]), wide=True).data}")
+
+
+def _words(found: Found) -> str:
+    """Where and when the times were measured."""
     derived = bytes_sent(NETS[found["net"]], found["batch"])
     sent = max(row["bytes_sent"] for row in found["rows"])
     rounds = len(seconds(found, HALF))
     counted = f"The {sent:,} bytes that a column counted per step are " + (
         "those derived." if sent == derived else f"**not** the {derived:,} derived."
     )
-    return Markdown(
+    return (
         f"*Measured:* {found['device']}, {found['started'][:10]}, PyTorch {found['torch']}, net *{found['net']}*, "
         f"batch {found['batch']}, {rounds} rounds of {found['steps']} steps; load average "
         f"{found['load_average']} at the start. {counted if sent else ''}"
     )
-
-
-def shown(kind: str) -> Markdown:
-    """The table of the last measurement; nothing where there is none."""
-    found = published(kind)
-    if found is None:
-        return Markdown("")
-    table = times_table(found)
-    return written(table, right=list(table.columns[1:]), wide=True)

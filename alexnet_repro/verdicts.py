@@ -85,7 +85,7 @@ class Verdict:
 
     @property
     def alone(self) -> bool:
-        """Whether the interval excludes no effect, but would not after a correction for all comparisons (Holm)."""
+        """Whether the interval excludes zero (1 of a ratio), but not once corrected for all comparisons (Holm)."""
         return self.p is not None and self.p_holm is not None and self.p < ALPHA <= self.p_holm
 
     def row(self) -> dict[str, Any]:
@@ -117,6 +117,7 @@ def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verd
     first = [_value(record, entry.metric) for record in ours]
     second = [_value(record, metric) for record in others] or [(float(entry.against), False)] * len(seeds)
     notes = [
+        *filter(None, [entry.note]),
         *_seed_notes(entry, seeds, arm.keys() if constant else arm.keys() | against.keys()),
         *_failures(entry.arm, entry.metric, ours, [censored for _, censored in first]),
         *_failures(str(entry.against), metric, others, [censored for _, censored in second]),
@@ -189,7 +190,8 @@ def scorecard(find: Find) -> list[Verdict]:
     for i, p in zip(tested, holm([verdicts[i].p or 0.0 for i in tested]), strict=True):
         verdicts[i] = replace(verdicts[i], p_holm=float(p))
         if verdicts[i].alone:
-            note = f"corrected for all {len(tested)} comparisons of the scorecard, an effect is not shown (p = {p:.2g})"
+            all_of_them = f"all {len(tested)} comparisons of the scorecard"
+            note = f"corrected for {all_of_them}, an effect is not shown ({probability(p)})"
             verdicts[i] = replace(verdicts[i], note="; ".join(filter(None, [verdicts[i].note, note])))
     return verdicts
 
@@ -248,6 +250,11 @@ def counted(record: RunRecord, metric: str) -> float:
 def with_unit(text: str, unit: str) -> str:
     """A number and its unit, as the book prints them: "6×", "1 point", "1.4 points"."""
     return f"{text}×" if unit == "×" else f"{text} {unit.removesuffix('s') if text == '1' and unit.isalpha() else unit}"
+
+
+def probability(p: float) -> str:
+    """A p-value as the book prints it: "p = 0.032", "p < 0.0001", "p > 0.99"."""
+    return "p < 0.0001" if p < 0.0001 else "p > 0.99" if p > 0.99 else f"p = {p:.2g}"
 
 
 def chance(record: RunRecord) -> float:

@@ -8,8 +8,8 @@ from datetime import datetime
 from . import ensembles, imagenet
 from .config import DIGESTS, RECIPE, RunConfig
 from .errors import UserError
-from .records import Measurement, RunRecord
-from .statistics import crossing, epochs_to_converge, trailing_error
+from .records import RunRecord
+from .statistics import epochs_to_converge
 from .store import Store, read_rows
 from .studies import PILOT_SEEDS, STUDIES, Study, study
 
@@ -144,7 +144,7 @@ def _curve(record: RunRecord) -> Iterator[str]:
     if record.status == "finished" and len(curve) != len(due):
         yield f"it is finished after {curve[-1].epoch:g} of {config.budget.epochs} epochs"
     threshold = config.budget.stop_at_train_error
-    _, trailing = _trailing(curve, config)
+    _, trailing = record.trailing()
     crossed = [] if threshold is None else [error <= threshold for error in trailing]
     ruled = config.optimizer.plateau is None and record.status != "diverged"
     if any(crossed[:-1]) or (ruled and any(crossed) != (record.status == "stopped")):
@@ -155,15 +155,15 @@ def _metrics(record: RunRecord) -> Iterator[str]:
     curve, config = record.curve, record.config
     if not curve:
         return
-    middles, trailing = _trailing(curve, config)
+    _, trailing = record.trailing()
     expected: dict[str, float | None] = {
         "epochs": curve[-1].epoch,
         "train_loss": curve[-1].train_loss,
-        "train_error": trailing[-1] if trailing else None,
+        "train_error": float(trailing[-1]) if len(trailing) else None,
     }
     threshold = config.budget.stop_at_train_error
     if threshold is not None:
-        crossed = crossing(middles, trailing, threshold)
+        crossed = record.epochs_to(threshold)
         expected["epochs_to_threshold"] = None if math.isnan(crossed) or record.status == "diverged" else crossed
     if "gap" in record.metrics:
         gap = record.metric("test_error") - record.metric("clean_train_error")
@@ -188,13 +188,6 @@ def _metrics(record: RunRecord) -> Iterator[str]:
     for five, one in (("top5_error", "test_error"), ("ten_view_top5_error", "ten_view_error")):
         if record.metric(five) > record.metric(one):
             yield f"its {five} {record.metric(five)} is above its {one}"
-
-
-def _trailing(curve: tuple[Measurement, ...], config: RunConfig) -> tuple[list[float], list[float]]:
-    """Middles in epochs of every latest epoch's worth of images, and the training error over it."""
-    size = config.data.train_images
-    middle, error = trailing_error([m.images for m in curve], [m.train_error for m in curve], size)
-    return (middle / size).tolist(), error.tolist()
 
 
 def _tests(config: RunConfig) -> str:

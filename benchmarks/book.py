@@ -68,7 +68,7 @@ def start_up(repeats: int) -> Row:
         for name, words in commands.items():
             taken[name].append(seconds([sys.executable, *words]))
     ours, torch = (statistics.median(taken[name]) for name in commands)
-    return row("alexnet-repro --help", "import torch", "s", ours, torch)
+    return row("`alexnet-repro --help`", "import torch", "s", ours, torch)
 
 
 def main() -> None:

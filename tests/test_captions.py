@@ -78,7 +78,7 @@ def test_a_ratio_stands_beside_the_papers(not_run: Verdict) -> None:
     judged = dataclasses.replace(not_run, verdict="reproduced", effect=7.5, interval=(7.0, 8.0), paper_value=6.0)
     assert (
         captions.ratio(judged, "b takes {} as long").data
-        == "b takes 7.50× (7 to 8) as long; the paper: 6×: reproduced."
+        == "B takes 7.50× (7 to 8) as long; the paper: 6×: reproduced."
     )
 
 

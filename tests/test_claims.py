@@ -54,6 +54,12 @@ rule = "r"
 """
 
 
+def test_where_a_claim_stands_in_words():
+    assert claims.claim("ten_crop").where == "sections 4.1 and 6"
+    assert claims.claim("ensemble").where == "section 6, Table 2"
+    assert claims.claim("lrn").where == "section 3.3"
+
+
 def test_every_claim_is_there_in_the_papers_order():
     assert tuple(claim.id for claim in claims.load()) == IDS
 

@@ -47,6 +47,15 @@ def test_scorecard_shows_every_claim(monkeypatch, capsys, tmp_path, form):
     assert all(claim.id in out for claim in load())
 
 
+def test_the_table_marks_what_no_correction_leaves(monkeypatch, capsys, tmp_path):
+    _, out, _ = run(monkeypatch, capsys, tmp_path, "verdict", "--format", "json")
+    alone = sum(0 <= (row["p"] or 0) < 0.05 <= (row["p_holm"] or 0) for row in json.loads(out))
+    assert alone
+    _, out, _ = run(monkeypatch, capsys, tmp_path, "verdict")
+    assert out.count(") †") == alone
+    assert out.splitlines()[-1].startswith("† excludes zero")
+
+
 def test_plan_counts_what_is_missing(monkeypatch, capsys, tmp_path):
     code, out, _ = run(monkeypatch, capsys, tmp_path, "plan", "relu_speed", "--scale", "smoke")
     assert code == 0

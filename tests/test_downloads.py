@@ -32,6 +32,18 @@ def test_copies_follow_the_data(home: Path) -> None:
     assert not (copies / "evidence" / "two" / "runs.csv").exists()
 
 
+def test_the_published_weights_are_offered_too(home: Path) -> None:
+    weights = home / "data" / "weights" / "k.safetensors"
+    weights.parent.mkdir(exist_ok=True)
+    weights.write_bytes(b"w")
+    downloads.write(home / "book")
+    copy = home / "book" / downloads.FOLDER / "weights" / "k.safetensors"
+    assert copy.read_bytes() == b"w"
+    weights.unlink()
+    downloads.write(home / "book")
+    assert not copy.exists()
+
+
 def test_runs_are_found_in_the_table_that_has_them(home: Path) -> None:
     assert downloads.homes(["b"]) == ["two"]
     assert downloads.homes(["b", "a", "c"]) == ["one", "two"]

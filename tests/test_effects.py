@@ -48,7 +48,8 @@ def test_what_lies_beyond_the_axis_is_an_arrow() -> None:
     assert markers.count(">") == markers.count("<") == 1
     ends = {line.get_marker(): float(line.get_xdata()[0]) for line in figure.axes[0].lines if len(line.get_xdata())}
     marks = [effects.LOOKS[each.verdict].marker for each in (FAR, AGAINST)]
-    assert [ends[mark] for mark in marks] == [ends[">"], ends["<"]]  # at the edge, with the look of its verdict
+    beside = [ends[">"] - effects.BESIDE, ends["<"] + effects.BESIDE]
+    assert [ends[mark] for mark in marks] == beside  # with the look of its verdict
     figures.close(figure)
 
 

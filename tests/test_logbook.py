@@ -17,11 +17,17 @@ def _close():
 
 def test_the_words_count_the_table():
     words, table = logbook.audited_words().data, logbook.audited_table()
-    assert (
-        "speaks of 20 numbers that the paper prints. 18 agree to the printed digit, 0 disagree, and 2 are not" in words
-    )
+    assert "20 comparisons below hold a number that the paper prints against the log. 18 agree to the printed" in words
+    assert "0 disagree, and 2 are not in the log" in words
+    assert all(f"(../_generated/records/{name})" in words for name in audit.TABLES)
     assert len(table) == 22
     assert "39.0 %" in set(table["paper"])  # as printed
+
+
+def test_nets_by_name_with_their_errors():
+    text = logbook.nets_table("166", "167").data
+    assert "| 167 | no cross-map normalization over conv2 | 40.49 | 18.12 |" in text
+    assert text.count("\n") == 3
 
 
 def test_scatter_and_effects_in_words():

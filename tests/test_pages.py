@@ -4,8 +4,9 @@ import matplotlib.pyplot as plt
 import pytest
 
 from alexnet_repro import ensembles, gallery
-from alexnet_repro.ablations import ABLATIONS, ARMS, LABELS
+from alexnet_repro.ablations import ABLATIONS, ARMS, LABELS, arm_label
 from alexnet_repro.pages import METRICS, Page
+from alexnet_repro.records import Measurement
 from alexnet_repro.store import Store
 from alexnet_repro.studies import study
 from tests.runs import record
@@ -38,6 +39,11 @@ def test_the_net_stands_beside_a_linear_classifier(page):
     said = page.beside_linear().data
     assert "The net of the ablations errs on 40.2 % of its test images (mean of 4 seeds)" in said
     assert "the same 10,000 training images errs on 61.3 %" in said
+
+
+def test_a_trial_has_a_name_for_readers():
+    assert arm_label("he, no_dropout") == "he, no dropout"
+    assert arm_label("relu 0.001") == "ReLU 0.001"
 
 
 def test_every_arm_has_a_name_for_readers():
@@ -79,9 +85,25 @@ def test_arms_are_compared_over_the_seeds_that_all_have(page):
 
 def test_differences_are_paired_by_seed(page):
     text = page.differences("lrn", ("no_lrn", "baseline"), ("strong_lrn", "no_lrn")).data
-    assert "* no normalization minus the whole net: 2.00 points (2.00 to 2.00) from 4 pairs." in text
-    assert "alpha × 64 minus no normalization: −3.00 points (−3.00 to −3.00) from 4 pairs." in text
+    assert "* no normalization minus the whole net: 2.00 points (2.00 to 2.00) from 4 pairs: 2.00, 2.00" in text
+    assert "alpha × 64 minus no normalization: −3.00 points (−3.00 to −3.00) from 4 pairs: −3.00," in text
+    gap = page.differences("lrn", ("no_lrn", "baseline"), metric="gap").data
+    assert gap.startswith("Gap, paired by seed")
     assert "no number yet" in page.differences("lrn_scaling", ("lrn_scale", "baseline")).data
+
+
+def test_when_a_pilot_reached_an_error_that_did_not_end_it(page):
+    config = study("alexnet_convergence").config("no_crops", 1000)
+    size = config.data.train_images
+    curve = [
+        Measurement(epoch=e, images=e * size, train_loss=1.0, train_error=error)
+        for e, error in enumerate((0.5, 0.1, 0.02), 1)
+    ]
+    page.store.save(record(config, curve=curve))
+    text = page.reached_in_pilot("alexnet_convergence", 6, "no_crops", "no_dropout").data
+    assert text == "In the pilot (seed 1000), 6 % was reached after: 2 epochs (no crops, no reflections)."
+    text = page.reached_in_pilot("alexnet_convergence", 1, "no_crops").data
+    assert text.endswith("no run yet.")
 
 
 def test_parameters_are_those_of_the_nets(page):

@@ -179,6 +179,14 @@ def test_scorecard_has_every_claim_and_links_pages(home: Path) -> None:
     assert all(entry.rule in details for claim in every for entry in claim.measured)
 
 
+def test_the_papers_values_have_its_decimals() -> None:
+    ten = [each for each in verdicts.scorecard(lambda study, arm: {}) if each.claim == "ten_crop"]
+    assert scorecard.papers(ten[1:]) == "39.0 / 18.3 / 37.5 / 17.0 %"
+    assert scorecard.papers(ten[1:2]) == "39.0 %"
+    without = next(each for each in verdicts.scorecard(lambda study, arm: {}) if each.claim == "weight_decay")
+    assert (scorecard.papers([without], first=True), scorecard.papers([without])) == (without.paper, "–")
+
+
 def test_sizes_name_the_verdicts_that_hang_on_the_halving() -> None:
     some = next(each for each in verdicts.scorecard(lambda study, arm: {}) if each.claim == "two_gpu_error")
     assert (some.size, some.paper_value) == (0.85, 1.7)

@@ -9,7 +9,7 @@ from alexnet_repro.config import BudgetConfig, DataConfig, OptimizerConfig, RunC
 from alexnet_repro.errors import UserError
 from alexnet_repro.networks import CudaConvnetConfig
 from alexnet_repro.records import Measurement, Provenance, RunRecord
-from alexnet_repro.verdicts import judge, named, scorecard
+from alexnet_repro.verdicts import judge, named, probability, scorecard
 
 CONFIG = RunConfig(
     model=CudaConvnetConfig(net="cuda-convnet", layers="19pct", nonlinearity="relu", initialization="cuda-convnet"),
@@ -126,6 +126,17 @@ def test_inconclusive_says_how_many_seeds_would_settle_it():
     # sd 1.6 points and size 0.7: the interval 2 * 1.96 * 1.6 / sqrt(n) is narrower than 0.7 near n = 84.
     needed = int(judged.note.split("about ")[1].split(" seeds")[0])
     assert 70 < needed < 100
+
+
+def test_what_came_to_light_after_the_rule_is_said_first():
+    noted = RATIO.model_copy(update={"note": "chance alone gives another ratio"})
+    verdict = judge(CLAIM, noted, times(60, 62, 61), times(8, 8, 8))
+    assert verdict.note.startswith("chance alone gives another ratio; ")
+    assert verdict.verdict == judge(CLAIM, RATIO, times(60, 62, 61), times(8, 8, 8)).verdict
+
+
+def test_probabilities_in_words():
+    assert [probability(p) for p in (3.4e-12, 0.0032, 0.5, 1.0)] == ["p < 0.0001", "p = 0.0032", "p = 0.5", "p > 0.99"]
 
 
 def test_fewer_seeds_than_declared_are_said():
