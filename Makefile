@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 BIN := .venv/bin
 STAMP := .venv/.installed
+PORT := 8000
 
 .DEFAULT_GOAL := help
 .PHONY: help install book pdf readme test check serve bench clean
@@ -31,7 +32,9 @@ check: $(STAMP) ## ruff, mypy, notebooks stored without outputs
 	@$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 
 serve: book ## build the site and show it on http://127.0.0.1:8000 until Ctrl-C
-	@$(BIN)/python -m http.server 8000 --bind 127.0.0.1 --directory book/_build/html
+	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null \
+	  || { echo "error: port $(PORT) is taken: name another, as in 'make serve PORT=8001'" >&2; exit 1; }
+	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory book/_build/html
 
 bench: $(STAMP) ## measure speed beside what one would use instead
 	@$(BIN)/python benchmarks/run.py

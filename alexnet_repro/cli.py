@@ -5,6 +5,7 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -29,7 +30,6 @@ from .verdicts import Verdict, scorecard
 
 app = typer.Typer(
     help="Replicate AlexNet (2012), claim by claim.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -183,14 +183,18 @@ def rerun_(
     """Train one recorded run afresh and say whether it meets its record."""
     chosen = study(name)
     found = rerun(chosen, arm, seed, Store(), device, progress=sys.stderr.isatty())
-    where = "on the same kind of machine and versions" if found.same_place else "on another machine or other versions"
+    same = "by name on the same machine, with the same versions"
+    where = same if found.same_place else "on another machine or with other versions"
     for each in sorted(found.record.metrics.keys() & found.fresh.metrics.keys()):
         print(f"{each:<20} recorded {found.record.metric(each):<12.6g} now {found.fresh.metric(each):.6g}")
     if not found.met:
-        why = "; ".join(found.off) or "the last bits differ, and here they should not"
-        raise UserError(f"the record of {name}, arm {arm!r}, seed {seed} is not met, {where}: {why}", 1)
+        raise UserError(
+            f"the record of {name}, arm {arm!r}, seed {seed} is not met, {where}: {'; '.join(found.off)}", 1
+        )
     how = "to the last bit" if found.exact else f"within the tolerance: {TOLERANCE}"
     print(f"the record of {name}, arm {arm!r}, seed {seed} is met {how}, {where}")
+    if found.same_place and not found.exact:
+        print("the last bits differ: a processor with other instructions can have the same name, else something is off")
 
 
 @app.command()
@@ -333,12 +337,15 @@ def doctor() -> None:
 
     commit, clean = provenance.commit()
     gpus = [provenance.device_name(f"cuda:{i}") for i in range(torch.cuda.device_count())]
-    try:
-        datasets.cifar10(fetch=False)
-        cifar = "here and verified"
-    except UserError as error:
-        cifar = str(error)
     store = Store()
+
+    def cifar() -> str:
+        datasets.cifar10(fetch=False)
+        return "here and verified"
+
+    def runs() -> str:
+        return f"{sum(1 for _ in store.records())} runs of your own, {len(store.published())} published"
+
     free = shutil.disk_usage(paths.repository()).free
     rows = {
         "checkout": f"{paths.repository()}, commit {commit[:12]}{'' if clean else ', changed: nothing to publish'}",
@@ -348,17 +355,25 @@ def doctor() -> None:
         if gpus
         else "none: train on the CPU",
         "disk": f"{free / 1e9:.0f} GB free",
-        "CIFAR-10": cifar,
-        "store": f"{sum(1 for _ in store.records())} runs of your own, {len(store.published())} published",
+        "CIFAR-10": _or_why(cifar),
+        "store": _or_why(runs),
     }
     for name, text in rows.items():
         print(f"{name:<10} {text}")
 
 
+def _or_why(find: Callable[[], str]) -> str:
+    """What ``find`` says, or what keeps it from that: one fault hides no other line."""
+    try:
+        return find()
+    except UserError as error:
+        return str(error)
+
+
 def main() -> None:
     """Run the command; a user's error is one line on stderr, never a traceback."""
     try:
-        if app(standalone_mode=False) == 130:
+        if app(sys.argv[1:] or ["--help"], standalone_mode=False) == 130:
             raise KeyboardInterrupt  # which typer has made an exit code of
         if sys.stdout is not None:
             sys.stdout.flush()  # here, where what goes wrong can still be said

@@ -5,6 +5,7 @@ needed, and loaded when a picture is asked for.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,9 +40,23 @@ class Subject:
     classes: tuple[str, ...]
     smoke: bool
 
+    @cached_property
+    def near(self) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
+        """The shown test images, and their nearest training images: (by features or pixels, image, rank)."""
+        from .lab.learned import NEIGHBOURS, nearest, vectors
+
+        index = _one_of_each(self.test.labels.numpy())[:: 10 // SHOWN]
+        near = []
+        for seen in (self.net.features, lambda inputs: inputs.flatten(1)):
+            among, queries = (vectors(images, len(images.labels), seen) for images in (self.train, self.test))
+            near.append(nearest(queries[index], among, NEIGHBOURS).numpy())
+        return index, np.stack(near)
+
 
 def subject(store: Store, scale: str = "cifar10") -> Subject | None:
     """The baseline's first seed; None where its weights are not there."""
+    import torch
+
     from .lab import datasets
     from .lab.batches import Images, pixel_mean
     from .lab.predictions import mean_of, network, published_weights
@@ -51,6 +66,7 @@ def subject(store: Store, scale: str = "cifar10") -> Subject | None:
     path = next((p for p in (published_weights(store, config.key), store.weights(config.key)) if p.is_file()), None)
     if path is None:
         return None
+    torch.set_num_threads(1)  # two threads on two cores collapse where anything else runs
     data = datasets.sample()
     mean = mean_of(path)
     mean = pixel_mean(data.train_images) if mean is None else mean
@@ -155,7 +171,7 @@ def neighbours(of: Subject | None) -> Figure:
     """Test images, and the training images nearest to each by the last hidden layer and by the pixels."""
     if of is None:
         return _nothing()
-    index, near = _near(of)
+    index, near = of.near
     count = near.shape[2]
     figure, _ = canvas(height=8.2, smoke=of.smoke)
     _clear(figure)
@@ -183,23 +199,11 @@ def neighbours_found(of: Subject | None) -> Markdown:
     """How many of those neighbours are of the image's class."""
     if of is None:
         return caption(NOTHING)
-    index, near = _near(of)
+    index, near = of.near
     labels = of.test.labels.numpy()[index]
     same = (of.train.labels.numpy()[near] == labels[:, None]).sum(axis=(1, 2))
     total = near[0].size
     return caption(f"Of the image's class: {same[0]} of {total} by the last hidden layer, {same[1]} by the pixels.")
-
-
-def _near(of: Subject) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-    """The shown test images, and their nearest training images: (by features or pixels, image, rank)."""
-    from .lab.learned import NEIGHBOURS, nearest, vectors
-
-    index = _one_of_each(of.test.labels.numpy())[:: 10 // SHOWN]
-    near = []
-    for seen in (of.net.features, lambda inputs: inputs.flatten(1)):
-        among, queries = (vectors(images, len(images.labels), seen) for images in (of.train, of.test))
-        near.append(nearest(queries[index], among, NEIGHBOURS).numpy())
-    return index, np.stack(near)
 
 
 def _one_of_each(labels: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":

@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from . import architecture, captions, downloads, ensembles, figures, paths, report, seeds
 from .ablations import arm_label
 from .claims import Measured, claim
+from .errors import UserError, one_of
+from .machine import check_device
 from .networks import AlexNetConfig
 from .records import RunRecord
 from .runs import Found, finder, obtain
@@ -17,7 +19,7 @@ from .scorecard import capital, level, number
 from .scorecard import found as shown
 from .statistics import paired_difference
 from .store import Store
-from .studies import Study, records, study
+from .studies import SCALES, Study, records, study
 from .verdicts import MIN_PAIRS, Verdict, counted, paired, scorecard
 
 METRICS = {
@@ -47,6 +49,14 @@ class Page:
     """
 
     def __init__(self, scale: str, train: bool, device: str, workers: int) -> None:
+        """The parameters as papermill gives them. Raises UserError for a bad one, needed or not."""
+        if scale not in SCALES:
+            raise one_of("scale", scale, list(SCALES))
+        if not isinstance(train, bool):
+            raise UserError(f"train={train!r} is neither true nor false: papermill takes -p train True or False")
+        check_device(device)
+        if not isinstance(workers, int) or workers < 0:
+            raise UserError(f"workers={workers!r}: give a whole number, 0 for one per core or GPU")
         self.scale, self.device, self.workers = scale, device, workers or None
         self.smoke = scale == "smoke"
         self.train = train or self.smoke

@@ -1,7 +1,11 @@
 """A recorded run, trained afresh and held against its record."""
 
 import math
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from types import FrameType
 
 from tqdm.auto import tqdm
 
@@ -35,8 +39,9 @@ SAME = ("python", "torch", "numpy", "device", "threads", "data")
 class Comparison:
     """A record beside a fresh run of the same config.
 
-    exact: weights, curve and metrics are the same to the last bit. same_place: they are to be, since the machine and
-    versions are the same. off: what lies outside the tolerance, in words.
+    exact: weights, curve and metrics are the same to the last bit. same_place: they should be, since the machine's name
+    and the versions are the same; but processors with other instructions can share a name. off: what lies outside the
+    tolerance, in words.
     """
 
     record: RunRecord
@@ -47,8 +52,8 @@ class Comparison:
 
     @property
     def met(self) -> bool:
-        """Whether the record is met: to the last bit in the same place, within the tolerance elsewhere."""
-        return self.exact or (not self.same_place and not self.off)
+        """Whether the record is met: to the last bit, or within the tolerance."""
+        return self.exact or not self.off
 
 
 def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", progress: bool = True) -> Comparison:
@@ -58,17 +63,17 @@ def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", p
     one without a record, and for another device than "cpu" and "cuda".
     """
     check_device(device)
-    config = plan.config(arm, seed)
-    if seed not in plan.seeds_of(arm):
+    if arm in plan.arms and seed not in plan.seeds_of(arm):
         raise UserError(
             f"{plan.name}, arm {arm!r}, has no seed {seed}: it has {len(plan.seeds_of(arm))}, from {plan.seeds[0]} up"
         )
+    config = plan.config(arm, seed)
     record = store.find(config)
     if record is None:
         raise UserError(
             f"{plan.name}, arm {arm!r}, seed {seed} has no record to meet: 'alexnet-repro run {plan.name}' makes one", 1
         )
-    from .lab.training import train  # the lab is opened only to train
+    from .lab.training import Stopped, train  # the lab is opened only to train
 
     checkpoint = store.root / "reruns" / f"{config.key}.safetensors"
     with lock(checkpoint.with_suffix(".lock")), tqdm(desc=f"{plan.name} {arm} {seed}", disable=not progress) as bar:
@@ -77,9 +82,30 @@ def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", p
             bar.total = total
             bar.update(done - bar.n)
 
-        fresh = train(config, Placement(device=device), checkpoint, show)
+        with _interruptible() as asked:
+            try:
+                fresh = train(config, Placement(device=device), checkpoint, show, asked)
+            except Stopped:
+                raise KeyboardInterrupt from None
         checkpoint.unlink(missing_ok=True)
     return compare(record, fresh)
+
+
+@contextmanager
+def _interruptible() -> Iterator[Callable[[], bool]]:
+    """Says whether Ctrl-C was pressed, so that a checkpoint can be written first; pressed again, it ends at once."""
+    asked: list[int] = []
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        if asked:
+            signal.default_int_handler(number, frame)
+        asked.append(number)
+
+    before = signal.signal(signal.SIGINT, remember)
+    try:
+        yield lambda: bool(asked)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def compare(record: RunRecord, fresh: RunRecord) -> Comparison:

@@ -16,6 +16,8 @@ Floats = NDArray[np.float64]
 LEVEL = 0.95
 POWER = 0.8
 RESAMPLES = 9_999
+ROUNDING = 1e-12
+"""The mean of differences that cancel is not quite zero, and lies on one side of it; nearer than this it is zero."""
 EARLY_EPOCHS = 5
 """How long the learning of AlexNet in CIFAR size is early, for ``early_train_loss``."""
 
@@ -186,7 +188,10 @@ def _mean(values: Floats, level: float) -> Effect:
         (values,), np.mean, confidence_level=level, n_resamples=RESAMPLES, random_state=np.random.default_rng(0)
     ).confidence_interval
     p = float(2 * stdtr(n - 1, -abs(mean) / error))
-    return Effect(mean, mean - half, mean + half, (float(ends.low), float(ends.high)), sd, p, n, level)
+    mean, low, high, first, last = (
+        0.0 if abs(each) < ROUNDING else float(each) for each in (mean, mean - half, mean + half, ends.low, ends.high)
+    )
+    return Effect(mean, low, high, (first, last), sd, p, n, level)
 
 
 def _check_power(n: int, sd: float, power: float, level: float) -> None:

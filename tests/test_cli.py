@@ -47,6 +47,23 @@ def test_scorecard_shows_every_claim(monkeypatch, capsys, tmp_path, form):
     assert all(claim.id in out for claim in load())
 
 
+def test_alone_it_prints_its_help(monkeypatch, capsys, tmp_path):
+    code, out, err = run(monkeypatch, capsys, tmp_path)
+    assert (code, err) == (0, "")
+    assert out.startswith("Usage:")
+
+
+def test_the_doctor_goes_on_past_a_damaged_record(monkeypatch, capsys, tmp_path):
+    runs = tmp_path / "store" / "runs"
+    runs.mkdir(parents=True)
+    (runs / f"{'0' * 16}.json").write_text("{")
+    code, out, _ = run(monkeypatch, capsys, tmp_path, "doctor")
+    assert code == 0
+    (line,) = [line for line in out.splitlines() if line.startswith("store")]
+    assert "0" * 16 in line
+    assert "processor" in out
+
+
 def test_the_table_marks_what_no_correction_leaves(monkeypatch, capsys, tmp_path):
     _, out, _ = run(monkeypatch, capsys, tmp_path, "verdict", "--format", "json")
     alone = sum(0 <= (row["p"] or 0) < 0.05 <= (row["p_holm"] or 0) for row in json.loads(out))

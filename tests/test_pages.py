@@ -5,6 +5,7 @@ import pytest
 
 from alexnet_repro import ensembles, gallery
 from alexnet_repro.ablations import ABLATIONS, ARMS, LABELS, arm_label
+from alexnet_repro.errors import UserError
 from alexnet_repro.pages import METRICS, Page
 from alexnet_repro.records import Measurement
 from alexnet_repro.store import Store
@@ -39,6 +40,21 @@ def test_the_net_stands_beside_a_linear_classifier(page):
     said = page.beside_linear().data
     assert "The net of the ablations errs on 40.2 % of its test images (mean of 4 seeds)" in said
     assert "the same 10,000 training images errs on 61.3 %" in said
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        (("cifar11", False, "cpu", 0), "scale"),
+        (("cifar10", "false", "cpu", 0), "train='false'"),
+        (("cifar10", False, "tpu", 0), "tpu"),
+        (("cifar10", False, "cpu", "two"), "workers='two'"),
+        (("cifar10", False, "cpu", -3), "workers=-3"),
+    ],
+)
+def test_a_parameter_that_is_none_is_named(values, said):
+    with pytest.raises(UserError, match=said):
+        Page(*values)
 
 
 def test_a_trial_has_a_name_for_readers():

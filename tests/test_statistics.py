@@ -193,3 +193,9 @@ def test_trailing_error_counts_each_image_of_the_window_once():
     middle, error = trailing_error([50, 100, 150, 200], [0.8, 0.6, 0.4, 0.2], 100)
     assert middle == pytest.approx([50, 100, 150])
     assert error == pytest.approx([0.7, 0.5, 0.3])
+
+
+def test_differences_that_cancel_are_none():
+    a, b = [0.3, 40.2, 0.1], [0.1, 40.3, 0.2]
+    assert np.mean(np.subtract(a, b)) != 0
+    assert paired_difference(a, b).estimate == 0
