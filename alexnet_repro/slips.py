@@ -1,4 +1,4 @@
-"""A widely copied description of AlexNet beside the paper, and what the network here shows, computed."""
+"""A tutorial's description of AlexNet beside the paper, and what the network here shows, computed."""
 
 from dataclasses import dataclass
 

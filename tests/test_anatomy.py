@@ -28,6 +28,14 @@ def test_the_words_carry_the_numbers():
     assert "does not fit" in anatomy.memory_words(1024).data
 
 
+def test_the_layer_table_says_what_it_counts():
+    shown = anatomy.layer_table(CIFAR_ALEXNET, 64).data
+    assert shown.startswith("*All columns together")
+    assert "a batch of 64" in shown
+    last = next(line for line in shown.splitlines() if line.startswith("| fc8"))
+    assert "| 0.0051 | 0.0024 |" in last  # 512 x 10 multiply-adds, 10 x 64 numbers of four bytes
+
+
 def test_shares_add_up():
     shares = anatomy.shares(PAPER)
     assert list(shares.index) == [layer.name for layer in architecture.learned_layers(PAPER)]

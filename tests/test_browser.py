@@ -181,6 +181,15 @@ def test_scorecard_is_sorted_and_filtered_by_keyboard(page: Page, host: str, com
     assert complaints == []
 
 
+def test_scorecard_sorts_what_asks_for_no_seeds_before_what_has_none_yet(page: Page, host: str) -> None:
+    page.goto(f"{host}/index.html", wait_until="networkidle")
+    page.locator(".scorecard").get_by_role("button", name="Seeds").click()
+    seeds = page.locator(".scorecard tbody td:nth-child(7)").all_inner_texts()
+    numbers = [-1 if text.strip() == "–" else int(text.split()[0]) for text in seeds]
+    assert numbers == sorted(numbers)
+    assert len(set(numbers)) > 2
+
+
 @pytest.mark.parametrize("name", ["relu_speed", "augmentation"])
 def test_single_seeds_are_looked_at_by_keyboard(name: str, page: Page, host: str) -> None:
     page.goto(f"{host}/pages/{name}.html", wait_until="networkidle")

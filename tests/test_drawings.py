@@ -39,9 +39,9 @@ def test_every_layer_is_drawn_with_its_shape(config):
     assert anatomy.shape((3, config.image_size, config.image_size)) in texts(figure)
 
 
-@pytest.mark.parametrize(("columns", "count"), [("linked", 6), ("unlinked", 0), ("half", 0), ("single", 0)])
-def test_links_cross_where_a_layer_sees_both_columns(columns, count):
-    # Two arrows each into conv3, fc6 and fc7; the last layer is one block.
+@pytest.mark.parametrize(("columns", "count"), [("linked", 8), ("unlinked", 2), ("half", 0), ("single", 0)])
+def test_links_lead_where_a_layer_sees_both_columns(columns, count):
+    # Two arrows each into conv3, fc6, fc7 and, where nothing else is linked too, fc8.
     assert links(drawings.network(PAPER.change(columns=columns))) == count
 
 

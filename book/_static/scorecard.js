@@ -72,7 +72,9 @@ class Scorecard {
     const compare = (a, b) => {
       const [x, y] = [this.text(a, column), this.text(b, column)];
       if (kind === "text") return x.localeCompare(y, "en", { numeric: true });
-      return (parseFloat(x) || 0) - (parseFloat(y) || 0);
+      // A dash, where no seeds are asked for, comes before "0 of 5".
+      const [m, n] = [x, y].map(each => each === "–" ? -1 : parseFloat(each));
+      return m - n;
     };
     this.rows.sort((a, b) => (order === "none" ? 0 : direction * compare(a, b)) || a.position - b.position);
     this.body.append(...this.rows);
