@@ -8,7 +8,8 @@ from IPython.display import Markdown
 
 from . import architecture, paths, report
 from .architecture import Layer, layers, learned_layers
-from .memory import GPU_BYTES, ledger
+from .files import read_csv
+from .memory import GPU_BYTES, check_batch, ledger
 from .networks import PAPER, SOURCE, AlexNetConfig, side_after
 
 MIB, GIB = 2**20, 2**30
@@ -20,8 +21,9 @@ def table(config: AlexNetConfig, batch: int) -> pd.DataFrame:
     """A row per operation, then the totals.
 
     Columns: layer, output, window, inputs of each kernel or unit, parameters, neurons, multiply-adds (millions,
-    forward, one image), activations (MiB, single precision, a batch).
+    forward, one image), activations (MiB, single precision, a batch). Raises UserError for a batch without images.
     """
+    check_batch(batch)
     rows = [
         {
             "layer": layer.name,
@@ -106,7 +108,9 @@ def memory_table(batch: int) -> pd.DataFrame:
 
 def torchvision_table() -> pd.DataFrame:
     """torchvision's AlexNet, a row per module; data/torchvision_alexnet.csv, which the lab writes and a test checks."""
-    return pd.read_csv(paths.data() / "torchvision_alexnet.csv")
+    numbers = ("maps", "side", "kernel", "stride", "padding", "groups", "parameters", "multiply_adds")
+    columns: dict[str, type] = {"name": str, "kind": str, **dict.fromkeys(numbers, float)}
+    return read_csv(paths.data() / "torchvision_alexnet.csv", columns)
 
 
 def border_words(config: AlexNetConfig = PAPER) -> Markdown:

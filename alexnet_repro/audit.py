@@ -9,7 +9,7 @@ import pandas as pd
 
 from . import paths
 from .claims import Audited, load
-from .errors import UserError
+from .files import read_csv
 from .statistics import LEVEL, t_quantile
 
 VARIANT = "schedule variant (net 153)"
@@ -18,9 +18,12 @@ DROP, STOPPED = "learning rate divided by 10", "stopped"
 """Events of data/author_schedule.csv; what befell conv1 or the colour noise alone has other names."""
 
 TABLES = ("author_log.csv", "author_schedule.csv", "author_nets.csv")
-LOG_COLUMNS = ("net", "relation", "change", "train_set", "eval_set", "views", "logprob", "top1_error", "top5_error")
-SCHEDULE_COLUMNS = ("net", "event", "epoch")
-NETS_COLUMNS = ("net", "layers", "bias_rate", "starts_from")
+LOG_COLUMNS = {
+    **dict.fromkeys(("net", "relation", "change", "train_set", "eval_set", "views"), str),
+    **dict.fromkeys(("logprob", "top1_error", "top5_error"), float),
+}
+SCHEDULE_COLUMNS = {"net": str, "event": str, "epoch": float}
+NETS_COLUMNS = dict.fromkeys(("net", "layers", "bias_rate", "starts_from"), str)
 
 
 @dataclass(frozen=True)
@@ -50,19 +53,19 @@ class Scatter:
 def log(path: Path | None = None) -> pd.DataFrame:
     """data/author_log.csv: a row per net and evaluation; errors are fractions. See data/README.md.
 
-    Raises UserError for a file that is missing or has other columns.
+    Raises UserError for a file that is missing or damaged.
     """
-    return _read(path if path is not None else paths.data() / "author_log.csv", LOG_COLUMNS)
+    return read_csv(path if path is not None else paths.data() / "author_log.csv", LOG_COLUMNS)
 
 
 def schedule(path: Path | None = None) -> pd.DataFrame:
     """data/author_schedule.csv: a row per net and event of its learning rate. Raises UserError as `log` does."""
-    return _read(path if path is not None else paths.data() / "author_schedule.csv", SCHEDULE_COLUMNS)
+    return read_csv(path if path is not None else paths.data() / "author_schedule.csv", SCHEDULE_COLUMNS)
 
 
 def nets(path: Path | None = None) -> pd.DataFrame:
     """data/author_nets.csv: what tells the nets apart beside the log's ``change``. Raises UserError as `log` does."""
-    return _read(path if path is not None else paths.data() / "author_nets.csv", NETS_COLUMNS)
+    return read_csv(path if path is not None else paths.data() / "author_nets.csv", NETS_COLUMNS)
 
 
 def check(entry: Audited) -> Finding:
@@ -181,13 +184,3 @@ def _prints_as(value: float, printed: float, digits: int) -> bool:
 
 def _note(found: str, entry: Audited) -> str:
     return f"{found}; {entry.note}" if entry.note else found
-
-
-def _read(path: Path, columns: tuple[str, ...]) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype={"net": str, "bias_rate": str, "starts_from": str})
-    except (OSError, ValueError) as error:
-        raise UserError(f"cannot read {path} ({error}): restore it with 'git checkout {path}'", 1) from error
-    if tuple(table.columns) != columns:
-        raise UserError(f"{path} must have the columns {', '.join(columns)}: restore it with 'git checkout {path}'", 1)
-    return table

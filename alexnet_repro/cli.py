@@ -266,7 +266,7 @@ def contribute_(
     for fault in faults:
         print(fault)
     if faults:
-        raise UserError(f"{len(faults)} faults in {folder}: nothing was added; mend them, and contribute again", 1)
+        raise UserError(f"{_faults(faults)} in {folder}: nothing was added; mend them, and contribute again", 1)
     on = " and ".join(sorted({record.provenance.device for record in new}))
     print(f"{len(new)} new runs{f' on {on}' if on else ''} in {target}: commit them, and open a pull request")
 
@@ -280,7 +280,7 @@ def verify() -> None:
     for fault in listed:
         print(fault)
     if listed:
-        raise UserError(f"{len(listed)} faults in the published evidence: restore it with 'git checkout data'", 1)
+        raise UserError(f"{_faults(listed)} in the published evidence: restore it with 'git checkout data'", 1)
     print("the published evidence is sound")
 
 
@@ -360,6 +360,10 @@ def doctor() -> None:
     }
     for name, text in rows.items():
         print(f"{name:<10} {text}")
+
+
+def _faults(listed: list[str]) -> str:
+    return "1 fault" if len(listed) == 1 else f"{len(listed)} faults"
 
 
 def _or_why(find: Callable[[], str]) -> str:

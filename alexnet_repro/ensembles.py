@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from .config import RunConfig
 from .errors import UserError
-from .files import sha256, write_atomic
+from .files import remedy, sha256, write_atomic
 from .records import RunRecord
 from .store import Store
 from .studies import Study, study
@@ -43,6 +43,11 @@ def working(store: Store, key: str) -> Path:
     return store.root / FOLDER / f"{key}.npz"
 
 
+def published_weights(store: Store, key: str) -> Path:
+    """Where the weights of one run, and the pixel mean that goes with them, are published."""
+    return store.evidence.parent / "weights" / f"{key}.safetensors"
+
+
 def write(path: Path, outputs: Outputs, labels: Labels) -> None:
     """Keep the softmax outputs (images, classes) of a run over the test images, and their labels (images,)."""
     content = BytesIO()
@@ -61,7 +66,7 @@ def read(path: Path) -> tuple[Outputs, Labels]:
     except FileNotFoundError:
         raise
     except DAMAGE as error:
-        raise UserError(f"{path} is damaged ({error}): restore it with 'git checkout -- {path}'", 1) from error
+        raise UserError(f"{path} is damaged ({error}): {remedy(path)}", 1) from error
     return outputs, labels
 
 
@@ -87,8 +92,11 @@ def error(outputs: list[Outputs], labels: Labels) -> float:
 
 
 def faults(store: Store) -> list[str]:
-    """What is off in the published predictions, a line each: damage, or another error than their record's."""
-    found = []
+    """What is off in the published predictions, a line each: absence, damage, another error than their record's."""
+    found, plan = [], study(MEMBERS)
+    for path in (published(store, plan.config("baseline", seed).key) for seed in plan.seeds):
+        if path.stem in store.published() and not path.is_file():
+            found.append(f"{path} is missing, the predictions of a published run: {absent(path)}")
     for path in sorted(published(store, "").parent.glob("*.npz")):
         record = store.published().get(path.stem)
         try:
@@ -103,6 +111,11 @@ def faults(store: Store) -> list[str]:
                 f"{path}: these predictions err on {off(outputs, labels, record)} other images than their record"
             )
     return found
+
+
+def absent(path: Path) -> str:
+    """What brings back a file that is published with the ensembles."""
+    return f"restore it with 'git checkout -- {path}', or make it with 'alexnet-repro publish {MEMBERS}'"
 
 
 def off(outputs: Outputs, labels: Labels, record: RunRecord) -> int:

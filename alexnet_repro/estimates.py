@@ -8,6 +8,7 @@ from . import paths
 from .claims import claim
 from .communication import multiply_adds
 from .errors import UserError
+from .files import read_csv
 from .networks import PAPER
 
 GPUS_OF_2012 = ("GTX 580", 2)
@@ -17,11 +18,15 @@ EPOCHS = 90
 SIZES = (256, 128)
 PRECISIONS = {"single": "single precision", "tf32": "TF32", "bf16": "bf16"}
 TERA, GIGA = 1e12, 1e9
+COLUMNS = {"gpu": str, "year": float, **dict.fromkeys(PRECISIONS, float), "source": str}
 
 
 def gpus() -> pd.DataFrame:
-    """data/gpus.csv: a row per GPU, by name; its peak rates in 10^12 operations a second, dense, by precision."""
-    return pd.read_csv(paths.data() / "gpus.csv").set_index("gpu")
+    """data/gpus.csv: a row per GPU, by name; its peak rates in 10^12 operations a second, dense, by precision.
+
+    Raises UserError for a file that is missing or damaged.
+    """
+    return read_csv(paths.data() / "gpus.csv", COLUMNS, gaps=("tf32", "bf16")).set_index("gpu")
 
 
 def peak(gpu: str, precision: str) -> float:

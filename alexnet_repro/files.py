@@ -1,16 +1,24 @@
-"""Files that are either whole or absent: atomic writes, digests, locks."""
+"""Files that are either whole or absent: atomic writes, digests, locks; and what to do about a damaged one."""
 
 import errno
 import fcntl
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
+from pydantic import BaseModel, ValidationError
+
+from . import paths
 from .errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Form = TypeVar("Form", bound=BaseModel)
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 READ_ONLY = (errno.EACCES, errno.EROFS, errno.EPERM)
@@ -66,6 +74,49 @@ def sweep(path: Path) -> None:
     for left in path.parent.glob(f".{path.name}.*.part"):
         with suppress(OSError):
             left.unlink()
+
+
+def remedy(path: Path) -> str:
+    """What mends a damaged file: git has what is published in data/, and the working store does without."""
+    published = path.is_relative_to(paths.data()) and not path.is_relative_to(paths.store())
+    return f"restore it with 'git checkout -- {path}'" if published else "delete it"
+
+
+def read_json(path: Path, form: type[Form]) -> Form:
+    """What a JSON file of data/ holds. Raises UserError for one that is missing, damaged, or of another ``form``."""
+    try:
+        return form.model_validate_json(path.read_bytes())
+    except OSError as error:
+        reason = error.strerror
+    except ValidationError as error:
+        first = error.errors()[0]
+        reason = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+    raise UserError(f"cannot read {path} ({reason}): restore it with 'git checkout -- {path}'", 1)
+
+
+def read_csv(path: Path, columns: Mapping[str, type], gaps: Container[str] = ()) -> "pd.DataFrame":
+    """A table of data/ that has these columns, in order: of text, str, or of numbers, float.
+
+    Text may be empty, and the numbers of the columns ``gaps``: NaN. Raises UserError for a file that is missing, has
+    other columns, or text where a number belongs.
+    """
+    import pandas as pd  # here: training needs none of it
+
+    restore = f"restore it with 'git checkout -- {path}'"
+    try:
+        table = pd.read_csv(path, dtype={name: kind for name, kind in columns.items() if kind is str})
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", error)
+        raise UserError(f"cannot read {path} ({reason}): {restore}", 1) from error
+    if list(table.columns) != list(columns):
+        raise UserError(f"{path} must have the columns {', '.join(columns)}: {restore}", 1)
+    for name in (name for name, kind in columns.items() if kind is not str):
+        cells = table[name] if name not in gaps else table[name].dropna()
+        wrong = cells[pd.to_numeric(cells, errors="coerce").isna()]
+        if len(wrong):
+            value = "an empty cell" if pd.isna(wrong.iloc[0]) else repr(wrong.iloc[0])
+            raise UserError(f"{path} has {value} in the column {name}, where a number belongs: {restore}", 1)
+    return table
 
 
 def sha256(content: bytes | memoryview) -> str:

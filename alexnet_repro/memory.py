@@ -17,6 +17,12 @@ PARTIAL_SUM = {1: 5, 2: 3, 3: 13, 4: 13, 5: 13}
 """Of each conv layer, the positions whose weight gradients are summed at once (partialSum, layers/layers-145.cfg)."""
 
 
+def check_batch(batch: int) -> None:
+    """Raises UserError for a batch without images."""
+    if not isinstance(batch, int) or batch < 1:
+        raise UserError(f"batch={batch!r} has no images: give a whole number, 1 or more")
+
+
 def ledger(config: AlexNetConfig, batch: int, gpus: int = 1) -> dict[str, int]:
     """Bytes on each GPU by what they hold, in one step of section 5's update at a batch of ``batch`` images.
 
@@ -29,8 +35,7 @@ def ledger(config: AlexNetConfig, batch: int, gpus: int = 1) -> dict[str, int]:
     gradients, wherever a layer sees both. Raises UserError for a batch without images, ValueError for another number
     of GPUs, or a net without columns.
     """
-    if batch < 1:
-        raise UserError(f"batch={batch} has no images: give 1 or more")
+    check_batch(batch)
     columns = 2 if config.columns in ("linked", "unlinked") else 1
     if gpus not in (1, columns):
         raise ValueError(f"gpus={gpus} for columns={config.columns!r}: one GPU, or one for each of two columns")

@@ -11,6 +11,7 @@ from . import architecture, captions, downloads, ensembles, figures, paths, repo
 from .ablations import arm_label
 from .claims import Measured, claim
 from .errors import UserError, one_of
+from .files import read_csv
 from .machine import check_device
 from .networks import AlexNetConfig
 from .records import RunRecord
@@ -102,7 +103,7 @@ class Page:
     def beside_linear(self) -> Markdown:
         """How often the net errs, and a linear classifier of the same training images."""
         name = "linear_classifier.csv"
-        table = pd.read_csv(paths.data() / name)
+        table = read_csv(paths.data() / name, {"train_images": float, "penalty": float, "test_error": float})
         images, error = int(table["train_images"].item()), float(table["test_error"].item())
         return Markdown(
             f"{level(finder(self.store, self.scale))}A linear classifier of the pixels of the same {images:,} training "

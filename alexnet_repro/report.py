@@ -14,6 +14,7 @@ from . import downloads, paths
 from .ablations import arm_label
 from .claims import Audited, Derived, claim
 from .errors import UserError
+from .files import read_csv
 from .records import RunRecord, core_hours
 from .runs import Found, finder
 from .scorecard import badge, capital, found, halved, number, papers, with_commands
@@ -226,7 +227,7 @@ def comparison(settings: Mapping[str, Found], arm: str, against: str, metric: st
 
 def others(name: str) -> pd.DataFrame:
     """What others measured for the same comparison, with the source; data/others.csv."""
-    table = pd.read_csv(paths.data() / "others.csv")
+    table = read_csv(paths.data() / "others.csv", dict.fromkeys(("claim", "effect", "who", "value", "source"), str))
     table["source"] = [
         f"[{urlsplit(each).netloc}]({each})" if each.startswith("http") else f"{{cite}}`{each}`"
         for each in table["source"]

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 
 from . import ensembles
-from .errors import UserError
+from .errors import UserError, one_of
 from .records import RunRecord
 from .store import Store, published_folder, rows_by_key, write_table
 from .studies import PILOT_SEEDS, Study, records, study
@@ -65,8 +65,17 @@ def start_together(plan: Study, scale: str, devices: int, parallel: str, device:
 
     shareable([config for _, config in plan.runs()], parallel, devices, device)
     words = ["run", plan.name, "--scale", scale, "--device", device, "--parallel", parallel]
-    words += ["--precision", plan.baseline.precision, *["--compile"] * plan.baseline.compiled]
-    start([*words, "--first-seed", f"{0 if plan.pilot else plan.seeds[0]}"], devices)
+    start([*words, *_options(plan)], devices)
+
+
+def _options(plan: Study) -> list[str]:
+    """What the command line needs beside a study's name to mean these runs."""
+    first, base = 0 if plan.pilot else plan.seeds[0], plan.baseline
+    return [
+        *["--precision", base.precision] * (base.precision != "float32"),
+        *["--compile"] * base.compiled,
+        *["--first-seed", f"{first}"] * (first > 0),
+    ]
 
 
 def together(plan: Study, store: Store, parallel: str, device: str, progress: bool = True) -> None:
@@ -92,13 +101,14 @@ def together(plan: Study, store: Store, parallel: str, device: str, progress: bo
 
 
 def finder(store: Store, scale: str = "cifar10") -> Find:
-    """What the scorecard asks for, (study, arm) -> records by seed. Raises UserError for no such study."""
+    """What the scorecard asks for, (study, arm) -> records by seed. Raises UserError for no such study or arm."""
     groups = cache(lambda: ensembles.judged(store, scale))
 
     def find(name: str, arm: str) -> dict[int, RunRecord]:
-        if name == ensembles.MEMBERS:
-            return groups().get(arm, {})
-        return records(study(name, scale), store).get(arm, {})
+        found = groups() if name == ensembles.MEMBERS else records(study(name, scale), store)
+        if arm not in found:
+            raise one_of(f"arm of {name}", arm, list(found))
+        return found[arm]
 
     return find
 
@@ -113,10 +123,10 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> tuple[int, i
     """
     if plan.baseline.data.dataset == "sample":
         raise UserError(f"{plan.name} at smoke scale is a rehearsal, never evidence: publish the cifar10 scale")
-    if plan.home and into is None:
-        raise UserError(f"{plan.name} shares its runs with {plan.home}: 'alexnet-repro publish {plan.home}'")
     if plan.seeds[0] and not plan.pilot and into is None:
         raise UserError(f"first seed {plan.seeds[0]}: data/evidence/ holds seeds from 0; add --to FOLDER")
+    if plan.home and into is None:
+        raise UserError(f"{plan.name} shares its runs with {plan.home}: 'alexnet-repro publish {plan.home}'")
     elsewhere = {key for key, home in store.homes().items() if into is not None or home != plan.name}
     rows = [
         (arm, record)
@@ -126,9 +136,8 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> tuple[int, i
     ]
     clean = {record.key: (arm, record) for arm, record in rows if record.provenance.clean}
     if not clean:
-        raise UserError(
-            f"{plan.name} has no finished run of a clean commit: commit, then 'alexnet-repro run {plan.name}'", 1
-        )
+        command = " ".join(["alexnet-repro run", plan.name, *_options(plan)])
+        raise UserError(f"{plan.name} has no finished run of a clean commit: commit, then '{command}'", 1)
     folder = published_folder(store, plan.name) if into is None else into / plan.name
     table = clean if into is not None else rows_by_key(folder) | clean
     write_table(folder, list(table.values()))

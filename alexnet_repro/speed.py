@@ -3,13 +3,15 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any
 
 import pandas as pd
 from IPython.display import Markdown
+from pydantic import BaseModel, PositiveFloat
+from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from . import paths
-from .files import write_atomic
+from .files import read_json, write_atomic
 from .report import written
 
 TITLES = {
@@ -34,9 +36,23 @@ class Row(TypedDict):
     case: str
     peer_is: str
     unit: str
-    ours: float
-    peer: float
+    ours: PositiveFloat
+    peer: PositiveFloat
     bar: float | None
+
+
+class _Published(BaseModel):
+    """What a page shows of a measurement."""
+
+    device: str
+    cores: int
+    load_average: float
+    started: str
+    python: str
+    torch: str
+    commit: str
+    clean: bool
+    rows: list[Row]
 
 
 def row(case: str, peer_is: str, unit: str, ours: float, peer: float, bar: float | None = None) -> Row:
@@ -77,17 +93,17 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def shown(name: str) -> Markdown:
-    """The last published measurement: table, machine, versions; or what is missing."""
+    """The last published measurement: table, machine, versions; or what is missing. Raises UserError if damaged."""
     where = path(name)
     if not where.is_file():
         return Markdown(f"*Not measured yet:* `{COMMAND.format(name=name)}` does it.")
-    found = json.loads(where.read_text())
-    commit = found["commit"][:10] + ("" if found["clean"] else ", with changes")
+    found = read_json(where, _Published)
+    commit = found.commit[:10] + ("" if found.clean else ", with changes")
     words = (
-        f"*Measured:* {found['device']}, {found['cores']} cores, {found['started'][:10]}, Python {found['python']}, "
-        f"PyTorch {found['torch']}, commit {commit}; load average {found['load_average']} at the start."
+        f"*Measured:* {found.device}, {found.cores} cores, {found.started[:10]}, Python {found.python}, "
+        f"PyTorch {found.torch}, commit {commit}; load average {found.load_average} at the start."
     )
-    rows = table(found["rows"])
+    rows = table(found.rows)
     return Markdown(words + "\n\n" + written(rows, right=["ours", "beside", "times as good", "bar"], wide=True).data)
 
 

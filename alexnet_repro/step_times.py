@@ -1,10 +1,12 @@
 """The published times of a training step on one device and on two, and what the claims about time ask of them."""
 
-import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
 
 from . import paths
+from .files import read_json
 
 Found = dict[str, Any]
 """A published measurement: machine, settings, and rows by case and round."""
@@ -25,15 +27,37 @@ COMMAND = "python benchmarks/parallel.py --device cuda --publish"
 CPU_COMMAND = "python benchmarks/parallel.py --publish"
 
 
+class _Row(BaseModel, extra="allow"):
+    case: str
+    step_seconds: PositiveFloat
+    cpu_seconds: float
+    bytes_sent: int
+
+
+class _Times(BaseModel, extra="allow"):
+    """What verdicts and pages read of a measurement."""
+
+    device: str
+    devices: list[str] = []  # the times on CPUs are older than it
+    clean: bool
+    started: str
+    torch: str
+    load_average: float
+    net: Literal["cifar", "paper"]
+    batch: PositiveInt
+    steps: int
+    rows: list[_Row] = Field(min_length=1)
+
+
 def path(kind: str) -> Path:
     """Where the times measured on "cpu" or "cuda" devices are published."""
     return paths.data() / "benchmarks" / f"parallel-{kind}.json"
 
 
 def published(kind: str) -> Found | None:
-    """The last published measurement; None where there is none."""
+    """The last published measurement; None where there is none. Raises UserError for a damaged file."""
     where = path(kind)
-    return json.loads(where.read_text()) if where.is_file() else None
+    return read_json(where, _Times).model_dump() if where.is_file() else None
 
 
 def seconds(found: Found, case: str) -> list[float]:

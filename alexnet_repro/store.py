@@ -75,7 +75,7 @@ class Store:
     def _tables(self) -> dict[str, dict[str, RunRecord]]:
         """Study -> key -> record, read once."""
         if self._published is None:
-            folders = [path.parent for path in sorted(self.evidence.glob("*/runs.csv"))]
+            folders = sorted(path for path in self.evidence.glob("*") if path.is_dir())
             self._published = {f.name: {record.key: record for record in read_table(f)} for f in folders}
         return self._published
 
@@ -177,7 +177,8 @@ def read_rows(folder: Path) -> list[tuple[str, RunRecord]]:
         return [(row["arm"], _record(row, curves[row["key"]])) for row in runs]
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, csv.Error) as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise UserError(f"{folder} is damaged ({reason}): restore it with 'git checkout -- {folder}'", 1) from error
+        restore = f"restore it with 'git checkout -- {folder}', or delete it if git has none"
+        raise UserError(f"{folder} is damaged ({reason}): {restore}", 1) from error
 
 
 def rows_by_key(folder: Path) -> dict[str, tuple[str, RunRecord]]:
@@ -203,7 +204,10 @@ def _record(row: dict[str, str], points: list[dict[str, str]]) -> RunRecord:
         "metrics": {name: None if text == "" else float(text) for name, text in metrics.items()},
         "provenance": _fields(Provenance, row, PROVENANCE),
     }
-    return RunRecord.model_validate_json(json.dumps(values))
+    record = RunRecord.model_validate_json(json.dumps(values))
+    if any(cells["seed"] != str(record.config.seed) for cells in (row, *points)):
+        raise ValueError(f"run {record.key} has seed {record.config.seed} in its config, and another in its cells")
+    return record
 
 
 def _fields(model: type[Measurement] | type[Provenance], row: dict[str, str], prefix: str = "") -> dict[str, object]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
-from . import ablations
+from . import ablations, step_times
 from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
 from .errors import UserError, one_of
 from .networks import CudaConvnetConfig
@@ -143,7 +143,7 @@ def _lrn_cifar(scale: Scale) -> Study:
     arm, *_ = LRN_CIFAR_ARMS.values()
     baseline, seeds = CUDA_CONVNET_19PCT.changed(**LRN_CIFAR, **arm), 5
     if scale == "smoke":
-        baseline, seeds = baseline.changed(**SMOKE, **{"optimizer.drops": (), "budget.epochs": 2}), SMOKE_SEEDS
+        baseline, seeds = baseline.changed(**SMOKE, **{"optimizer.drops": (), "budget.epochs": 1}), SMOKE_SEEDS
     title = "Local response normalization on CIFAR-10"
     return Study("lrn_cifar", title, baseline, LRN_CIFAR_ARMS, tuple(range(seeds)))
 
@@ -252,7 +252,7 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
 
 
 def study(name: str, scale: str = "cifar10") -> Study:
-    """A study by name, at a scale. Raises UserError that lists the valid names.
+    """A study by name, at a scale. Raises UserError that lists the valid names, or says how the study is timed.
 
     The full-size ones are those of imagenet.py, which have one scale of their own.
     """
@@ -262,6 +262,8 @@ def study(name: str, scale: str = "cifar10") -> Study:
         from . import imagenet  # it builds on this module
 
         return imagenet.study(name)
+    if name in step_times.STUDIES:
+        raise UserError(f"study {name!r} has no runs to train: it is timed by '{step_times.COMMAND}'")
     if name not in STUDIES:
         raise one_of("study", name, list(STUDIES))
     if scale not in SCALES:

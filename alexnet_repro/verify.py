@@ -1,15 +1,18 @@
 """What is off in the published evidence: keys, digests, curves and metrics derived anew. Needs no torch."""
 
+import hashlib
 import math
 import re
 from collections.abc import Iterator
 from datetime import datetime
+from pathlib import Path
 
-from . import ensembles, imagenet
+from . import ensembles, imagenet, step_times
 from .config import DIGESTS, RECIPE, RunConfig
 from .errors import UserError
+from .files import remedy
 from .records import RunRecord
-from .statistics import epochs_to_converge
+from .statistics import EARLY_EPOCHS, epochs_to_converge, mean_until
 from .store import Store, read_rows
 from .studies import PILOT_SEEDS, STUDIES, Study, study
 
@@ -17,10 +20,15 @@ TEST_IMAGES = 10_000
 """Of CIFAR-10. How many a collection of full-size images has, its records do not say."""
 ROUNDING = 1e-9
 """How far a number may be from the same number computed anew: rounding, far below one image."""
+SHARES = ("knn_features", "knn_pixels", "color_gap", "color_gap_shuffled", "color_gap_p")
+"""Metrics that lie between 0 and 1, as errors do."""
 
 
 def verify(store: Store) -> list[str]:
-    """Every fault of the tables under ``store.evidence``, a line each that begins with the place; empty if sound."""
+    """Every fault of what is published, a line each that begins with the place; empty if sound.
+
+    The tables under ``store.evidence``, the predictions and weights beside them, and the times of a training step.
+    """
     faults: list[str] = []
     homes: dict[str, str] = {}
     for folder in sorted(path for path in store.evidence.glob("*") if path.is_dir()):
@@ -38,7 +46,54 @@ def verify(store: Store) -> list[str]:
                 faults.append(f"{place}: published twice, first in {homes[record.key]}")
             homes.setdefault(record.key, name)
             faults += [f"{place}: {fault}" for fault in check(name, arm, record)]
-    return faults or ensembles.faults(store)  # damaged tables hold no records to compare with
+    if not faults:  # damaged tables hold no records to compare with
+        faults = [*ensembles.faults(store), *_weights(store)]
+    for kind in ("cpu", "cuda"):
+        try:
+            step_times.published(kind)
+        except UserError as error:
+            faults.append(str(error))
+    return faults
+
+
+def _weights(store: Store) -> Iterator[str]:
+    """What is off in the published weights, a line each."""
+    plan, records = study(ensembles.MEMBERS), store.published()
+    shown = ensembles.published_weights(store, plan.config("baseline", plan.seeds[0]).key)
+    if shown.stem in records and not shown.is_file():
+        yield f"{shown} is missing, the weights of the page what_it_learned: {ensembles.absent(shown)}"
+    for path in sorted(shown.parent.glob("*.safetensors")):
+        try:
+            digest = _weights_digest(path)
+        except UserError as damage:
+            yield str(damage)
+            continue
+        if path.stem not in records:
+            yield f"{path}: no published run has this key"
+        elif digest != records[path.stem].provenance.weights:
+            yield f"{path}: these are other weights than its record says"
+
+
+def _weights_digest(path: Path) -> str:
+    """As ``lab.provenance`` makes it of the network in a published file. Raises UserError for a damaged file."""
+    from safetensors import SafetensorError, safe_open
+
+    net, whole = hashlib.sha256(), hashlib.sha256()
+    try:
+        with safe_open(path, framework="numpy") as file:
+            said = file.metadata()
+            whole.update(said["values"].encode())
+            for name in sorted(file.keys()):
+                tensor = file.get_tensor(name)
+                # As lab.checkpoint writes it: with torch's name of the type.
+                whole.update(f"{name} torch.{tensor.dtype} {tensor.shape}".encode() + tensor.tobytes())
+                if name != "mean":
+                    net.update(name.encode() + tensor.tobytes())
+        if whole.hexdigest() != said["sha256"]:
+            raise ValueError("does not have its SHA-256")
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}): {remedy(path)}", 1) from error
+    return net.hexdigest()
 
 
 def known(name: str) -> bool:
@@ -168,6 +223,9 @@ def _metrics(record: RunRecord) -> Iterator[str]:
     if "gap" in record.metrics:
         gap = record.metric("test_error") - record.metric("clean_train_error")
         expected["gap"] = None if math.isnan(gap) else gap
+    if "early_train_loss" in record.metrics:
+        early = mean_until([m.epoch for m in curve], [m.train_loss for m in curve], EARLY_EPOCHS)
+        expected["early_train_loss"] = None if record.status == "diverged" else early
     if "epochs_to_converge" in record.metrics:
         tested = [(m.epoch, m.test_error) for m in curve if m.test_error is not None]
         converged = epochs_to_converge([epoch for epoch, _ in tested], [e for _, e in tested])
@@ -183,8 +241,8 @@ def _metrics(record: RunRecord) -> Iterator[str]:
     elif not _tested(test_error, config):
         yield f"its test_error {test_error} is no share of {_tests(config)}"
     for name, value in record.metrics.items():
-        if name.endswith("error") and value is not None and not 0 <= value <= 1:
-            yield f"its {name} {value} is no error"
+        if (name.endswith("error") or name in SHARES) and value is not None and not 0 <= value <= 1:
+            yield f"its {name} {value} is not from 0 to 1"
     for five, one in (("top5_error", "test_error"), ("ten_view_top5_error", "ten_view_error")):
         if record.metric(five) > record.metric(one):
             yield f"its {five} {record.metric(five)} is above its {one}"

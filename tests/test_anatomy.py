@@ -3,6 +3,7 @@
 import pytest
 
 from alexnet_repro import anatomy, architecture
+from alexnet_repro.errors import UserError
 from alexnet_repro.memory import ledger
 from alexnet_repro.networks import CIFAR_ALEXNET, PAPER, SOURCE
 
@@ -52,3 +53,9 @@ def test_side_by_side():
 def test_the_ledger_adds_up():
     table = anatomy.memory_table(128)
     assert table.loc[anatomy.TOTAL, "source, each of two"] * 2**20 == sum(ledger(SOURCE, 128, gpus=2).values())
+
+
+@pytest.mark.parametrize("batch", [0, -1, "x", 1.5])
+def test_a_batch_that_is_none_is_named(batch):
+    with pytest.raises(UserError, match="has no images: give a whole number"):
+        anatomy.layer_table(PAPER, batch)

@@ -145,6 +145,25 @@ def test_a_damaged_log_is_one_line(tmp_path):
         audit.log(tmp_path / "log.csv")
 
 
+@pytest.mark.parametrize(
+    ("read", "name", "old", "new", "said"),
+    [
+        (audit.log, "author_log.csv", "0.374727", "n/k", "has 'n/k' in the column top1_error, where a number belongs"),
+        (audit.log, "author_log.csv", ",0.437308", ",", "has an empty cell in the column top5_error"),
+        (audit.schedule, "author_schedule.csv", ",25\n", ",25?\n", "has '25?' in the column epoch, where a number"),
+    ],
+)
+def test_text_where_a_number_belongs_is_one_line(tmp_path, read, name, old, new, said):
+    text = (paths.data() / name).read_text()
+    assert old in text
+    path = tmp_path / name
+    path.write_text(text.replace(old, new, 1))
+    with pytest.raises(UserError) as error:
+        read(path)
+    assert str(error.value).startswith(f"{path} {said}")
+    assert str(error.value).endswith(f": restore it with 'git checkout -- {path}'")
+
+
 def test_the_schedules_of_the_compared_nets():
     events = audit.schedule()
     compared = {entry.net for claim in load() for entry in claim.audited if entry.against}

@@ -8,6 +8,7 @@ from alexnet_repro.errors import UserError
 from alexnet_repro.runs import finder
 from alexnet_repro.store import Store
 from alexnet_repro.studies import study
+from tests import homes
 from tests.runs import record
 
 LABELS = np.array([0, 1, 2, 0], np.uint8)
@@ -35,9 +36,20 @@ def test_kept_and_read(tmp_path):
             found, labels = ensembles.read(path)
             assert np.array_equal(found, kept)
             assert np.array_equal(labels, LABELS)
-    path.write_bytes(first[:-30])
-    with pytest.raises(UserError, match="git checkout"):
-        ensembles.read(path)
+
+
+def test_damage_has_the_remedy_of_its_place(tmp_path, monkeypatch):
+    home = homes.make(tmp_path, monkeypatch)
+    monkeypatch.setenv("ALEXNET_REPRO_STORE", str(home / "data" / "store"))  # where it is by default
+    store = Store()
+    for path, said in (
+        (ensembles.published(store, "k"), f"restore it with 'git checkout -- {ensembles.published(store, 'k')}'"),
+        (ensembles.working(store, "k"), "delete it"),
+    ):
+        ensembles.write(path, outputs([1, 0, 0]), LABELS[:1])
+        path.write_bytes(path.read_bytes()[:-30])
+        with pytest.raises(UserError, match=f"{path} is damaged .*: {said}$"):
+            ensembles.read(path)
 
 
 def test_an_average_can_be_right_where_most_are_wrong():
@@ -106,3 +118,7 @@ def test_published_predictions_are_verified(store, monkeypatch, tmp_path):
     assert "20 other images" in ensembles.faults(store)[0]
     path.write_bytes(path.read_bytes()[:-40])
     assert "damaged" in ensembles.faults(store)[0]
+    path.unlink()
+    (fault,) = ensembles.faults(store)
+    assert fault.startswith(f"{path} is missing, the predictions of a published run: restore it with 'git checkout -- ")
+    assert fault.endswith("or make it with 'alexnet-repro publish ensemble'")

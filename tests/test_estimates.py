@@ -7,6 +7,8 @@ import pytest
 from alexnet_repro import estimates
 from alexnet_repro.errors import UserError
 
+from . import homes
+
 # Per image, forward: outputs x inputs that each sees.
 CONV1 = 55 * 55 * 96 * 11 * 11 * 3
 REST = (
@@ -36,6 +38,19 @@ def test_a_rate_grows_with_the_data_sheet():
     assert math.isnan(estimates.images_per_second("T4", "bf16"))
     with pytest.raises(UserError, match=r"unknown GPU 'TPU': data/gpus.csv has GTX 580"):
         estimates.images_per_second("TPU", "single")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [("1.58", "fast", "has 'fast' in the column single"), ("gpu,year", "gpu,age", "must have the columns gpu, year")],
+)
+def test_a_damaged_table_of_gpus_is_one_line(tmp_path, monkeypatch, old, new, said):
+    path = homes.make(tmp_path, monkeypatch) / "data" / "gpus.csv"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(UserError, match=said) as error:
+        estimates.table()
+    assert str(error.value).startswith(f"{path} ")
+    assert "git checkout -- " in str(error.value)
 
 
 def test_the_table_covers_every_gpu_and_says_that_it_estimates():

@@ -7,7 +7,7 @@ import pytest
 
 from alexnet_repro import imagenet
 from alexnet_repro.errors import UserError
-from alexnet_repro.runs import finder, from_seed, obtain, publish
+from alexnet_repro.runs import finder, from_seed, obtain, publish, start_together
 from alexnet_repro.store import Store, read_rows
 from alexnet_repro.studies import study
 
@@ -50,13 +50,17 @@ def test_a_whole_study_opens_no_lab(store, launched):
     assert [sorted(runs) for runs in found.values()] == [list(plan.seeds)] * len(plan.arms)
 
 
-def test_finder_knows_no_other_study(store):
+def test_finder_knows_no_other_study_or_arm(store):
     plan = study("relu_speed")
     config = plan.config("tanh", 0)
     store.save(record(config))
     find = finder(store)
     assert list(find("relu_speed", "tanh")) == [0]
-    assert find("relu_speed", "swish") == {}
+    with pytest.raises(UserError, match=r"unknown arm of relu_speed 'swish': choose one of relu, tanh$"):
+        find("relu_speed", "swish")
+    with pytest.raises(UserError, match=r"unknown arm of ensemble 'baseline': choose one of five, one$"):
+        find("ensemble", "baseline")
+    assert find("ensemble", "five") == {}
     with pytest.raises(UserError, match="unknown study 'no_such_study'"):
         find("no_such_study", "tanh")
 
@@ -111,6 +115,29 @@ def test_fresh_seeds_are_for_others_to_publish(store, tmp_path):
     with pytest.raises(UserError, match=r"first seed 100: .* --to"):
         publish(plan, store)
     assert publish(plan, store, tmp_path / "mine") == (1, 0)
+
+
+def test_the_command_that_is_named_trains_what_was_to_be_published(store, tmp_path):
+    for name in ("relu_speed", "lrn"):  # the second shares its runs with another study
+        with pytest.raises(UserError, match=r"first seed 100: .* --to"):
+            publish(from_seed(study(name), 100), store)
+        with pytest.raises(UserError, match=f"commit, then 'alexnet-repro run {name} --first-seed 100'$"):
+            publish(from_seed(study(name), 100), store, tmp_path / "mine")
+    plan = imagenet.plan("imagenet", imagenet.Images(1_000, 10, 256, "d" * 64))
+    with pytest.raises(UserError, match=r"'alexnet-repro run imagenet --precision bfloat16 --compile'$"):
+        publish(plan.changed(precision="bfloat16", compiled=True), store)
+    with pytest.raises(UserError, match=r"commit, then 'alexnet-repro run relu_rates'$"):  # a pilot keeps its seeds
+        publish(study("relu_rates"), store)
+
+
+def test_processes_that_train_together_mean_the_same_runs(monkeypatch):
+    group, processes, started = ModuleType("group"), ModuleType("processes"), []
+    group.shareable, processes.start = lambda *_: [], lambda words, devices: started.append((words, devices))
+    for name, module in (("group", group), ("processes", processes)):
+        monkeypatch.setitem(sys.modules, f"alexnet_repro.lab.{name}", module)
+    start_together(from_seed(study("lrn", "smoke"), 100), "smoke", 2, "columns", "cpu")
+    words = ["run", "lrn", "--scale", "smoke", "--device", "cpu", "--parallel", "columns", "--first-seed", "100"]
+    assert started == [(words, 2)]
 
 
 @pytest.mark.parametrize("scale", ["smoke", "cifar10"])

@@ -1,10 +1,12 @@
 """Published benchmarks as the book shows them."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from alexnet_repro import speed
+from alexnet_repro.errors import UserError
 from alexnet_repro.speed import row
 
 from . import homes
@@ -37,6 +39,26 @@ def test_what_is_published_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "| batch 128 | 1,234 | 412 | images/s | the other | 3.00× | 2× |" in shown
     assert "a processor, 2 cores, 2026-01-02" in shown
     assert "commit 0123456789;" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"x"', "Invalid JSON"),
+        ("[]", "Input should be an object"),
+        ('{"device": "a processor"}', "cores: Field required"),
+        (json.dumps({**ABOUT, "rows": [{"case": "batch 128"}]}), "rows.0.peer_is: Field required"),
+    ],
+)
+def test_a_damaged_benchmark_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str) -> None:
+    homes.make(tmp_path, monkeypatch)
+    path = speed.path("step")
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        speed.shown("step")
+    assert str(error.value).startswith(f"cannot read {path} ({said}")
+    assert str(error.value).endswith(f": restore it with 'git checkout -- {path}'")
 
 
 def test_every_published_benchmark_has_a_title_and_a_script() -> None:

@@ -254,12 +254,19 @@ def test_a_truncated_or_missing_table_is_seen(store, name, keep):
     path.unlink()
     if keep is not None:
         path.write_bytes(whole[:keep])
-    if name == "runs.csv" and keep is None:
-        assert store.published() == {}  # a study without that file is not published
-        with pytest.raises(UserError, match="is damaged"):
-            read_table(path.parent)
-    else:
-        refuses(store, says=["study is damaged", "git checkout"])
+    refuses(store, says=["study is damaged", "git checkout"])
+
+
+@pytest.mark.parametrize("name", ["runs.csv", "curves.csv"])
+def test_a_row_of_another_seed_than_its_config_is_seen(tmp_path, monkeypatch, name):
+    write_table(tmp_path, [("relu", record())])
+    text = (tmp_path / name).read_text()
+    assert "\nrelu,0," in text
+    (tmp_path / name).write_text(text.replace("\nrelu,0,", "\nrelu,1,"))
+    monkeypatch.setattr("alexnet_repro.store.sha256", lambda content: "0")
+    (tmp_path / "SHA256SUMS").write_text("0  runs.csv\n0  curves.csv\n")
+    with pytest.raises(UserError, match=f"run {tiny().key} has seed 0 in its config, and another in its cells"):
+        read_table(tmp_path)
 
 
 def test_a_table_that_is_none_is_seen_even_with_its_digest(store, monkeypatch):

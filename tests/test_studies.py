@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from alexnet_repro import step_times
 from alexnet_repro.errors import UserError
 from alexnet_repro.studies import CUDA_CONVNET_19PCT, PILOT_SEEDS, SCALES, STUDIES, study
 from alexnet_repro.verdicts import MIN_PAIRS
@@ -100,6 +101,12 @@ def test_a_study_cut_short_has_whole_pairs():
     plan = study("relu_rates")
     arms = [arm for arm, _ in plan.runs()]
     assert arms == list(plan.arms) * len(plan.seeds)
+
+
+@pytest.mark.parametrize("name", step_times.STUDIES)
+def test_what_is_timed_says_how(name):
+    with pytest.raises(UserError, match=f"'{name}' has no runs to train: it is timed by '{step_times.COMMAND}'$"):
+        study(name)
 
 
 @pytest.mark.parametrize(

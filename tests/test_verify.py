@@ -1,17 +1,22 @@
 """Sound evidence passes; whatever is changed in it is named."""
 
+import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from alexnet_repro import imagenet
+from alexnet_repro import ensembles, imagenet, paths, step_times
 from alexnet_repro.config import DIGESTS
+from alexnet_repro.errors import UserError
 from alexnet_repro.records import Measurement
 from alexnet_repro.store import Store, write_table
 from alexnet_repro.studies import CUDA_CONVNET_19PCT, study
+from alexnet_repro.verdicts import scorecard
 from alexnet_repro.verify import verify
 
+from . import homes
 from .runs import record
 
 ARM = "relu 0.001"
@@ -123,6 +128,11 @@ CHANGES = [
     (with_metric(epochs_to_converge=3.0), "its epochs_to_converge is 3.0, and its curve gives None"),
     (with_metric(clean_train_error=0.125, gap=None), "its gap is None, and its curve gives 0.125"),
     (without("epochs_to_threshold"), "its epochs_to_threshold is None"),
+    (with_metric(knn_features=1.2), "its knn_features 1.2 is not from 0 to 1"),
+    (with_metric(knn_pixels=-0.1), "its knn_pixels -0.1 is not from 0 to 1"),
+    (with_metric(color_gap=1.01), "its color_gap 1.01 is not from 0 to 1"),
+    (with_metric(color_gap_shuffled=-0.01), "its color_gap_shuffled -0.01 is not from 0 to 1"),
+    (with_metric(color_gap_p=2.0), "its color_gap_p 2.0 is not from 0 to 1"),
     (with_source(clean=False), "its code was not a clean commit"),
     (with_source(commit="unknown"), "its commit 'unknown' is no commit"),
     (with_source(weights="a" * 63), "is no SHA-256"),
@@ -141,6 +151,20 @@ def test_a_change_is_named(store, changed, said):
     found = faults(store, changed)
     assert any(said in fault for fault in found), found
     assert all(fault.startswith(f"relu_rates, arm '{ARM}', seed {CONFIG.seed}, run {changed.key}: ") for fault in found)
+
+
+def test_early_learning_follows_from_the_curve(store):
+    config = study("relu_speed").config("relu", 0)
+
+    def found(made, loss):
+        changes = {"config": config, "key": config.key, "metrics": made.metrics | {"early_train_loss": loss}}
+        return faults(store, made.model_copy(update=changes), name="relu_speed", arm="relu")
+
+    mean = (1.8 + 1.0 + 0.4) / 3  # of three epochs, by hand
+    assert found(sound(), mean) == []
+    (fault,) = found(sound(), 1.06)
+    assert "its early_train_loss is 1.06, and its curve gives 1.0666" in fault
+    assert f"its early_train_loss is {mean}, and its curve gives None" in " ".join(found(diverged(), mean))
 
 
 def test_a_diverged_run_has_no_gap_and_never_converged(store):
@@ -201,6 +225,77 @@ def test_a_damaged_table_is_named_beside_the_others(store):
     assert "empty is damaged" in found[0]
     assert "its epochs is 2.0" in found[1]
     assert "relu_speed is damaged (runs.csv does not have its SHA-256)" in found[2]
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """The published ablations with their predictions and weights; and the path of these."""
+    for part in ("evidence/ablations", "predictions", "weights"):
+        shutil.copytree(paths.data() / part, tmp_path / part)
+    store, plan = Store(tmp_path / "store", tmp_path / "evidence"), study(ensembles.MEMBERS)
+    path = ensembles.published_weights(store, plan.config("baseline", plan.seeds[0]).key)
+    assert verify(store) == []
+    return store, path
+
+
+def test_a_flipped_bit_or_truncation_of_published_weights_is_named(copy):
+    store, path = copy
+    whole = path.read_bytes()
+    start = 8 + int.from_bytes(whole[:8], "little")
+    for place in (3, 30, start, (start + len(whole)) // 2, len(whole) - 1):  # the last is one of the mean
+        flipped = bytearray(whole)
+        flipped[place] ^= 1
+        path.write_bytes(flipped)
+        (fault,) = verify(store)
+        assert fault.startswith(f"{path} is damaged (")
+    for length in (0, 7, start, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        (fault,) = verify(store)
+        assert fault.startswith(f"{path} is damaged (")
+
+
+def test_published_weights_are_those_of_their_record(copy):
+    from alexnet_repro.lab import checkpoint
+
+    store, path = copy
+    tensors, values = checkpoint.load(path)
+    path.rename(path.with_stem("0" * 16))
+    missing, unknown = verify(store)
+    assert missing.startswith(f"{path} is missing, the weights of the page what_it_learned: restore it with 'git ")
+    assert unknown == f"{path.with_stem('0' * 16)}: no published run has this key"
+    path.with_stem("0" * 16).unlink()
+    checkpoint.save(path, tensors | {"conv1.bias": tensors["conv1.bias"] + 1}, values)
+    assert verify(store) == [f"{path}: these are other weights than its record says"]
+
+
+def test_missing_predictions_are_named(copy):
+    store, path = copy
+    gone = ensembles.published(store, path.stem)
+    gone.unlink()
+    (fault,) = verify(store)
+    assert fault.startswith(f"{gone} is missing, the predictions of a published run")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [('{"x"', "Invalid JSON"), ("[]", "Input should be an object"), ("{}", "device: Field required")]
+)
+def test_damaged_times_are_named(tmp_path, monkeypatch, text, said):
+    homes.make(tmp_path, monkeypatch)
+    path = step_times.path("cuda")
+    path.parent.mkdir()
+    shutil.copy(homes.ROOT / "data" / "benchmarks" / "parallel-cpu.json", step_times.path("cpu"))
+    assert verify(Store()) == []
+    path.write_text(text)
+    (fault,) = verify(Store())
+    assert fault.startswith(f"cannot read {path} ({said}")
+    assert fault.endswith(f": restore it with 'git checkout -- {path}'")
+    with pytest.raises(UserError, match=r"parallel-cuda\.json"):
+        scorecard(lambda name, arm: {})
+
+
+def test_published_times_come_back_whole():
+    written = json.loads(step_times.path("cpu").read_text())
+    assert step_times.published("cpu") == {"devices": []} | written
 
 
 def test_it_needs_no_torch():

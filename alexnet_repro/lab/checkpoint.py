@@ -22,8 +22,11 @@ def save(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -
     write_atomic(path, safetensors.torch.save(plain, {"values": text, "sha256": _digest(plain, text)}))
 
 
-def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and values of a checkpoint. Raises UserError for a file that is not what ``save`` wrote."""
+def load(path: Path, remedy: str = "delete it, and the run starts afresh") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and values of a checkpoint.
+
+    Raises UserError, with the ``remedy``, for a file that is not what ``save`` wrote.
+    """
     try:
         # safe_open opens a path twice, and a run may put its next checkpoint there in between.
         data = path.read_bytes()
@@ -34,7 +37,7 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             raise ValueError("does not have its SHA-256")
         values = json.loads(metadata["values"])
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} is no whole checkpoint: delete it, and the run starts afresh", 1) from error
+        raise UserError(f"{path} is no whole checkpoint: {remedy}", 1) from error
     return tensors, values
 
 

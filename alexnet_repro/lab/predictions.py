@@ -8,7 +8,9 @@ from torch import Tensor
 
 from .. import ensembles
 from ..config import RunConfig
+from ..ensembles import published_weights
 from ..errors import UserError
+from ..files import remedy
 from ..store import Store
 from ..studies import study
 from . import checkpoint, datasets
@@ -21,9 +23,9 @@ from .resident import Resident
 
 def network(path: Path, config: RunConfig) -> AlexNet:
     """The trained network whose weights lie at ``path``. Raises UserError where they are another run's."""
-    tensors, values = checkpoint.load(path)
+    tensors, values = checkpoint.load(path, remedy(path))
     if values.get("key") != config.key:
-        raise UserError(f"{path} belongs to another run than {config.key}: delete it", 1)
+        raise UserError(f"{path} belongs to another run than {config.key}: {remedy(path)}", 1)
     net = build(config.model, config.seed)
     assert isinstance(net, AlexNet)
     net.load_state_dict({name: tensor for name, tensor in tensors.items() if name != "mean"})
@@ -32,7 +34,7 @@ def network(path: Path, config: RunConfig) -> AlexNet:
 
 def mean_of(path: Path) -> Tensor | None:
     """The pixel mean that goes with published weights; None where a file holds the weights alone."""
-    return checkpoint.load(path)[0].get("mean")
+    return checkpoint.load(path, remedy(path))[0].get("mean")
 
 
 def make(config: RunConfig, store: Store) -> bool:
@@ -73,12 +75,7 @@ def publish(store: Store) -> int:
     first = plan.config("baseline", plan.seeds[0])
     kept = store.weights(first.key)
     if first.key in records and kept.is_file() and not published_weights(store, first.key).is_file():
-        tensors, values = checkpoint.load(kept)
+        tensors, values = checkpoint.load(kept, remedy(kept))
         mean = pixel_mean(datasets.cifar10().train_images[: first.data.train_images])
         checkpoint.save(published_weights(store, first.key), {**tensors, "mean": mean}, values)
     return sum(ensembles.published(store, plan.config("baseline", seed).key).is_file() for seed in plan.seeds)
-
-
-def published_weights(store: Store, key: str) -> Path:
-    """Where the weights of one run, and the pixel mean that goes with them, are published."""
-    return store.evidence.parent / "weights" / f"{key}.safetensors"

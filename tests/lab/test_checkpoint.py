@@ -141,6 +141,12 @@ def test_a_pickle_is_refused_and_not_executed(tmp_path, write):
     assert proof.exists()
 
 
+def test_who_reads_it_says_what_mends_it(tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(UserError, match=r"run is no whole checkpoint: ask for another$"):
+        checkpoint.load(tmp_path / "run", "ask for another")
+
+
 def test_a_folder_or_nothing_is_refused(tmp_path):
     refused(tmp_path)
     refused(tmp_path / "nothing")

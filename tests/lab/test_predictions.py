@@ -9,6 +9,7 @@ from alexnet_repro.lab.predictions import make, mean_of, network
 from alexnet_repro.lab.training import train
 from alexnet_repro.store import Store
 from alexnet_repro.studies import study
+from tests import homes
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,22 @@ def test_weights_of_another_run_are_refused(trained, tmp_path):
     with pytest.raises(UserError, match="another run"):
         network(path, config.changed(seed=1))
     assert not make(config.changed(seed=1), store)
+
+
+def test_damaged_weights_have_the_remedy_of_their_place(trained, tmp_path, monkeypatch):
+    kept, config = trained
+    home = homes.make(tmp_path, monkeypatch)
+    published = ensembles.published_weights(Store(), config.key)
+    whole = kept.weights(config.key).read_bytes()
+    for path, said in ((published, f"restore it with 'git checkout -- {published}'"), (home / "kept", "delete it")):
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(whole)
+        with pytest.raises(UserError, match=f"{path} belongs to another run than .*: {said}$"):
+            network(path, config.changed(seed=1))
+        path.write_bytes(whole[:-1])
+        for read in (lambda path: network(path, config), mean_of):
+            with pytest.raises(UserError, match=f"{path} is no whole checkpoint: {said}$"):
+                read(path)
 
 
 def test_weights_that_err_otherwise_are_refused(trained, tmp_path):
