@@ -31,9 +31,10 @@ check: $(STAMP) ## ruff, mypy, notebooks stored without outputs
 	@$(BIN)/mypy
 	@$(BIN)/nbstripout --keep-id --verify notebooks/*.ipynb
 
-serve: book ## build the site and show it on http://127.0.0.1:8000 until Ctrl-C
+serve: $(STAMP) ## build the site and show it on http://127.0.0.1:8000 (or PORT=...) until Ctrl-C
 	@$(BIN)/python -c 'import socket; socket.create_server(("127.0.0.1", $(PORT))).close()' 2>/dev/null \
-	  || { echo "error: port $(PORT) is taken: name another, as in 'make serve PORT=8001'" >&2; exit 1; }
+	  || { echo "error: cannot use port '$(PORT)': name another, as in 'make serve PORT=8001'" >&2; exit 1; }
+	@$(MAKE) --no-print-directory book
 	@$(BIN)/python -m http.server $(PORT) --bind 127.0.0.1 --directory book/_build/html
 
 bench: $(STAMP) ## measure speed beside what one would use instead

@@ -273,7 +273,7 @@ def contribute_(
 
 @app.command()
 def verify() -> None:
-    """Re-derive keys, metrics and digests of everything published; list what is off."""
+    """Re-derive keys, metrics and digests of everything published, weights too; list what is off."""
     from .verify import verify as faults
 
     listed = [*faults(Store()), *contributed_faults(Store())]

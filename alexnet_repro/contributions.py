@@ -144,7 +144,7 @@ def at_full_size(entry: Measured) -> Measured:
     size = entry.paper_value / 2 if entry.paper_value is not None and entry.unit == "points" else entry.size
     setting = "the paper's net at full size"
     rule = {"study": FULL_SIZE, "setting": setting, "size": size, "seeds": imagenet.RECIPES[FULL_SIZE].seeds}
-    return entry.model_copy(update=rule | {"cost": None})
+    return entry.model_copy(update=rule | {"cost": None, "note": ""})
 
 
 def _find(group: Group, entry: Measured, arm: str) -> Records:

@@ -26,7 +26,7 @@ WIDEST, NARROWEST, FLATTEST = 2.6, 2.0, 0.5
 
 
 def network(config: AlexNetConfig = PAPER) -> Figure:
-    """The network from the image down to the classes: columns side by side, links between them in another colour.
+    """The network from the image down to the classes: columns side by side; what sees both of them in another colour.
 
     A block is the taller the larger its maps, and a little wider the more of them a column has; fully-connected flat.
     """

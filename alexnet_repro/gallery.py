@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from . import downloads, paths
 from .captions import caption
+from .ensembles import published_weights
 from .figures import PALETTE, canvas
 from .store import Store
 from .studies import study
@@ -59,7 +60,7 @@ def subject(store: Store, scale: str = "cifar10") -> Subject | None:
 
     from .lab import datasets
     from .lab.batches import Images, pixel_mean
-    from .lab.predictions import mean_of, network, published_weights
+    from .lab.predictions import mean_of, network
 
     plan = study("features", scale)
     config = plan.config("baseline", plan.seeds[0])
@@ -82,7 +83,7 @@ def weights(of: Subject | None) -> Markdown:
     if of is None:
         return Markdown(NOTHING)
     if not of.weights.is_relative_to(paths.data() / "weights"):
-        return Markdown("The pictures are of a run of the working store, not yet published.")
+        return Markdown("The pictures are of a run of the working store, which is not published.")
     file = downloads.link(of.weights.relative_to(paths.data()).as_posix())
     return Markdown(f"The pictures on this page are made from the weights of one recorded run: {file}.")
 

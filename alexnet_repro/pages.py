@@ -190,7 +190,12 @@ class Page:
         )
 
     def differences(self, name: str, *pairs: tuple[str, str], metric: str = "test_error") -> Markdown:
-        """An error of each first arm minus that of its second, paired by seed: a question without a rule."""
+        """An error of each first arm minus that of its second, paired by seed: a question without a rule.
+
+        metric: one in percent or points.
+        """
+        if metric not in PERCENT:
+            raise one_of("metric in points", metric, list(PERCENT))
         _, runs = self.runs(name)
         lines = []
         for arm, against in pairs:
@@ -202,18 +207,23 @@ class Page:
             first, second = ([100 * counted(runs[each][s], metric) for s in seeds] for each in (arm, against))
             effect = paired_difference(first, second)
             interval = f"{number(effect.low)} to {number(effect.high)}"
-            each = ", ".join(f"{a - b:.2f}".replace("-", "−") for a, b in zip(first, second, strict=True))
-            lines.append(f"* {what}: {number(effect.estimate)} points ({interval}) from {len(seeds)} pairs: {each}.")
-        what = capital(METRICS[metric].partition(" (")[0])
-        return Markdown("\n".join([f"{what}, paired by seed, with 95 % intervals:", "", *lines]))
+            singly = ", ".join(f"{a - b:.2f}".replace("-", "−") for a, b in zip(first, second, strict=True))
+            lines.append(f"* {what}: {number(effect.estimate)} points ({interval}) from {len(seeds)} pairs: {singly}.")
+        name = capital(METRICS[metric].partition(" (")[0])
+        return Markdown("\n".join([f"{name}, paired by seed, with 95 % intervals:", "", *lines]))
 
     def reached_in_pilot(self, name: str, percent: float, *arms: str) -> Markdown:
         """When these arms of a pilot came down to a training error, whether or not its runs ended there."""
         plan = study(name)  # at any scale: a pilot is looked at, not rehearsed
         runs, seed = records(plan, self.store), plan.seeds[0]
-        epochs = [(arm_label(arm), runs[arm][seed].epochs_to(percent / 100)) for arm in arms if seed in runs[arm]]
-        words = ", ".join(f"{number(when)} epochs ({arm})" for arm, when in epochs if not math.isnan(when))
-        return Markdown(f"In the pilot (seed {seed}), {percent:g} % was reached after: {words or 'no run yet'}.")
+        epochs = {arm_label(arm): runs[arm][seed].epochs_to(percent / 100) for arm in arms if seed in runs[arm]}
+        words = ", ".join(
+            f"{'never' if math.isnan(when) else f'after {number(when)} epochs'} ({label})"
+            for label, when in epochs.items()
+        )
+        return Markdown(
+            f"In the pilot (seed {seed}), the training error came down to {percent:g} % {words or 'in no run yet'}."
+        )
 
     def parameters(self, name: str) -> Markdown:
         """How many parameters each arm of a study has."""
@@ -305,6 +315,6 @@ def _spread(values: "pd.Series[float]") -> str:
     if values.empty:
         return "–"
     sd = float(values.std(ddof=1)) if len(values) > 1 else None
-    digits = 3 if sd is not None and sd < 0.005 else 2
+    digits = 3 if sd is not None and 1e-9 < sd < 0.005 else 2
     spread = "" if sd is None else f" ± {sd:.{digits}f}"
     return f"{values.mean():.{digits}f}{spread}".replace("-", "−")

@@ -53,7 +53,7 @@ def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
     rows = [
         f"| {_kind(each)} | **{each.verdict.removeprefix(each.evidence + ': ')}**"
         f"{', provisional' if each.provisional and each.effect is not None else ''} | {found(each)} | "
-        f"{papers([each], first=each is verdicts[0])} | {each.counted} |"
+        f"{each.paper if each is verdicts[0] else papers([each])} | {each.counted} |".replace(" %", "\u00a0%")
         for each in verdicts
     ]
     notes = [f"*{_kind(each)}:* {with_commands(each.note.removesuffix('.'))}." for each in verdicts if each.note]
@@ -229,10 +229,15 @@ def others(name: str) -> pd.DataFrame:
     """What others measured for the same comparison, with the source; data/others.csv."""
     table = read_csv(paths.data() / "others.csv", dict.fromkeys(("claim", "effect", "who", "value", "source"), str))
     table["source"] = [
-        f"[{urlsplit(each).netloc}]({each})" if each.startswith("http") else f"{{cite}}`{each}`"
-        for each in table["source"]
+        f"[{_place(each)}]({each})" if each.startswith("http") else f"{{cite}}`{each}`" for each in table["source"]
     ]
     return table[table["claim"] == name].drop(columns="claim")
+
+
+def _place(address: str) -> str:
+    """Host and first folders of an address: of GitHub, the repository."""
+    parts = urlsplit(address)
+    return "/".join([parts.netloc, *parts.path.strip("/").split("/")[:2]])
 
 
 def written(table: pd.DataFrame, right: Sequence[str] = (), wide: bool = False) -> Markdown:

@@ -18,19 +18,19 @@ from .store import Store
 from .studies import Study
 
 EARLY, NATS = 3, 0.03
-"""On another machine the first points of the curve, and how far their losses may lie from the recorded ones: rounding
-has not grown into another course yet. Other instruction sets of one processor stayed within 0.017 nats in the first
-three epochs of the ablations' net, where five of six pairs of its seeds lie farther apart than the tolerance."""
+"""Where the last bits differ: the first points of the curve, and how far their losses may lie from the recorded ones.
+Rounding has not grown into another course yet. Other instruction sets of one processor stayed within 0.017 nats in the
+first three epochs of the ablations' net, where five of six pairs of its seeds lie farther apart than the tolerance."""
 SHARES = ("gap", "knn_features", "knn_pixels")
 POINTS = 0.03
-"""How far an error, or another share of the images, may lie from the recorded one on another machine: three points."""
+"""How far an error, or another share of the images, may lie from the recorded one there: three points."""
 FACTOR = 1.25
-"""How far a number of epochs may lie from the recorded one on another machine."""
+"""How far a number of epochs may lie from the recorded one there."""
 TOLERANCE = (
     f"the first {EARLY} losses within {NATS:g} nats, shares of the images within {100 * POINTS:g} points, "
     f"times in epochs within a factor of {FACTOR:g}"
 )
-"""What is asked of a rerun on another machine, or with other versions."""
+"""What is asked of a rerun whose last bits differ."""
 SAME = ("python", "torch", "numpy", "device", "threads", "data")
 """Parts of the provenance on which the last bit depends."""
 
@@ -94,16 +94,22 @@ def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", p
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
     """Says whether Ctrl-C was pressed, so that a checkpoint can be written first; pressed again, it ends at once."""
-    asked: list[int] = []
+    pressed = training = False
 
     def remember(number: int, frame: FrameType | None) -> None:
-        if asked:
+        nonlocal pressed
+        if pressed or not training:  # nothing to save yet
             signal.default_int_handler(number, frame)
-        asked.append(number)
+        pressed = True
+
+    def asked() -> bool:
+        nonlocal training
+        training = True
+        return pressed
 
     before = signal.signal(signal.SIGINT, remember)
     try:
-        yield lambda: bool(asked)
+        yield asked
     finally:
         signal.signal(signal.SIGINT, before)
 

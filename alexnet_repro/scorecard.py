@@ -234,13 +234,10 @@ def _kinds(same: Sequence[Verdict]) -> str:
     return f"{same[0].evidence}, {'; '.join(labels)}" if labels else same[0].evidence
 
 
-def papers(same: Sequence[Verdict], first: bool = False) -> str:
-    """The paper's values for these comparisons; for the ``first`` of a claim without one, what the claim has in words.
-
-    Errors have the decimal that the paper prints.
-    """
+def papers(same: Sequence[Verdict]) -> str:
+    """The paper's values for these comparisons, errors with the decimal that it prints; a dash without any."""
     if same[0].paper_value is None:
-        return _plain(same[0].paper) if first else NONE
+        return NONE
     values = [verdict.paper_value for verdict in same if verdict.paper_value is not None]
     if len(values) < len(same) or len(same) > SHOWN or len({verdict.unit for verdict in same}) > 1:
         return _plain(same[0].paper)

@@ -72,11 +72,15 @@ class Store:
         """The study in whose table each published key stands."""
         return {key: name for name, table in self._tables().items() for key in table}
 
+    def folders(self) -> list[Path]:
+        """Those of the published studies; what tools hide among them is none."""
+        return sorted(path for path in self.evidence.glob("[!.]*") if path.is_dir())
+
     def _tables(self) -> dict[str, dict[str, RunRecord]]:
         """Study -> key -> record, read once."""
         if self._published is None:
-            folders = sorted(path for path in self.evidence.glob("*") if path.is_dir())
-            self._published = {f.name: {record.key: record for record in read_table(f)} for f in folders}
+            tables = {folder.name: read_table(folder) for folder in self.folders()}
+            self._published = {name: {record.key: record for record in table} for name, table in tables.items()}
         return self._published
 
 

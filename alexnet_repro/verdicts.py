@@ -116,14 +116,13 @@ def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verd
     ours, others = [arm[seed] for seed in seeds], [] if constant else [against[seed] for seed in seeds]
     first = [_value(record, entry.metric) for record in ours]
     second = [_value(record, metric) for record in others] or [(float(entry.against), False)] * len(seeds)
+    sample = any(record.config.data.dataset == "sample" for record in ours + others)
     notes = [
-        *filter(None, [entry.note]),
+        *(["smoke runs on the bundled sample: no evidence"] if sample else filter(None, [entry.note])),
         *_seed_notes(entry, seeds, arm.keys() if constant else arm.keys() | against.keys()),
         *_failures(entry.arm, entry.metric, ours, [censored for _, censored in first]),
         *_failures(str(entry.against), metric, others, [censored for _, censored in second]),
     ]
-    if any(record.config.data.dataset == "sample" for record in ours + others):
-        notes.insert(0, "smoke runs on the bundled sample: no evidence")
     return _judged(claim, entry, first, second, notes)
 
 

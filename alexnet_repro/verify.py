@@ -20,7 +20,7 @@ TEST_IMAGES = 10_000
 """Of CIFAR-10. How many a collection of full-size images has, its records do not say."""
 ROUNDING = 1e-9
 """How far a number may be from the same number computed anew: rounding, far below one image."""
-SHARES = ("knn_features", "knn_pixels", "color_gap", "color_gap_shuffled", "color_gap_p")
+FROM_0_TO_1 = ("knn_features", "knn_pixels", "color_gap", "color_gap_shuffled", "color_gap_p")
 """Metrics that lie between 0 and 1, as errors do."""
 
 
@@ -31,7 +31,7 @@ def verify(store: Store) -> list[str]:
     """
     faults: list[str] = []
     homes: dict[str, str] = {}
-    for folder in sorted(path for path in store.evidence.glob("*") if path.is_dir()):
+    for folder in store.folders():
         name = folder.name
         try:
             rows = read_rows(folder)
@@ -241,7 +241,7 @@ def _metrics(record: RunRecord) -> Iterator[str]:
     elif not _tested(test_error, config):
         yield f"its test_error {test_error} is no share of {_tests(config)}"
     for name, value in record.metrics.items():
-        if (name.endswith("error") or name in SHARES) and value is not None and not 0 <= value <= 1:
+        if (name.endswith("error") or name in FROM_0_TO_1) and value is not None and not 0 <= value <= 1:
             yield f"its {name} {value} is not from 0 to 1"
     for five, one in (("top5_error", "test_error"), ("ten_view_top5_error", "ten_view_error")):
         if record.metric(five) > record.metric(one):

@@ -117,9 +117,14 @@ def test_when_a_pilot_reached_an_error_that_did_not_end_it(page):
     ]
     page.store.save(record(config, curve=curve))
     text = page.reached_in_pilot("alexnet_convergence", 6, "no_crops", "no_dropout").data
-    assert text == "In the pilot (seed 1000), 6 % was reached after: 2 epochs (no crops, no reflections)."
+    assert (
+        text
+        == "In the pilot (seed 1000), the training error came down to 6 % after 2 epochs (no crops, no reflections)."
+    )
     text = page.reached_in_pilot("alexnet_convergence", 1, "no_crops").data
-    assert text.endswith("no run yet.")
+    assert text.endswith("1 % never (no crops, no reflections).")
+    text = page.reached_in_pilot("alexnet_convergence", 1, "no_dropout").data
+    assert text.endswith("1 % in no run yet.")
 
 
 def test_parameters_are_those_of_the_nets(page):

@@ -8,7 +8,6 @@ from torch import Tensor
 
 from .. import ensembles
 from ..config import RunConfig
-from ..ensembles import published_weights
 from ..errors import UserError
 from ..files import remedy
 from ..store import Store
@@ -74,8 +73,8 @@ def publish(store: Store) -> int:
             ensembles.write(target, *ensembles.read(ensembles.working(store, config.key)))
     first = plan.config("baseline", plan.seeds[0])
     kept = store.weights(first.key)
-    if first.key in records and kept.is_file() and not published_weights(store, first.key).is_file():
+    if first.key in records and kept.is_file() and not ensembles.published_weights(store, first.key).is_file():
         tensors, values = checkpoint.load(kept, remedy(kept))
         mean = pixel_mean(datasets.cifar10().train_images[: first.data.train_images])
-        checkpoint.save(published_weights(store, first.key), {**tensors, "mean": mean}, values)
+        checkpoint.save(ensembles.published_weights(store, first.key), {**tensors, "mean": mean}, values)
     return sum(ensembles.published(store, plan.config("baseline", seed).key).is_file() for seed in plan.seeds)
