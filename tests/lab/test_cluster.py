@@ -63,7 +63,7 @@ def training(run):
 
 
 @pytest.mark.parametrize("death", ["worker", "machine"])
-def test_a_run_whose_worker_is_killed_goes_on_elsewhere(local, store, every_step, death):
+def test_a_run_whose_worker_is_killed_goes_on_elsewhere(store, every_step, death):
     run, died = RUNS[0], {}
 
     def kill():
@@ -75,9 +75,10 @@ def test_a_run_whose_worker_is_killed_goes_on_elsewhere(local, store, every_step
         died.update(checkpoint.load(checkpoint_of(store, run))[1])
 
     killer = threading.Thread(target=kill)
-    killer.start()
-    cluster.launch(RUNS, store, local.scheduler_address, progress=False)
-    killer.join()
+    with workers(2) as made:  # its own: the one that was killed may stay away
+        killer.start()
+        cluster.launch(RUNS, store, made.scheduler_address, progress=False)
+        killer.join()
     assert 0 < died["step"] < 24
     assert store.find(run).provenance.started == died["started"]  # resumed, not begun anew
     for config in RUNS:
