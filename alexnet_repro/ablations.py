@@ -157,6 +157,8 @@ SMOKE = {
     "budget.epochs": 2,
 }
 """A net and a data set small enough for seconds."""
+SIZES = {"data.train_images", "model.kernels"}
+"""What a rehearsal has sizes of its own for, so that arms that change them are left out."""
 
 PROBE = {"model.weight_init": "he", "optimizer.drops": (), "budget.epochs": 5, "budget.ten_views": False}
 
@@ -205,6 +207,9 @@ PILOT: Mapping[str, Mapping[str, Any]] = {
         f"5k{arm}": {**change, "data.train_images": 5_000, "optimizer.drops": (27, 35), "budget.epochs": 40}
         for arm, change in (("", {}), (", no_dropout", ARMS["no_dropout"]))
     },
+    "half as wide": {"model.kernels": (12, 32, 48, 48, 32), "model.hidden": 256},
+    "half again as wide": {"model.kernels": (36, 96, 144, 144, 96), "model.hidden": 768},
 }
 """The first four with He's weights in every layer; then whether what the paper fights is there to be fought, and
-whether half of the images show it better. Six epochs were then cut from the studies for their cost."""
+whether half of the images show it better. Six epochs were then cut from the studies for their cost. The other widths
+were tried last, after the studies."""

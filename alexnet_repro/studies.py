@@ -166,7 +166,7 @@ def _ablation(
         baseline, seeds = baseline.changed(**ablations.SMOKE), min(seeds, smoke_seeds)
         if pilot:  # many arms, and nothing to pair
             baseline = baseline.changed(**{"data.train_images": 500, "budget.epochs": 1})
-        arms = {arm: changes for arm, changes in arms.items() if "data.train_images" not in changes}
+        arms = {arm: changes for arm, changes in arms.items() if not ablations.SIZES & changes.keys()}
     return Study(name, title, baseline, arms, tuple(range(first, first + seeds)), pilot, fewer or {}, home)
 
 
