@@ -32,10 +32,10 @@ def test_an_older_record_may_lack_a_metric():
     assert compare(RECORD, fresh({"knn_pixels": 0.2})).exact
 
 
-def test_other_bits_in_what_has_the_same_name_are_met_within_the_tolerance_alone():
+def test_other_bits_in_the_same_place_are_not_met():
     found = compare(RECORD, fresh(weights="f" * 64))
-    assert (found.exact, found.same_place, found.met) == (False, True, True)
-    assert not compare(RECORD, fresh({"test_error": 0.5}, weights="f" * 64)).met
+    assert (found.exact, found.same_place, found.off) == (False, True, ())
+    assert not found.met
 
 
 def test_a_seed_that_is_none_is_named(tmp_path):
