@@ -130,7 +130,7 @@ ABLATIONS: Mapping[str, Ablation] = {
     "filters": _against_baseline("Colours of the two columns' kernels", 20),
     "features": _against_baseline("Neighbours in the last hidden layer", 5),
     "initialization": _against_baseline("The paper's own initial weights", 3, "paper_init"),
-    "lrn_scaling": _against_baseline("Normalization or its scaling", 5, "no_lrn", "lrn_scale", "strong_lrn"),
+    "lrn_scaling": _against_baseline("Normalization or its scaling", 20, "no_lrn", "lrn_scale", "strong_lrn"),
     "velocity": _against_baseline("The rate inside the velocity or outside", 3, "torch_velocity"),
 }
 """Studies that share the baseline's runs; the names, arms and seeds are those of data/claims.toml, but for the

@@ -17,7 +17,9 @@ Scale = Literal["smoke", "cifar10"]
 SCALES: tuple[Scale, ...] = ("smoke", "cifar10")
 
 PILOT_SEEDS = 1_000
-"""Pilots take seeds from here up, studies stay below: a study never sees a seed that chose its settings."""
+"""Pilots take seeds from here up to FRESH_SEEDS, studies all others: none sees a seed that chose its settings."""
+FRESH_SEEDS = 2_000
+"""From here up: seeds of which stage one trained none, for studies that repeat one of its comparisons."""
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,10 @@ def _ablation(
     fewer: Mapping[str, int] | None = None,
     smoke_seeds: int = SMOKE_SEEDS,
     home: str = "",
+    first: int = 0,
 ) -> Study:
-    """AlexNet in CIFAR size, and arms that change it."""
-    baseline, first = ablations.BASELINE.changed(**setting), PILOT_SEEDS if pilot else 0
+    """AlexNet in CIFAR size, and arms that change it, at so many seeds from ``first`` up."""
+    baseline = ablations.BASELINE.changed(**setting)
     if scale == "smoke":
         baseline, seeds = baseline.changed(**ablations.SMOKE), min(seeds, smoke_seeds)
         if pilot:  # many arms, and nothing to pair
@@ -188,6 +191,7 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         ablations.RATE_PROBES,
         1,
         pilot=True,
+        first=PILOT_SEEDS,
     ),
     "alexnet_init": partial(
         _ablation,
@@ -197,6 +201,7 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         ablations.INIT_PROBES,
         1,
         pilot=True,
+        first=PILOT_SEEDS,
     ),
     "alexnet_pilot": partial(
         _ablation,
@@ -206,6 +211,7 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         ablations.PILOT,
         1,
         pilot=True,
+        first=PILOT_SEEDS,
     ),
     "alexnet_convergence": partial(
         _ablation,
@@ -215,6 +221,7 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         {arm: ablations.ARMS[arm] for arm in ("baseline", "no_dropout", "no_crops", "no_crops_no_dropout")},
         1,
         pilot=True,
+        first=PILOT_SEEDS,
     ),
     **{
         name: partial(
@@ -231,6 +238,15 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
     },
     "ensemble": partial(
         _ablation, "ensemble", "Networks to average", {}, {"baseline": {}}, 20, smoke_seeds=15, home="ablations"
+    ),
+    "lrn_fresh": partial(
+        _ablation,
+        "lrn_fresh",
+        "Normalization or its scaling, on fresh seeds",
+        {},
+        {arm: ablations.ARMS[arm] for arm in ("baseline", "no_lrn", "lrn_scale")},
+        10,
+        first=FRESH_SEEDS,
     ),
     "dropout_convergence": partial(
         _ablation,
