@@ -123,6 +123,7 @@ class Claim(BaseModel):
     """One claim of Krizhevsky, Sutskever & Hinton (2012).
 
     paper: its number, as the scorecard shows it. A changed rule bumps ``version``.
+    reading: a sentence for readers on what all evidence comes to; its placeholders are those of conclusions.py.
     """
 
     model_config = STRICT
@@ -132,6 +133,7 @@ class Claim(BaseModel):
     title: Text
     statement: Text
     paper: Text
+    reading: str = ""
     measured: tuple[Measured, ...] = ()
     audited: tuple[Audited, ...] = ()
     derived: tuple[Derived, ...] = ()

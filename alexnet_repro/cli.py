@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -14,6 +14,7 @@ import pandas as pd
 import typer
 
 from . import paths, prepared
+from .conclusions import Conclusion, written
 from .config import PRECISIONS, Placement, RunConfig
 from .contributions import contribute
 from .contributions import faults as contributed_faults
@@ -22,11 +23,10 @@ from .errors import UserError, one_of
 from .imagenet import computing
 from .machine import check_device, columns_of, cores, launched
 from .reruns import TOLERANCE, rerun
-from .runs import finder, from_seed, obtain, publish, start_together, together
+from .runs import concluded, from_seed, obtain, publish, start_together, together
 from .scorecard import marked
 from .store import Store
 from .studies import SCALES, STUDIES, Study, records, study
-from .verdicts import Verdict, scorecard
 
 app = typer.Typer(
     help="Replicate AlexNet (2012), claim by claim.",
@@ -201,27 +201,34 @@ def rerun_(
 def verdict(
     output: Annotated[Format, typer.Option("--format", help="table, json or csv.")] = Format.table,
 ) -> None:
-    """Print the scorecard: every claim, from the records."""
-    verdicts = scorecard(finder(Store()))
+    """Print every claim's conclusion and all its comparisons, from the records."""
+    claims = concluded(Store())
     if output is Format.table:
-        print(_short(verdicts))
+        print(_short(claims))
     elif output is Format.csv:
-        print(_flat(verdicts).to_csv(index=False), end="")
+        print(_flat(claims).to_csv(index=False), end="")
     else:
-        print(json.dumps([each.row() for each in verdicts], indent=1, ensure_ascii=False))
+        print(json.dumps([each.row() for each in claims], indent=1, ensure_ascii=False))
 
 
-def _flat(verdicts: list[Verdict]) -> pd.DataFrame:
-    """A number a cell: the ends of an interval apart, an open one empty; seeds as whole numbers."""
-    table = pd.DataFrame([each.row() for each in verdicts])
-    for name in ("interval", "bootstrap"):
+def _flat(claims: list[Conclusion]) -> pd.DataFrame:
+    """A row for every comparison of both stages, a number a cell: the ends of an interval apart, an open one empty."""
+    rows = [claim.row() for claim in claims]
+    shared = ("claim", "section", "title", "paper", "conclusion")
+    table = pd.DataFrame(
+        [comparison | {name: row[name] for name in shared} for row in rows for comparison in row["comparisons"]]
+    )
+    for name in ("interval", "bootstrap", "narrow"):
         ends = table.pop(name)
-        table[f"{name}_low"], table[f"{name}_high"] = ([pair and pair[end] for pair in ends] for end in (0, 1))
-    return table.astype({"seeds": "Int64", "declared": "Int64"})
+        for end, index in (("low", 0), ("high", 1)):
+            table[f"{name}_{end}"] = [pair[index] if isinstance(pair, list) else None for pair in ends]
+    return table.astype({"seeds": "Int64", "declared": "Int64", "seen": "Int64"})
 
 
-def _short(verdicts: list[Verdict]) -> str:
-    columns = {
+def _short(claims: list[Conclusion]) -> str:
+    verdicts = [each for claim in claims for each in claim.verdicts]
+    comparisons = [each for claim in claims for each in claim.comparisons]
+    one: dict[str, list[str]] = {
         "claim": [each.claim for each in verdicts],
         "section": [each.section for each in verdicts],
         "": [each.label for each in verdicts],
@@ -231,8 +238,26 @@ def _short(verdicts: list[Verdict]) -> str:
         "found (95 % interval)": [marked(each) for each in verdicts],
         "seeds": [each.counted for each in verdicts],
     }
-    mark = "\n\n† excludes zero, but would not once corrected for all comparisons (Holm)"
-    return pd.DataFrame(columns).to_string(index=False) + (mark if any(each.alone for each in verdicts) else "")
+    two: dict[str, list[str]] = {
+        "claim": [each.claim for each in comparisons],
+        "scale": [each.scale for each in comparisons],
+        "": [each.label or each.role for each in comparisons],
+        "verdict": [f"{each.verdict}{', seen in advance' if each.in_advance else ''}" for each in comparisons],
+        "found (95 % interval)": [written(each) for each in comparisons],
+        "seeds": [f"{each.seeds} of {each.declared}" for each in comparisons],
+    }
+    last = {"claim": [each.claim for each in claims], "conclusion": [each.conclusion for each in claims]}
+    mark = "\n† excludes zero, but would not once corrected for all comparisons (Holm)"
+    parts = [
+        ("Stage one", f"{_lines(one)}{mark if any(each.alone for each in verdicts) else ''}"),
+        ("Stage two", _lines(two)),
+        ("Conclusions", _lines(last)),
+    ]
+    return "\n\n".join(f"{title}\n{text}" for title, text in parts)
+
+
+def _lines(columns: Mapping[str, Sequence[str]]) -> str:
+    return pd.DataFrame(columns).to_string(index=False)
 
 
 @app.command("publish")

@@ -5,12 +5,13 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-from . import ensembles
+from . import conclusions, ensembles
 from .errors import UserError, one_of
 from .records import RunRecord
+from .rules import SETTINGS
 from .store import Store, published_folder, rows_by_key, write_table
-from .studies import PILOT_SEEDS, Study, records, study
-from .verdicts import Find
+from .studies import PILOT_SEEDS, SCALES, Study, records, study
+from .verdicts import Find, Records, scorecard
 
 Found = dict[str, dict[int, RunRecord]]
 """arm -> seed -> record"""
@@ -111,6 +112,18 @@ def finder(store: Store, scale: str = "cifar10") -> Find:
         return found[arm]
 
     return find
+
+
+def concluded(store: Store) -> list[conclusions.Conclusion]:
+    """Every claim's conclusion, with all comparisons of both stages, from the records of the store."""
+    finders = {scale: finder(store, scale) for scale in SCALES}
+
+    def find_at(name: str, arm: str) -> Records:
+        setting = SETTINGS[name]
+        return finders[setting.scale](setting.study, arm) if setting.scale in finders else {}
+
+    find = finders["cifar10"]
+    return conclusions.concluded(scorecard(find), conclusions.comparisons(find_at), find)
 
 
 def publish(plan: Study, store: Store, into: Path | None = None) -> tuple[int, int]:

@@ -179,12 +179,17 @@ def badge(name: str, short: bool = False) -> str:
 
 def found(verdict: Verdict) -> str:
     """The effect with its unit and interval: "1.52× (1.40 to 1.66)"; a dash where there is none."""
-    if verdict.effect is None:
+    return with_interval(verdict.effect, verdict.interval, verdict.unit)
+
+
+def with_interval(effect: float | None, interval: tuple[float, float] | None, unit: str) -> str:
+    """The same of an effect and the ends of its interval, which may be open."""
+    if effect is None:
         return NONE
-    text = with_unit(number(verdict.effect), verdict.unit)
-    if verdict.interval is None:
+    text = with_unit(number(effect), unit)
+    if interval is None:
         return text
-    low, high = verdict.interval
+    low, high = interval
     if math.isinf(low) and math.isinf(high):
         return text
     if math.isinf(high):

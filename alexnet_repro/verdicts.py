@@ -4,14 +4,14 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from . import audit, estimates, step_times
 from .claims import Audited, Claim, Derived, Measured, load
 from .derivations import Derivation, derive
 from .errors import UserError
 from .records import RunRecord
-from .statistics import Effect, holm, paired_difference, paired_ratio, seeds_to_settle, smallest_detectable
+from .statistics import LEVEL, Effect, holm, paired_difference, paired_ratio, seeds_to_settle, smallest_detectable
 
 Name = Literal[
     "reproduced",
@@ -90,13 +90,17 @@ class Verdict:
 
     def row(self) -> dict[str, Any]:
         """The fields as plain JSON values; an open end of an interval is None."""
+        values: dict[str, Any] = plain(asdict(self))
+        return values
 
-        def plain(value: Any) -> Any:
-            if isinstance(value, tuple | list):
-                return [plain(each) for each in value]
-            return None if isinstance(value, float) and not math.isfinite(value) else value
 
-        return {name: plain(value) for name, value in asdict(self).items()}
+def plain(value: Any) -> Any:
+    """Dicts, tuples and numbers as JSON has them; what is infinite or NaN becomes None."""
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verdict:
@@ -114,8 +118,8 @@ def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verd
         return _not_run(claim, entry, len(seeds), f"{len(seeds)} of {entry.seeds} pairs so far" if seeds else "")
     metric = entry.against_metric or entry.metric
     ours, others = [arm[seed] for seed in seeds], [] if constant else [against[seed] for seed in seeds]
-    first = [_value(record, entry.metric) for record in ours]
-    second = [_value(record, metric) for record in others] or [(float(entry.against), False)] * len(seeds)
+    first = [outcome(record, entry.metric) for record in ours]
+    second = [outcome(record, metric) for record in others] or [(float(entry.against), False)] * len(seeds)
     sample = any(record.config.data.dataset == "sample" for record in ours + others)
     notes = [
         *(["smoke runs on the bundled sample: no evidence"] if sample else filter(None, [entry.note])),
@@ -154,8 +158,8 @@ def paired(entry: Measured, arm: Records, against: Records | None) -> dict[int, 
     metric, constant = entry.against_metric or entry.metric, entry.against if isinstance(entry.against, float) else None
     effects = {}
     for seed in sorted(arm.keys() if against is None else arm.keys() & against.keys()):
-        first, _ = _value(arm[seed], entry.metric)
-        second = _value(against[seed], metric)[0] if against is not None else float(constant or math.nan)
+        first, _ = outcome(arm[seed], entry.metric)
+        second = outcome(against[seed], metric)[0] if against is not None else float(constant or math.nan)
         scale = 100.0 if entry.unit == "points" else 1.0
         effects[seed] = first / second if entry.comparison == "ratio" else scale * (first - second)
     return effects
@@ -202,7 +206,7 @@ def _judged(
     if any(math.isnan(value) for value, _ in first + second):
         notes.append("without a number for every run the effect is unbounded")
         return replace(_empty(claim, entry), verdict="inconclusive", seeds=len(first), note="; ".join(notes), p=1.0)
-    effect = _effect(entry, first, second)
+    effect = effect_of(entry, first, second)
     name = named(effect.low, effect.high, entry.size, entry.null)
     notes += _size_notes(name, effect, entry)
     return replace(
@@ -229,8 +233,8 @@ def named(low: float, high: float, size: float, null: float) -> Name:
     return "no effect found" if high < size else "inconclusive"
 
 
-def _value(record: RunRecord, metric: str) -> tuple[float, bool]:
-    """(value, censored): NaN where a failed run has none."""
+def outcome(record: RunRecord, metric: str) -> tuple[float, bool]:
+    """A metric of a run as (value, censored); NaN where a failed run has none. Raises UserError for no such metric."""
     if metric in SPEEDS:
         return float(getattr(record.provenance, metric)), False
     if metric not in record.metrics and record.status != "diverged":
@@ -261,15 +265,31 @@ def chance(record: RunRecord) -> float:
     return 1 - 1 / record.config.data.classes
 
 
-def _effect(entry: Measured, first: list[tuple[float, bool]], second: list[tuple[float, bool]]) -> Effect:
+class Compared(Protocol):
+    """What says how two arms are compared: an entry of a claim, or a rule of stage two."""
+
+    @property
+    def comparison(self) -> Literal["difference", "ratio"]: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def metric(self) -> str: ...
+
+
+def effect_of(
+    entry: Compared, first: list[tuple[float, bool]], second: list[tuple[float, bool]], level: float = LEVEL
+) -> Effect:
+    """The paired effect, in the entry's unit, from (value, censored) of either arm."""
     scale = 100.0 if entry.unit == "points" else 1.0
     a, b = [scale * value for value, _ in first], [scale * value for value, _ in second]
     a_censored, b_censored = [censored for _, censored in first], [censored for _, censored in second]
     if entry.comparison == "ratio":
-        return paired_ratio(a, b, a_censored, b_censored)
+        return paired_ratio(a, b, a_censored, b_censored, level)
     if any(a_censored + b_censored):
-        raise UserError(f"{entry.study}: {entry.metric} has censored times; compare them as a ratio")
-    return paired_difference(a, b)
+        raise UserError(f"{entry.metric} has censored times; compare them as a ratio")
+    return paired_difference(a, b, level)
 
 
 def _detectable(effect: Effect, entry: Measured) -> float | None:

@@ -91,7 +91,7 @@ def test_no_arm_has_more_seeds_than_its_claims_ask_for():
     plan = study("ablations")
     assert {arm: len(plan.seeds_of(arm)) for arm in plan.arms if len(plan.seeds_of(arm)) < 20} == {
         "no_crops": 5, "no_crops_no_dropout": 5, "no_dropout": 5, "bias_zero": 10, "paper_init": 3,
-        "torch_velocity": 3, "lrn_scale": 5,
+        "torch_velocity": 3,
     }  # fmt: skip
     runs = plan.runs()
     assert len(runs) == 12 * 20 + 4 * 5 + 10 + 2 * 3
