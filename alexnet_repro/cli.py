@@ -14,7 +14,7 @@ import pandas as pd
 import typer
 
 from . import paths, prepared
-from .conclusions import Conclusion, written
+from .conclusions import Conclusion, effect_text
 from .config import PRECISIONS, Placement, RunConfig
 from .contributions import contribute
 from .contributions import faults as contributed_faults
@@ -243,7 +243,7 @@ def _short(claims: list[Conclusion]) -> str:
         "scale": [each.scale for each in comparisons],
         "": [each.label or each.role for each in comparisons],
         "verdict": [f"{each.verdict}{', seen in advance' if each.in_advance else ''}" for each in comparisons],
-        "found (95 % interval)": [written(each) for each in comparisons],
+        "found (95 % interval)": [effect_text(each) for each in comparisons],
         "seeds": [f"{each.seeds} of {each.declared}" for each in comparisons],
     }
     last = {"claim": [each.claim for each in claims], "conclusion": [each.conclusion for each in claims]}

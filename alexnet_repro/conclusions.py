@@ -263,7 +263,7 @@ def reading(claim: Claim, verdicts: Sequence[Verdict], found: Sequence[Compariso
     from .scorecard import found as shown  # formatting builds on verdicts
 
     known = {each.label or "effect": shown(each) for each in verdicts}
-    known |= {f"{each.label or each.role}@{each.scale}": written(each) for each in found}
+    known |= {f"{each.label or each.role}@{each.scale}": effect_text(each) for each in found}
 
     def filled(match: re.Match[str]) -> str:
         name = match[1]
@@ -302,7 +302,7 @@ class Pair(NamedTuple):
     metric: str
 
 
-def written(each: Comparison) -> str:
+def effect_text(each: Comparison) -> str:
     """The effect with its unit and 95 % interval; "not run" where there is none."""
     from .scorecard import with_interval  # formatting builds on verdicts
 

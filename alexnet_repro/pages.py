@@ -15,7 +15,7 @@ from .files import read_csv
 from .machine import check_device
 from .networks import AlexNetConfig
 from .records import RunRecord
-from .runs import Found, finder, obtain
+from .runs import Found, concluded, finder, obtain
 from .scorecard import capital, level, number
 from .scorecard import found as shown
 from .statistics import paired_difference
@@ -112,9 +112,13 @@ class Page:
         )
 
     def verdict(self, name: str) -> Markdown:
-        """Every verdict on a claim, under its title."""
+        """Every verdict on a claim, under its title; what both stages conclude, except from a rehearsal."""
         card = report.verdicts_card([each for each in self._verdicts() if each.claim == name])
-        return Markdown(f"**{claim(name).title}**\n\n{card.data}")
+        parts = [f"**{claim(name).title}**", str(card.data)]
+        if not self.smoke:
+            (conclusion,) = [each for each in concluded(self.store, self._verdicts()) if each.claim == name]
+            parts[1:1] = [str(report.conclusion_card(conclusion).data), "Stage one:"]
+        return Markdown("\n\n".join(parts))
 
     def findings(self, *names: str) -> Markdown:
         """What was measured for each of these claims, a sentence per comparison."""

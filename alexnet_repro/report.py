@@ -13,11 +13,13 @@ from IPython.display import Markdown
 from . import downloads, paths
 from .ablations import arm_label
 from .claims import Audited, Derived, claim
+from .conclusions import Conclusion, effect_text
 from .errors import UserError
 from .files import read_csv
 from .records import RunRecord, core_hours
+from .rules import SETTINGS
 from .runs import Found, finder
-from .scorecard import badge, capital, found, halved, number, papers, with_commands
+from .scorecard import NONE, badge, capital, found, halved, number, papers, row, with_commands
 from .statistics import paired_ratio
 from .store import Store
 from .studies import Study, fastest, records
@@ -65,6 +67,40 @@ def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
         if each.bootstrap is not None and each.p is not None and each.p_holm is not None and each.detectable is not None
     ]
     return Markdown("\n\n".join(["\n".join([head, *rows]), *notes, *extra]))
+
+
+def conclusion_card(conclusion: Conclusion) -> Markdown:
+    """A claim's conclusion and sentence, and its comparisons of stage two at all scales in a table."""
+    lines = [f"**Conclusion: {conclusion.conclusion}.** {conclusion.reading}"]
+    if conclusion.comparisons:
+        head = (
+            "| scale | comparison | verdict | effect (95 % interval) | threshold | pairs | on the paper's side |\n"
+            "|---|---|---|---|---|---|---|"
+        )
+        lines += ["Stage two, by [rules for both signs](#stage-two):", "\n".join([head, *_rows(conclusion)])]
+        lines += [f"*{SETTINGS[each.scale].title}:* {each.note}." for each in conclusion.comparisons if each.note]
+    return Markdown("\n\n".join(lines))
+
+
+def _rows(conclusion: Conclusion) -> list[str]:
+    rows = []
+    for each in conclusion.comparisons:
+        marks = [
+            "seen in advance" if each.in_advance else "",
+            f"unseen pairs alone: {each.unseen}" if each.unseen else "",
+        ]
+        side = "" if each.side is None else f"{100 * each.side:.0f} %"
+        cells = [
+            SETTINGS[each.scale].title,
+            ": ".join(filter(None, [each.role, each.label])),
+            "; ".join(filter(None, [f"**{each.verdict}**", *marks])),
+            NONE if each.verdict == "not run" else effect_text(each),
+            f"± {with_unit(number(each.threshold), each.unit)}" if each.unit != "×" else f"{number(each.threshold)}×",
+            f"{each.seeds} of {each.declared}" if each.provisional or not each.seeds else str(each.seeds),
+            side,
+        ]
+        rows.append(row(cells).replace(" %", "\u00a0%"))
+    return rows
 
 
 def _kind(verdict: Verdict) -> str:

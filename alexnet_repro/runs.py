@@ -1,6 +1,7 @@
 """The door from a study to its records: trains what is missing, when asked, and nothing else."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -11,7 +12,7 @@ from .records import RunRecord
 from .rules import SETTINGS
 from .store import Store, published_folder, rows_by_key, write_table
 from .studies import PILOT_SEEDS, SCALES, Study, records, study
-from .verdicts import Find, Records, scorecard
+from .verdicts import Find, Records, Verdict, scorecard
 
 Found = dict[str, dict[int, RunRecord]]
 """arm -> seed -> record"""
@@ -102,11 +103,17 @@ def together(plan: Study, store: Store, parallel: str, device: str, progress: bo
 
 
 def finder(store: Store, scale: str = "cifar10") -> Find:
-    """What the scorecard asks for, (study, arm) -> records by seed. Raises UserError for no such study or arm."""
-    groups = cache(lambda: ensembles.judged(store, scale))
+    """What the scorecard asks for, (study, arm) -> records by seed; a study is read when it is first asked for.
 
-    def find(name: str, arm: str) -> dict[int, RunRecord]:
-        found = groups() if name == ensembles.MEMBERS else records(study(name, scale), store)
+    Raises UserError for no such study or arm.
+    """
+
+    @cache
+    def whole(name: str) -> Mapping[str, Records]:
+        return ensembles.judged(store, scale) if name == ensembles.MEMBERS else records(study(name, scale), store)
+
+    def find(name: str, arm: str) -> Records:
+        found = whole(name)
         if arm not in found:
             raise one_of(f"arm of {name}", arm, list(found))
         return found[arm]
@@ -114,8 +121,11 @@ def finder(store: Store, scale: str = "cifar10") -> Find:
     return find
 
 
-def concluded(store: Store) -> list[conclusions.Conclusion]:
-    """Every claim's conclusion, with all comparisons of both stages, from the records of the store."""
+def concluded(store: Store, verdicts: Sequence[Verdict] | None = None) -> list[conclusions.Conclusion]:
+    """Every claim's conclusion, with all comparisons of both stages, from the records of the store.
+
+    verdicts: those of stage one, where they have been computed already.
+    """
     finders = {scale: finder(store, scale) for scale in SCALES}
 
     def find_at(name: str, arm: str) -> Records:
@@ -123,7 +133,7 @@ def concluded(store: Store) -> list[conclusions.Conclusion]:
         return finders[setting.scale](setting.study, arm) if setting.scale in finders else {}
 
     find = finders["cifar10"]
-    return conclusions.concluded(scorecard(find), conclusions.comparisons(find_at), find)
+    return conclusions.concluded(verdicts or scorecard(find), conclusions.comparisons(find_at), find)
 
 
 def publish(plan: Study, store: Store, into: Path | None = None) -> tuple[int, int]:

@@ -11,7 +11,8 @@ import pytest
 from alexnet_repro import figures, report, step_times
 from alexnet_repro.claims import load
 from alexnet_repro.records import Measurement
-from alexnet_repro.runs import finder, obtain, publish
+from alexnet_repro.rules import SETTINGS
+from alexnet_repro.runs import concluded, finder, obtain, publish
 from alexnet_repro.store import Store
 from alexnet_repro.studies import STUDIES, fastest, study
 from alexnet_repro.verdicts import scorecard
@@ -166,3 +167,14 @@ def test_the_scorecard_names_no_command_that_does_not_exist(store):
         assert f"'{command}'" in each.note
         assert (name in STUDIES) != (name in step_times.STUDIES)
     assert (Path(__file__).parent.parent / step_times.COMMAND.split()[1]).is_file()
+
+
+def test_a_conclusion_stands_with_every_scale(tmp_path):
+    (lrn,) = [each for each in concluded(Store(tmp_path)) if each.claim == "lrn"]
+    card = report.conclusion_card(lrn).data
+    assert card.startswith(f"**Conclusion: {lrn.conclusion}.** {lrn.reading}")
+    table = [line for line in card.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + len(lrn.comparisons)
+    assert all(any(SETTINGS[each.scale].title in line for line in table) for each in lrn.comparisons)
+    seen = next(each for each in lrn.comparisons if each.in_advance)
+    assert any(f"**{seen.verdict}**; seen in advance" in line and "4.40 points" in line for line in table)
