@@ -1,10 +1,18 @@
-"""AlexNet in CIFAR size as it is trained: the baseline of the ablations, and every arm as a named change to it."""
+"""AlexNet for small images as it is trained: the baselines of the ablations, and every arm as a named change to one."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
-from .networks import CIFAR_ALEXNET
+from .config import (
+    TINY_IMAGENET_CLASSES,
+    TINY_IMAGENET_SIDE,
+    TINY_IMAGENET_TRAIN_IMAGES,
+    BudgetConfig,
+    DataConfig,
+    OptimizerConfig,
+    RunConfig,
+)
+from .networks import CIFAR_ALEXNET, TINY_ALEXNET
 
 BASELINE = RunConfig(
     model=CIFAR_ALEXNET,
@@ -26,6 +34,27 @@ BASELINE = RunConfig(
 """Sections 3 to 5 as printed, but for He's initialization below the last layer and what the pilots settled before the
 first run of a study: images, epochs, dated drops, and the scale of the pixels, at which conv1 starts with responses
 about as large as those that the paper's own initial weights give it at full size."""
+
+TINY_BASELINE = RunConfig(
+    model=TINY_ALEXNET,
+    data=DataConfig(
+        dataset="tiny-imagenet",
+        train_images=TINY_IMAGENET_TRAIN_IMAGES,
+        divisor=64.0,
+        crop=56,
+        random_crops=True,
+        reflect=True,
+        color_noise="paper",
+        whole=TINY_IMAGENET_SIDE,
+        classes=TINY_IMAGENET_CLASSES,
+    ),
+    optimizer=OptimizerConfig(
+        learning_rate=0.03, bias_rate_factor=1.0, momentum=0.9, weight_decay=0.0005, batch_size=128, drops=(14, 18)
+    ),
+    budget=BudgetConfig(epochs=20, measurements=1, stop_at_train_error=None, ten_views=True),
+    seed=0,
+)
+"""The same at the scale tiny-imagenet."""
 
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "baseline": {},
@@ -135,6 +164,24 @@ ABLATIONS: Mapping[str, Ablation] = {
 }
 """Studies that share the baseline's runs; the names, arms and seeds are those of data/claims.toml, but for the
 first, which holds all, and the last three, questions that no claim hangs on."""
+
+TINY_SEEDS = 3
+"""Seeds of a study at the scale tiny-imagenet."""
+TINY_ARMS: Mapping[str, Mapping[str, Any]] = {
+    arm: changes for arm, changes in ARMS.items() if arm not in ("strong_lrn", "paper_init", "torch_velocity")
+} | {
+    # So that both poolings leave maps of 3 x 3: those of 2 pixels would leave 4 x 4 with a window over the edge.
+    "pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"}
+}
+"""The arms at the scale tiny-imagenet. The three that are left out answer questions of the runs on CIFAR-10."""
+
+
+def tiny_arms(name: str) -> dict[str, Mapping[str, Any]]:
+    """An ablation study's arms at the scale tiny-imagenet; none where only the baseline would be left of several."""
+    arms = ABLATIONS[name].arms
+    found = {arm: TINY_ARMS.get(arm, changes) for arm, changes in arms.items() if arm in TINY_ARMS or not changes}
+    return found if len(found) > 1 or len(arms) == 1 else {}
+
 
 FEWER: Mapping[str, int] = {
     arm: seeds

@@ -15,7 +15,7 @@ import typer
 
 from . import paths, prepared
 from .conclusions import Conclusion, effect_text
-from .config import PRECISIONS, Placement, RunConfig
+from .config import DIGESTS, PRECISIONS, Placement, RunConfig
 from .contributions import contribute
 from .contributions import faults as contributed_faults
 from .ensembles import MEMBERS
@@ -40,6 +40,7 @@ FirstSeed = Annotated[int, typer.Option("--first-seed", help="Fresh seeds from h
 PrecisionName = Annotated[str, typer.Option("--precision", help=f"imagenet: of the products, {', '.join(PRECISIONS)}.")]
 Compile = Annotated[bool, typer.Option("--compile", help="imagenet: train with torch.compile.")]
 ScaleName = Annotated[str, typer.Option("--scale", help=f"One of: {', '.join(SCALES)}.")]
+DATA_SETS = ("cifar10", "tiny-imagenet", "imagenet")
 
 
 class Format(StrEnum):
@@ -62,18 +63,25 @@ def _study(name: str, scale: str, first_seed: int, precision: str, compiled: boo
 
 @app.command()
 def data(
-    name: Annotated[str, typer.Argument(metavar="DATASET", help="cifar10 or imagenet")] = "cifar10",
-    source: Annotated[Path | None, typer.Option("--from", help="imagenet: the folder that holds the images.")] = None,
+    name: Annotated[str, typer.Argument(metavar="DATASET", help=f"One of: {', '.join(DATA_SETS)}.")] = "cifar10",
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="imagenet: the folder of the images; tiny-imagenet: its zip, a tar, or its folder."
+        ),
+    ] = None,
     size: Annotated[int, typer.Option(help="imagenet: pixels a side, 256, or 128 for a quarter of the disk.")] = 256,
     workers: Annotated[int | None, typer.Option(help="imagenet: processes; default: one per core.")] = None,
 ) -> None:
     """Fetch or prepare a data set, verify it, and say where it is."""
     if name == "imagenet":
         return _imagenet(source, size, workers)
-    if name != "cifar10":
-        raise one_of("data set", name, ["cifar10", "imagenet"])
+    if name == "tiny-imagenet":
+        return _tiny_imagenet(source)
+    if name not in DATA_SETS:
+        raise one_of("data set", name, list(DATA_SETS))
     if source is not None:
-        raise UserError(f"--from {source} is for imagenet: {name} is fetched")
+        raise UserError(f"--from {source} is for imagenet and tiny-imagenet: {name} is fetched")
     from .lab import datasets
 
     here = datasets.cifar10()
@@ -95,6 +103,18 @@ def _imagenet(source: Path | None, size: int, workers: int | None) -> None:
     manifest = imagenet.verify(folder, progress=sys.stderr.isatty())
     counts = ", ".join(f"{part.images:,} {name}" for name, part in manifest.parts.items())
     print(f"{counts} images of {len(manifest.classes):,} classes, every byte as prepared, in {folder}")
+
+
+def _tiny_imagenet(source: Path | None) -> None:
+    from .lab import tiny_imagenet
+
+    here = tiny_imagenet.get(source, progress=sys.stderr.isatty())
+    print(
+        f"Tiny ImageNet: {len(here.train_labels):,} training and {len(here.test_labels):,} validation images, every "
+        f"file as pinned, in {paths.downloads() / tiny_imagenet.FILE}; SHA-256 of the pixels: {here.digest}"
+    )
+    if here.digest != DIGESTS["tiny-imagenet"]:
+        print("some pixels were rounded otherwise than in the published runs, by another JPEG decoder: no fault")
 
 
 @app.command()
@@ -263,13 +283,14 @@ def _lines(columns: Mapping[str, Sequence[str]]) -> str:
 @app.command("publish")
 def publish_(
     name: StudyName,
+    scale: ScaleName = "cifar10",
     to: Annotated[Path | None, typer.Option(help="Write there instead, to contribute them.")] = None,
     first_seed: FirstSeed = 0,
     precision: PrecisionName = "float32",
     compiled: Compile = False,
 ) -> None:
     """Write a study's finished runs into data/evidence/, to be committed; of ensemble, their predictions."""
-    chosen, store = _study(name, "cifar10", first_seed, precision, compiled), Store()
+    chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
     if name == MEMBERS and to is None:
         from .lab.predictions import publish as publish_predictions
 

@@ -13,8 +13,10 @@ from .networks import CudaConvnetConfig
 from .records import RunRecord
 from .store import Store
 
-Scale = Literal["smoke", "cifar10"]
-SCALES: tuple[Scale, ...] = ("smoke", "cifar10")
+Scale = Literal["smoke", "cifar10", "tiny-imagenet"]
+SCALES: tuple[Scale, ...] = ("smoke", "cifar10", "tiny-imagenet")
+TINY = "tiny_imagenet"
+"""The study of every run at the scale tiny-imagenet, its only one; its table of data/evidence/ holds them."""
 
 PILOT_SEEDS = 1_000
 """Pilots take seeds from here up to FRESH_SEEDS, studies all others: none sees a seed that chose its settings."""
@@ -173,6 +175,23 @@ def _ablation(
     return Study(name, title, baseline, arms, tuple(range(first, first + seeds)), pilot, fewer or {}, home)
 
 
+def _tiny(name: str) -> Study:
+    """An ablation study at the scale tiny-imagenet, or ``TINY``, which holds the runs of them all."""
+    plan = ablations.ABLATIONS["ablations" if name == TINY else name]
+    title = "Every ablation of AlexNet on Tiny ImageNet" if name == TINY else f"{plan.title}, on Tiny ImageNet"
+    arms = ablations.TINY_ARMS if name == TINY else ablations.tiny_arms(name)
+    seeds = tuple(range(min(plan.seeds, ablations.TINY_SEEDS)))
+    return Study(name, title, ablations.TINY_BASELINE, arms, seeds, home="" if name == TINY else TINY)
+
+
+def scales(name: str) -> tuple[Scale, ...]:
+    """The scales that a study of ``STUDIES`` has."""
+    if name == TINY:
+        return ("tiny-imagenet",)
+    tiny = name in ablations.ABLATIONS and ablations.tiny_arms(name)
+    return tuple(scale for scale in SCALES if scale != "tiny-imagenet" or tiny)
+
+
 STUDIES: dict[str, Callable[[Scale], Study]] = {
     "relu_rates": partial(_relu_rates, "relu_rates", "Search for the learning rates", {}, RATES, 16),
     "relu_speed": partial(_relu_speed, "relu_speed", "ReLU against tanh in the paper's setting", {}, PICKED, 5),
@@ -264,13 +283,15 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         {arm: ablations.ARMS[arm] for arm in ("baseline", "no_crops", "no_dropout")},
         5,
     ),
+    TINY: lambda scale: _tiny(TINY),
 }
 
 
 def study(name: str, scale: str = "cifar10") -> Study:
     """A study by name, at a scale. Raises UserError that lists the valid names, or says how the study is timed.
 
-    The full-size ones are those of imagenet.py, which have one scale of their own.
+    The full-size ones are those of imagenet.py, which have one scale of their own. ``TINY`` has one, too, which need
+    not be given.
     """
     if name.startswith("imagenet"):
         if scale != "cifar10":
@@ -284,7 +305,12 @@ def study(name: str, scale: str = "cifar10") -> Study:
         raise one_of("study", name, list(STUDIES))
     if scale not in SCALES:
         raise one_of("scale", scale, list(SCALES))
-    return STUDIES[name](scale)
+    has = scales(name)
+    if name == TINY and scale == "cifar10":
+        scale = has[0]
+    if scale not in has:
+        raise UserError(f"study {name!r} has no runs at the scale {scale}: it has {' and '.join(has)}")
+    return _tiny(name) if scale == "tiny-imagenet" else STUDIES[name](scale)
 
 
 def records(plan: Study, store: Store) -> dict[str, dict[int, RunRecord]]:

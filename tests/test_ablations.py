@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from alexnet_repro import ablations, ensembles
-from alexnet_repro.ablations import ABLATIONS, ARMS, BASELINE
+from alexnet_repro.ablations import ABLATIONS, ARMS, BASELINE, TINY_BASELINE
 from alexnet_repro.claims import load
 from alexnet_repro.store import Store
-from alexnet_repro.studies import STUDIES, study
+from alexnet_repro.studies import STUDIES, TINY, scales, study
 
 PLAIN = json.loads(BASELINE.model_dump_json())
 NAMED = {  # arm -> dotted fields and their values
@@ -110,14 +110,45 @@ def test_the_baseline_is_the_paper_but_for_what_the_pilot_picked():
     assert (data.crop, data.shared_crops) == (BASELINE.model.image_size, 1)
 
 
-def test_overlap_is_not_confounded_with_size():
+@pytest.mark.parametrize("scale", ["cifar10", "tiny-imagenet"])
+def test_overlap_is_not_confounded_with_size(scale):
     from alexnet_repro.architecture import layers
 
+    plan = study("overlapping_pooling", scale)
     sides = [
-        [layer.outputs for layer in layers(study("ablations").config(arm, 0).model) if layer.kind == "pooling"]
+        [layer.outputs for layer in layers(plan.config(arm, 0).model) if layer.kind == "pooling"]
         for arm in ("baseline", "pool_2_2")
     ]
     assert sides[0] == sides[1]
+
+
+def test_tiny_imagenet_shares_settings_and_arms_with_cifar10():
+    small, tiny = (json.loads(each.model_dump_json()) for each in (BASELINE, TINY_BASELINE))
+    changed = dict(differences(small, tiny))
+    assert {name for name in changed if not name.startswith("model.")} == {
+        "data.dataset", "data.train_images", "data.divisor", "data.crop", "data.whole", "data.classes",
+        "optimizer.learning_rate", "optimizer.drops", "budget.epochs",
+    }  # fmt: skip
+    plan = study(TINY)
+    assert plan.baseline == TINY_BASELINE
+    assert dict(plan.arms) == {
+        arm: changes for arm, changes in ARMS.items() if arm not in ("strong_lrn", "paper_init", "torch_velocity")
+    } | {"pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"}}
+
+
+@pytest.mark.parametrize("name", [name for name in ABLATIONS if "tiny-imagenet" in scales(name)])
+def test_all_studies_on_tiny_imagenet_share_their_runs_and_their_table(name):
+    every = {config.key for _, config in study(TINY).runs()}
+    plan = study(name, "tiny-imagenet")
+    assert {config.key for _, config in plan.runs()} <= every
+    assert (plan.name, plan.home, plan.seeds) == (name, TINY, (0, 1, 2))
+
+
+def test_studies_on_tiny_imagenet_keep_the_arms_that_make_sense():
+    assert {name for name in ABLATIONS if "tiny-imagenet" not in scales(name)} == {"initialization", "velocity"}
+    assert list(study("lrn", "tiny-imagenet").arms) == ["baseline", "no_lrn"]
+    assert list(study("pca_color", "tiny-imagenet").arms) == list(ABLATIONS["pca_color"].arms)
+    assert list(study("ten_crop", "tiny-imagenet").arms) == ["baseline"]
 
 
 def test_convergence_has_one_rate_and_a_threshold():

@@ -14,13 +14,12 @@ from ..records import Measurement
 from ..statistics import epochs_to_converge, mean_until
 from .augment import ColorNoise, principal
 from .batches import Images
-from .evaluate import EARLY_EPOCHS, reflected, ten_views, testing
+from .evaluate import EARLY_EPOCHS, TOP, reflected, ten_views, testing
 from .loader import Loader
 from .shards import Shards
 
 CHUNK = 64
 """Images that are tested at once: of ten views, one by one, so that memory stays small."""
-TOP = 5
 
 
 class Collection:

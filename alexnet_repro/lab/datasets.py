@@ -46,7 +46,7 @@ Attempt = tuple[str, Callable[[Path], Records]]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images (n, 3, 32, 32) uint8 and labels (n,) uint8, for training and for testing; ``digest`` of both."""
+    """Images (n, 3, side, side) uint8 and labels (n,) uint8, for training and for testing; ``digest`` of both."""
 
     train_images: Records
     train_labels: Records
@@ -134,6 +134,10 @@ def write_sample() -> None:
 
 def load(name: str) -> Dataset:
     """A data set by the name that a DataConfig gives it."""
+    if name == "tiny-imagenet":
+        from . import tiny_imagenet  # it builds on this module
+
+        return tiny_imagenet.load()
     return sample() if name == "sample" else cifar10()
 
 
