@@ -32,8 +32,9 @@ def from_seed(plan: Study, first: int) -> Study:
     count = len(plan.seeds)
     if PILOT_SEEDS - count < first < FRESH_SEEDS:
         raise UserError(
-            f"first seed {first}: the study's seeds would be {first} to {first + count - 1}, and {PILOT_SEEDS} to "
-            f"{FRESH_SEEDS - 1} are kept for pilots; start at {PILOT_SEEDS - count} or lower, or {FRESH_SEEDS} or higher"
+            f"first seed {first}: the study's seeds would be {first} to {first + count - 1}, and "
+            f"{PILOT_SEEDS} to {FRESH_SEEDS - 1} are kept for pilots; "
+            f"start at {PILOT_SEEDS - count} or lower, or {FRESH_SEEDS} or higher"
         )
     return replace(plan, seeds=tuple(range(first, first + count)), moved=True)
 
