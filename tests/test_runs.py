@@ -120,7 +120,7 @@ def test_fresh_seeds_are_for_others_to_publish(store, tmp_path):
 def test_a_study_may_declare_seeds_from_another_number_up(store):
     plan = study("lrn_fresh")
     assert plan.seeds[0] > 0
-    with pytest.raises(UserError, match="commit, then 'alexnet-repro run lrn_fresh'$"):
+    with pytest.raises(UserError, match=r"commit, then 'alexnet-repro run lrn_fresh'$"):
         publish(plan, store)
     store.save(record(plan.config("no_lrn", plan.seeds[0])))
     assert publish(plan, store) == (1, 0)
