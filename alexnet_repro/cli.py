@@ -344,7 +344,8 @@ def doctor() -> None:
     from .lab import datasets, provenance
 
     commit, clean = provenance.commit()
-    gpus = [provenance.device_name(f"cuda:{i}") for i in range(torch.cuda.device_count())]
+    here = provenance.place("cpu")
+    gpus = [_gpu(f"cuda:{i}") for i in range(torch.cuda.device_count())]
     store = Store()
 
     def cifar() -> str:
@@ -359,6 +360,7 @@ def doctor() -> None:
         "checkout": f"{paths.repository()}, commit {commit[:12]}{'' if clean else ', changed: nothing to publish'}",
         "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
         "processor": f"{provenance.device_name('cpu')}, {cores()} cores: {cores()} runs at once",
+        "computes": f"{here['processor']}; torch uses {here['instructions']}, {'' if here['onednn'] else 'no '}oneDNN",
         "GPUs": f"{', '.join(gpus)}: --device cuda trains {len(gpus)} runs at once"
         if gpus
         else "none: train on the CPU",
@@ -368,6 +370,13 @@ def doctor() -> None:
     }
     for name, text in rows.items():
         print(f"{name:<10} {text}")
+
+
+def _gpu(device: str) -> str:
+    from .lab import provenance
+
+    here = provenance.place(device)
+    return f"{provenance.device_name(device)} (capability {here['capability']}, driver {here['driver'] or 'unknown'})"
 
 
 def _faults(listed: list[str]) -> str:
