@@ -6,6 +6,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -23,10 +24,11 @@ from .errors import UserError, one_of
 from .imagenet import computing
 from .machine import check_device, columns_of, cores, launched
 from .reruns import TOLERANCE, rerun
-from .runs import concluded, from_seed, obtain, publish, start_together, together
+from .runs import SEEDS_END, concluded, from_seed, obtain, publish, start_together, together
 from .scorecard import marked
 from .store import Store
-from .studies import SCALES, STUDIES, Study, records, study
+from .studies import FRESH_SEEDS, PILOT_SEEDS, SCALES, STUDIES, Study, records, study
+from .terminal import print_what_can_be_shown
 
 app = typer.Typer(
     help="Replicate AlexNet (2012), claim by claim.",
@@ -36,7 +38,13 @@ app = typer.Typer(
 )
 
 StudyName = Annotated[str, typer.Argument(metavar="STUDY", help=f"One of: {', '.join(STUDIES)}; or imagenet.")]
-FirstSeed = Annotated[int, typer.Option("--first-seed", help="Fresh seeds from here up, for runs to contribute.")]
+FirstSeed = Annotated[
+    int,
+    typer.Option(
+        help=f"Other seeds from here up, for runs to contribute: 1 to {SEEDS_END - 1}; "
+        f"{PILOT_SEEDS} to {FRESH_SEEDS - 1} are kept for pilots.",
+    ),
+]
 PrecisionName = Annotated[str, typer.Option("--precision", help=f"imagenet: of the products, {', '.join(PRECISIONS)}.")]
 Compile = Annotated[bool, typer.Option("--compile", help="imagenet: train with torch.compile.")]
 ScaleName = Annotated[str, typer.Option("--scale", help=f"One of: {', '.join(SCALES)}.")]
@@ -228,7 +236,7 @@ def verdict(
     elif output is Format.csv:
         print(_flat(claims).to_csv(index=False), end="")
     else:
-        print(json.dumps([each.row() for each in claims], indent=1, ensure_ascii=False))
+        print(json.dumps([each.row() for each in claims], indent=1))
 
 
 def _flat(claims: list[Conclusion]) -> pd.DataFrame:
@@ -382,7 +390,8 @@ def doctor() -> None:
     from .lab import datasets, provenance
 
     commit, clean = provenance.commit()
-    gpus = [provenance.device_name(f"cuda:{i}") for i in range(torch.cuda.device_count())]
+    here = provenance.place("cpu")
+    gpus = [_gpu(f"cuda:{i}") for i in range(torch.cuda.device_count())]
     store = Store()
 
     def cifar() -> str:
@@ -397,6 +406,7 @@ def doctor() -> None:
         "checkout": f"{paths.repository()}, commit {commit[:12]}{'' if clean else ', changed: nothing to publish'}",
         "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
         "processor": f"{provenance.device_name('cpu')}, {cores()} cores: {cores()} runs at once",
+        "computes": f"{here['processor']}; torch uses {here['instructions']}, {'' if here['onednn'] else 'no '}oneDNN",
         "GPUs": f"{', '.join(gpus)}: --device cuda trains {len(gpus)} runs at once"
         if gpus
         else "none: train on the CPU",
@@ -406,6 +416,13 @@ def doctor() -> None:
     }
     for name, text in rows.items():
         print(f"{name:<10} {text}")
+
+
+def _gpu(device: str) -> str:
+    from .lab import provenance
+
+    here = provenance.place(device)
+    return f"{provenance.device_name(device)} (capability {here['capability']}, driver {here['driver'] or 'unknown'})"
 
 
 def _faults(listed: list[str]) -> str:
@@ -422,6 +439,7 @@ def _or_why(find: Callable[[], str]) -> str:
 
 def main() -> None:
     """Run the command; a user's error is one line on stderr, never a traceback."""
+    print_what_can_be_shown()
     try:
         if app(sys.argv[1:] or ["--help"], standalone_mode=False) == 130:
             raise KeyboardInterrupt  # which typer has made an exit code of
@@ -434,13 +452,12 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("interrupted: run it again to resume", 130)
     except BrokenPipeError:
-        # The reader of our output has gone: nothing more to say, to nobody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _close()  # the reader of our output has gone: nothing more to say, to nobody
         sys.exit(1)
     except OSError as error:
         if error.filename is not None:
             raise
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _close()
         _fail(f"cannot write the output ({error.strerror}): free some space, or send it elsewhere", 1)
     except Exception as error:
         usage = getattr(error, "format_message", None)
@@ -451,8 +468,19 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"error: {message}", file=sys.stderr)
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what came before the error
+    except OSError:
+        _close()
+    with suppress(OSError):  # nobody reads that either
+        print(f"error: {message}", file=sys.stderr)
     sys.exit(code)
+
+
+def _close() -> None:
+    """Send what stdout still holds nowhere, so that Python does not try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 if __name__ == "__main__":

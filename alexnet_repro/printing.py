@@ -44,7 +44,8 @@ def write() -> Path:
             [browser, *FLAGS, *sandbox, f"--user-data-dir={profile}", f"--print-to-pdf={pdf}", page.as_uri()],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=PATIENCE,
         )
     if done.returncode != 0 or not pdf.is_file():

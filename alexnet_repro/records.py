@@ -34,7 +34,12 @@ class Measurement(BaseModel):
 
 
 class Provenance(BaseModel):
-    """Where a record comes from. Digests are SHA-256; ``weights`` is that of the final parameters."""
+    """Where a record comes from. Digests are SHA-256; ``weights`` is that of the final parameters.
+
+    What follows the speed stands in no record made before December 2026, where it is None. instructions: those that
+    torch's own kernels use, such as AVX512, and what the environment forbids other libraries. processor: vendor,
+    family, model and stepping. onednn: whether torch uses it. capability and driver: of the GPU, where there is one.
+    """
 
     model_config = STRICT
     commit: str
@@ -49,6 +54,11 @@ class Provenance(BaseModel):
     started: str
     wall_seconds: float
     images_per_second: float
+    instructions: str | None = None
+    processor: str | None = None
+    onednn: bool | None = None
+    capability: str | None = None
+    driver: str | None = None
 
 
 class RunRecord(BaseModel):
@@ -96,13 +106,19 @@ def identity(arm: str, record: RunRecord) -> dict[str, Any]:
 
 
 def run_row(arm: str, record: RunRecord) -> dict[str, Any]:
-    """A run as a row: identity, status, metrics, provenance, and the whole config as JSON."""
+    """A run as a row: identity, status, metrics, provenance, the whole config as JSON, and provenance that few have.
+
+    Tables of old records and of new ones have the same columns to the left, and tables of old ones no others.
+    """
+    source = record.provenance.model_dump()
+    every = {PROVENANCE + name: source[name] for name, f in Provenance.model_fields.items() if f.is_required()}
     return (
         identity(arm, record)
         | {"status": record.status, "recipe": record.recipe}
         | {METRIC + name: value for name, value in sorted(record.metrics.items())}
-        | {PROVENANCE + name: value for name, value in record.provenance.model_dump().items()}
+        | every
         | {"config": json.dumps(record.config.model_dump(mode="json", exclude_defaults=True), sort_keys=True)}
+        | {PROVENANCE + name: value for name, value in record.provenance.model_dump(exclude_defaults=True).items()}
     )
 
 

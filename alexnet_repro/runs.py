@@ -11,22 +11,34 @@ from .errors import UserError, one_of
 from .records import RunRecord
 from .rules import SETTINGS
 from .store import Store, published_folder, rows_by_key, write_table
-from .studies import PILOT_SEEDS, SCALES, Study, records, study
+from .studies import FRESH_SEEDS, PILOT_SEEDS, SCALES, Study, records, study
 from .verdicts import Find, Records, Verdict, scorecard
 
+SEEDS_END = 2**31
+"""The first seed of fresh runs lies below."""
 Found = dict[str, dict[int, RunRecord]]
 """arm -> seed -> record"""
 
 
 def from_seed(plan: Study, first: int) -> Study:
-    """The same study with as many seeds from ``first`` up: fresh runs, none of which is published here.
+    """The same study with as many seeds from ``first`` up, for runs to contribute; with 0, the study as it is.
 
-    Raises UserError for a pilot, and for seeds that are pilots'.
+    Raises UserError for a pilot, for a negative seed or one of 2^31 and more, and for seeds that are kept for pilots.
     """
-    last = PILOT_SEEDS - len(plan.seeds)
-    if first and (plan.pilot or not 0 <= first <= last):
-        raise UserError(f"first seed {first}: pilots keep their seeds, and studies stay from 0 to {last}")
-    return replace(plan, seeds=tuple(seed + first for seed in plan.seeds))
+    if first == 0:
+        return plan
+    if plan.pilot:
+        raise UserError(f"{plan.name} is a pilot, which keeps its seeds: leave --first-seed {first} out")
+    if not 0 <= first < SEEDS_END:
+        raise UserError(f"first seed {first}: use a number from 0 to {SEEDS_END - 1}")
+    count = len(plan.seeds)
+    if PILOT_SEEDS - count < first < FRESH_SEEDS:
+        raise UserError(
+            f"first seed {first}: the study's seeds would be {first} to {first + count - 1}, and "
+            f"{PILOT_SEEDS} to {FRESH_SEEDS - 1} are kept for pilots; "
+            f"start at {PILOT_SEEDS - count} or lower, or {FRESH_SEEDS} or higher"
+        )
+    return replace(plan, seeds=tuple(range(first, first + count)), moved=True)
 
 
 def obtain(
@@ -72,11 +84,11 @@ def start_together(plan: Study, scale: str, devices: int, parallel: str, device:
 
 def _options(plan: Study) -> list[str]:
     """What the command line needs beside a study's name to mean these runs."""
-    first, base = 0 if plan.pilot else plan.seeds[0], plan.baseline
+    base = plan.baseline
     return [
         *["--precision", base.precision] * (base.precision != "float32"),
         *["--compile"] * base.compiled,
-        *["--first-seed", f"{first}"] * (first > 0),
+        *["--first-seed", f"{plan.seeds[0]}"] * plan.moved,
     ]
 
 
@@ -146,8 +158,8 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> tuple[int, i
     """
     if plan.baseline.data.dataset == "sample":
         raise UserError(f"{plan.name} at smoke scale is a rehearsal, never evidence: publish the cifar10 scale")
-    if plan.seeds[0] and not plan.pilot and into is None:
-        raise UserError(f"first seed {plan.seeds[0]}: data/evidence/ holds seeds from 0; add --to FOLDER")
+    if plan.moved and into is None:
+        raise UserError(f"first seed {plan.seeds[0]}: data/evidence/ holds the seeds of studies; add --to FOLDER")
     if plan.home and into is None:
         raise UserError(f"{plan.name} shares its runs with {plan.home}: 'alexnet-repro publish {plan.home}'")
     elsewhere = {key for key, home in store.homes().items() if into is not None or home != plan.name}

@@ -136,7 +136,7 @@ def _render(book: Path) -> Path:
     sources = [path for path in _files(book) if build not in path.parents and not path.name.startswith(".")]
     versions = [f"{tool} {importlib.metadata.version(tool)}" for tool in TOOLS]
     inputs = _digest(sources, versions)
-    if index.is_file() and state.is_file() and state.read_text() == inputs:
+    if index.is_file() and state.is_file() and state.read_text(encoding="utf-8") == inputs:
         return index
     state.unlink(missing_ok=True)
     # Whole: what an older build left behind would otherwise stay on the site.
@@ -158,7 +158,8 @@ def jupyter_book(book: Path, *options: str) -> None:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         env={**os.environ, "PYTHONHASHSEED": "0"},  # the same pages from every build
     )
     if done.returncode != 0:
@@ -210,7 +211,7 @@ def _common_inputs() -> list[str]:
 
 def _digest(files: Iterable[Path], texts: Iterable[str]) -> str:
     parts = [f"{path} {sha256(path.read_bytes())}" for path in files]
-    return sha256("\n".join([*parts, *texts]).encode())
+    return sha256("\n".join([*parts, *texts]).encode("utf-8", "surrogateescape"))  # a path may hold any byte
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -219,7 +220,7 @@ def _files(folder: Path) -> Iterator[Path]:
 
 def _read_state(state: Path) -> dict[str, str]:
     try:
-        known = json.loads(state.read_text())
+        known = json.loads(state.read_bytes())
     except (OSError, ValueError):
         return {}
     return known if isinstance(known, dict) else {}

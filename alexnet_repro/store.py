@@ -223,6 +223,10 @@ def _fields(model: type[Measurement] | type[Provenance], row: dict[str, str], pr
 def _cell(text: str, kind: object) -> object:
     if kind is str:
         return text
-    if kind is bool:
+    if text == "":
+        return None
+    if kind == str | None:
+        return text
+    if kind in (bool, bool | None):
         return {"True": True, "False": False}[text]
-    return None if text == "" else int(text) if kind is int else float(text)
+    return int(text) if kind is int else float(text)

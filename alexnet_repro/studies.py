@@ -29,7 +29,8 @@ class Study:
     """Arms over one baseline and one list of seeds.
 
     pilot: it chooses settings and supports no claim. fewer: arms that take only so many of the seeds, the first.
-    home: the study whose table of data/evidence/ holds the runs; empty: its own.
+    home: the study whose table of data/evidence/ holds the runs; empty: its own. moved: its seeds are not those that it
+    declares, but others, for runs to contribute.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Study:
     pilot: bool = False
     fewer: Mapping[str, int] = field(default_factory=dict)
     home: str = ""
+    moved: bool = False
 
     def config(self, arm: str, seed: int) -> RunConfig:
         """The run of ``arm`` at ``seed``. Raises UserError for an unknown arm."""

@@ -14,7 +14,7 @@ from .files import remedy
 from .records import RunRecord
 from .statistics import EARLY_EPOCHS, epochs_to_converge, mean_until
 from .store import Store, read_rows
-from .studies import PILOT_SEEDS, STUDIES, Study, study
+from .studies import FRESH_SEEDS, PILOT_SEEDS, STUDIES, Study, study
 
 TEST_IMAGES = 10_000
 """Of CIFAR-10 and of Tiny ImageNet. How many a collection of full-size images has, its records do not say."""
@@ -127,7 +127,7 @@ def _identity(name: str, arm: str, record: RunRecord, any_seed: bool) -> Iterato
         yield f"the study has no such arm (it has {', '.join(plan.arms)})"
     elif plan.config(arm, config.seed) != config:
         yield "its config is not that of its arm"
-    elif not (any_seed and config.seed < PILOT_SEEDS) and config.seed not in plan.seeds_of(arm):
+    elif not (any_seed and not PILOT_SEEDS <= config.seed < FRESH_SEEDS) and config.seed not in plan.seeds_of(arm):
         yield f"the arm has no seed {config.seed}"
 
 

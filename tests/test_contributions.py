@@ -15,11 +15,11 @@ from alexnet_repro.files import sha256
 from alexnet_repro.records import Measurement
 from alexnet_repro.runs import from_seed, publish
 from alexnet_repro.store import SUMS, Store, read_rows, write_table
-from alexnet_repro.studies import study
+from alexnet_repro.studies import FRESH_SEEDS, PILOT_SEEDS, STUDIES, study
 
 from .command import call
 from .runs import record
-from .test_verify import ARM, CONFIG, sound
+from .test_verify import ARM, sound
 
 PLAN = study("relu_speed")
 IMAGES = imagenet.Images(1_281_167, 1_000, 256, "d" * 64)
@@ -224,9 +224,9 @@ def test_pilots_and_this_projects_own_runs_are_not_taken(store, tmp_path):
     write_table(tmp_path / "relu_speed", [("relu", run(seed=1))])
     store = Store(store.root, store.evidence)
     assert "this project's own run" in contributions.contribute(tmp_path / "relu_speed", "jane", store)[2][0]
-    assert CONFIG.seed >= 1_000  # a pilot's seed is no seed of a study
-    write_table(tmp_path / "relu_speed", [("relu", run(seed=1_000))])
-    assert "no seed 1000" in contributions.contribute(tmp_path / "relu_speed", "jane", store)[2][0]
+    for seed in (PILOT_SEEDS, FRESH_SEEDS - 1):
+        write_table(tmp_path / "relu_speed", [("relu", run(seed=seed))])
+        assert f"no seed {seed}" in contributions.contribute(tmp_path / "relu_speed", "jane", store)[2][0]
 
 
 def test_verify_reads_what_was_contributed(store, given):
@@ -241,21 +241,35 @@ def test_fresh_seeds():
     moved = from_seed(PLAN, 100)
     assert moved.seeds == tuple(range(100, 100 + len(PLAN.seeds)))
     assert from_seed(PLAN, 0) == PLAN
-    for first in (-1, 996, 10**9):
-        with pytest.raises(UserError, match=f"first seed {first}"):
+    assert len(PLAN.seeds) == 5
+    for first in (995, 2_000, 2**31 - 1):
+        assert from_seed(PLAN, first).seeds == tuple(range(first, first + 5))
+    for first in (996, 1_000, 1_500, 1_999):
+        remedy = "1000 to 1999 are kept for pilots; start at 995 or lower, or 2000 or higher"
+        with pytest.raises(UserError, match=f"first seed {first}: .* {first} to {first + 4}, and {remedy}"):
             from_seed(PLAN, first)
-    with pytest.raises(UserError, match="pilots keep their seeds"):
+    for first in (-1, 2**31, 10**400):
+        with pytest.raises(UserError, match=f"first seed {first}: use a number from 0 to 2147483647"):
+            from_seed(PLAN, first)
+    with pytest.raises(UserError, match="relu_rates is a pilot, which keeps its seeds"):
         from_seed(study("relu_rates"), 1)
 
 
+def test_pilots_take_seeds_that_are_kept_for_them():
+    taken = {seed for name in STUDIES if study(name).pilot for seed in study(name).seeds}
+    assert taken
+    assert taken <= set(range(PILOT_SEEDS, FRESH_SEEDS))
+
+
 def test_from_run_to_contribution(store, tmp_path):
-    plan = from_seed(PLAN, 100)
-    store.save(run(seed=100))
-    store.save(run("tanh", seed=100, clean=False))
+    first = 2**31 - 1
+    plan = from_seed(PLAN, first)
+    store.save(run(seed=first))
+    store.save(run("tanh", seed=first, clean=False))
     write_table(store.evidence / "relu_speed", [("relu", run(seed=101))])
     assert publish(plan, store, tmp_path / "mine") == (1, 1)  # seed 101 is no run of one's own
     _, new, faults = contributions.contribute(tmp_path / "mine" / "relu_speed", "jane", store)
-    assert (faults, [each.config.seed for each in new]) == ([], [100])
+    assert (faults, [each.config.seed for each in new]) == ([], [first])
 
 
 def full(arm, seed, error, images=IMAGES, precision="float32", **source):

@@ -117,6 +117,16 @@ def test_fresh_seeds_are_for_others_to_publish(store, tmp_path):
     assert publish(plan, store, tmp_path / "mine") == (1, 0)
 
 
+def test_a_study_may_declare_seeds_from_another_number_up(store):
+    plan = study("lrn_fresh")
+    assert plan.seeds[0] > 0
+    with pytest.raises(UserError, match=r"commit, then 'alexnet-repro run lrn_fresh'$"):
+        publish(plan, store)
+    store.save(record(plan.config("no_lrn", plan.seeds[0])))
+    assert publish(plan, store) == (1, 0)
+    assert from_seed(plan, 5_000).seeds == tuple(range(5_000, 5_010))
+
+
 def test_the_command_that_is_named_trains_what_was_to_be_published(store, tmp_path):
     for name in ("relu_speed", "lrn"):  # the second shares its runs with another study
         with pytest.raises(UserError, match=r"first seed 100: .* --to"):

@@ -395,3 +395,30 @@ def test_a_lock_excludes_and_dies_with_its_holder(tmp_path):
     with lock(path, waiting):
         assert waited == [True]
     holder.communicate()
+
+
+PLACE = {"instructions": "AVX512", "processor": "AuthenticAMD family 26 model 2 stepping 1", "onednn": True}
+
+
+def test_records_that_say_what_computed_them_stand_beside_older_ones(tmp_path):
+    old, new = record(tiny(seed=1)), record(tiny(seed=0), **PLACE)
+    gpu = record(tiny(seed=2), **PLACE | {"onednn": False, "capability": "9.0", "driver": "580.65.06"})
+    write_table(tmp_path / "old", [("a", old)])
+    before = (tmp_path / "old" / "runs.csv").read_text().splitlines()
+    assert before[0].endswith("provenance.images_per_second,config")
+    write_table(tmp_path / "mixed", [("a", each) for each in (old, new, gpu)])
+    lines = (tmp_path / "mixed" / "runs.csv").read_text().splitlines()
+    more = [f"provenance.{name}" for name in (*PLACE, "capability", "driver")]
+    assert lines[0].split(",") == [*before[0].split(","), *more]
+    assert read_table(tmp_path / "mixed") == [new, old, gpu]
+    store = Store(tmp_path / "store", tmp_path / "none")
+    for each in (old, new, gpu):
+        store.save(each)
+        assert store.find(each.config) == each
+    assert "instructions" not in store.path(old.key).read_text()
+
+
+def test_the_published_tables_are_written_as_they_stand(tmp_path):
+    for folder in Store().folders():
+        write_table(tmp_path / folder.name, read_rows(folder))
+        assert (tmp_path / folder.name / "SHA256SUMS").read_text() == (folder / "SHA256SUMS").read_text()

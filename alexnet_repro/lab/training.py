@@ -215,6 +215,7 @@ class Run:
                 started=self.started,
                 wall_seconds=round(self.seconds, 3),
                 images_per_second=round(self.curve[-1].images / max(self.seconds, 1e-9), 1),
+                **provenance.place(self.device),
             ),
         )
 
