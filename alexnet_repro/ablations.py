@@ -56,6 +56,11 @@ TINY_BASELINE = RunConfig(
 )
 """The same at the scale tiny-imagenet."""
 
+LONG_BASELINE = BASELINE.changed(
+    **{"data.drawn": True, "optimizer.drops": (64, 84), "budget.epochs": 96, "budget.test_curve": True}
+)
+"""Four times the epochs, with drops at the same shares of them, on training images drawn anew for every seed."""
+
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "baseline": {},
     "half": {"model.columns": "half"},
@@ -165,22 +170,81 @@ ABLATIONS: Mapping[str, Ablation] = {
 """Studies that share the baseline's runs; the names, arms and seeds are those of data/claims.toml, but for the
 first, which holds all, and the last three, questions that no claim hangs on."""
 
-TINY_SEEDS = 3
-"""Seeds of a study at the scale tiny-imagenet."""
-TINY_ARMS: Mapping[str, Mapping[str, Any]] = {
-    arm: changes for arm, changes in ARMS.items() if arm not in ("strong_lrn", "paper_init", "torch_velocity")
-} | {
-    # So that both poolings leave maps of 3 x 3: those of 2 pixels would leave 4 x 4 with a window over the edge.
-    "pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"}
+
+class Scaled(NamedTuple):
+    """The ablations at another scale than the first: the study whose table holds all of its runs, how titles call the
+    scale, the baseline, the arms in the order of their worth, and the number of seeds."""
+
+    home: str
+    words: str
+    baseline: RunConfig
+    arms: Mapping[str, Mapping[str, Any]]
+    seeds: int
+
+
+def _arms(*names: str) -> dict[str, Mapping[str, Any]]:
+    return {name: ARMS[name] for name in names}
+
+
+SCALED: Mapping[str, Scaled] = {
+    "cifar10-long": Scaled(
+        "cifar10_long",
+        "over 96 epochs",
+        LONG_BASELINE,
+        _arms(
+            *("baseline", "no_crops", "no_dropout", "no_color", "no_lrn", "lrn_scale", "pool_2_2", "no_conv4"),
+            "no_weight_decay",
+        ),
+        5,
+    ),
+    "tiny-imagenet": Scaled(
+        "tiny_imagenet",
+        "on Tiny ImageNet",
+        TINY_BASELINE,
+        _arms("baseline", "no_crops", "no_dropout", "half", "no_lrn", "lrn_scale")
+        # So that both poolings leave maps of 3 x 3: windows of 2 over the edge would leave 4 x 4.
+        | {"pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"}}
+        | _arms("no_color", "no_conv4")
+        | {"tanh": {"model.nonlinearity": "tanh"}},
+        3,
+    ),
 }
-"""The arms at the scale tiny-imagenet. The three that are left out answer questions of the runs on CIFAR-10."""
+"""The scales of stage two, data/rules_stage_2.toml."""
 
 
-def tiny_arms(name: str) -> dict[str, Mapping[str, Any]]:
-    """An ablation study's arms at the scale tiny-imagenet; none where only the baseline would be left of several."""
-    arms = ABLATIONS[name].arms
-    found = {arm: TINY_ARMS.get(arm, changes) for arm, changes in arms.items() if arm in TINY_ARMS or not changes}
+def arms_at(scale: str, name: str) -> dict[str, Mapping[str, Any]]:
+    """An ablation study's arms at one of ``SCALED``; none where only the baseline would be left of several."""
+    arms, there = ABLATIONS[name].arms, SCALED[scale].arms
+    if name == "ablations":
+        return dict(there)
+    found = {arm: there.get(arm, changes) for arm, changes in arms.items() if arm in there or not changes}
     return found if len(found) > 1 or len(arms) == 1 else {}
+
+
+RATE_ARMS: Mapping[str, Mapping[str, Any]] = {
+    **_arms("baseline", "no_lrn", "no_dropout", "half"),
+    "tanh": {"model.nonlinearity": "tanh"},
+}
+"""The arms that change how large the responses of the layers are, and so may need another rate than the baseline."""
+RATES: Mapping[str, tuple[float, ...]] = {"cifar10-long": (0.003, 0.01, 0.03), "tiny-imagenet": (0.01, 0.03, 0.1)}
+"""The grids of their searches. A best rate at an edge extends the grid, for that arm."""
+RATE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "cifar10-long": {"data.held_out": 10_000, "optimizer.drops": (32, 42), "budget.epochs": 48},
+    "tiny-imagenet": {
+        "data.held_out": 10_000, "data.train_images": 90_000, "optimizer.drops": (3,), "budget.epochs": 4,
+        "budget.test_curve": True,
+    },
+}  # fmt: skip
+"""How they are trained: for fewer epochs, and tested on training images that are set apart."""
+
+
+def rate_search(scale: str) -> dict[str, dict[str, Any]]:
+    """The trials at one of ``SCALED``: every arm of ``RATE_ARMS`` at every rate of the grid."""
+    return {
+        f"{arm} {rate:g}": {**changes, "optimizer.learning_rate": rate}
+        for arm, changes in RATE_ARMS.items()
+        for rate in RATES[scale]
+    }
 
 
 FEWER: Mapping[str, int] = {

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from . import ablations, step_times
 from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
@@ -13,10 +13,12 @@ from .networks import CudaConvnetConfig
 from .records import RunRecord
 from .store import Store
 
-Scale = Literal["smoke", "cifar10", "tiny-imagenet"]
-SCALES: tuple[Scale, ...] = ("smoke", "cifar10", "tiny-imagenet")
-TINY = "tiny_imagenet"
-"""The study of every run at the scale tiny-imagenet, its only one; its table of data/evidence/ holds them."""
+Scale = Literal["smoke", "cifar10", "cifar10-long", "tiny-imagenet"]
+SCALES: tuple[Scale, ...] = get_args(Scale)
+HOMES: dict[str, Scale] = {each.home: scale for scale, each in ablations.SCALED.items()}  # type: ignore[misc]
+"""The studies that hold all runs of a scale of stage two, each in a table of data/evidence/: its only scale."""
+RATE_SEARCHES: dict[str, Scale] = {f"{home}_rates": scale for home, scale in HOMES.items()}
+"""The pilots that choose the learning rates of a scale, which is their only one."""
 
 PILOT_SEEDS = 1_000
 """Pilots take seeds from here up to FRESH_SEEDS, studies all others: none sees a seed that chose its settings."""
@@ -177,21 +179,32 @@ def _ablation(
     return Study(name, title, baseline, arms, tuple(range(first, first + seeds)), pilot, fewer or {}, home)
 
 
-def _tiny(name: str) -> Study:
-    """An ablation study at the scale tiny-imagenet, or ``TINY``, which holds the runs of them all."""
-    plan = ablations.ABLATIONS["ablations" if name == TINY else name]
-    title = "Every ablation of AlexNet on Tiny ImageNet" if name == TINY else f"{plan.title}, on Tiny ImageNet"
-    arms = ablations.TINY_ARMS if name == TINY else ablations.tiny_arms(name)
-    seeds = tuple(range(min(plan.seeds, ablations.TINY_SEEDS)))
-    return Study(name, title, ablations.TINY_BASELINE, arms, seeds, home="" if name == TINY else TINY)
+def _scaled(name: str, scale: str) -> Study:
+    """An ablation study at a scale of stage two, or the one that holds the runs of them all."""
+    there, whole = ablations.SCALED[scale], name in HOMES
+    plan = ablations.ABLATIONS["ablations" if whole else name]
+    arms = ablations.arms_at(scale, "ablations" if whole else name)
+    seeds = tuple(range(min(plan.seeds, there.seeds)))
+    title = f"{'Every ablation of AlexNet for small images' if whole else plan.title}, {there.words}"
+    return Study(name, title, there.baseline, arms, seeds, home="" if whole else there.home)
+
+
+def _rate_search(name: str, scale: Scale) -> Study:
+    """Trials of learning rates for a scale of stage two."""
+    there = ablations.SCALED[scale]
+    baseline = there.baseline.changed(**ablations.RATE_SETTINGS[scale])
+    title = f"Search for the learning rates, {there.words}"
+    return Study(name, title, baseline, ablations.rate_search(scale), (PILOT_SEEDS,), pilot=True)
 
 
 def scales(name: str) -> tuple[Scale, ...]:
     """The scales that a study of ``STUDIES`` has."""
-    if name == TINY:
-        return ("tiny-imagenet",)
-    tiny = name in ablations.ABLATIONS and ablations.tiny_arms(name)
-    return tuple(scale for scale in SCALES if scale != "tiny-imagenet" or tiny)
+    if name in HOMES:
+        return (HOMES[name],)
+    if name in RATE_SEARCHES:
+        return (RATE_SEARCHES[name],)
+    larger = [scale for scale in ablations.SCALED if name in ablations.ABLATIONS and ablations.arms_at(scale, name)]
+    return tuple(scale for scale in SCALES if scale not in ablations.SCALED or scale in larger)
 
 
 STUDIES: dict[str, Callable[[Scale], Study]] = {
@@ -285,15 +298,16 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         {arm: ablations.ARMS[arm] for arm in ("baseline", "no_crops", "no_dropout")},
         5,
     ),
-    TINY: lambda scale: _tiny(TINY),
+    **{name: partial(_scaled, name) for name in HOMES},
+    **{name: partial(_rate_search, name) for name in RATE_SEARCHES},
 }
 
 
 def study(name: str, scale: str = "cifar10") -> Study:
     """A study by name, at a scale. Raises UserError that lists the valid names, or says how the study is timed.
 
-    The full-size ones are those of imagenet.py, which have one scale of their own. ``TINY`` has one, too, which need
-    not be given.
+    A study with one scale of its own needs none given: the full-size ones, those of imagenet.py; ``HOMES`` and
+    ``RATE_SEARCHES``.
     """
     if name.startswith("imagenet"):
         if scale != "cifar10":
@@ -308,11 +322,11 @@ def study(name: str, scale: str = "cifar10") -> Study:
     if scale not in SCALES:
         raise one_of("scale", scale, list(SCALES))
     has = scales(name)
-    if name == TINY and scale == "cifar10":
+    if scale == "cifar10" and len(has) == 1:
         scale = has[0]
     if scale not in has:
         raise UserError(f"study {name!r} has no runs at the scale {scale}: it has {' and '.join(has)}")
-    return _tiny(name) if scale == "tiny-imagenet" else STUDIES[name](scale)
+    return STUDIES[name](scale) if scale not in ablations.SCALED or len(has) == 1 else _scaled(name, scale)
 
 
 def records(plan: Study, store: Store) -> dict[str, dict[int, RunRecord]]:

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_repro import ablations, ensembles
-from alexnet_repro.ablations import ABLATIONS, ARMS, BASELINE, TINY_BASELINE
+from alexnet_repro import ablations, ensembles, rules
+from alexnet_repro.ablations import ABLATIONS, ARMS, BASELINE, LONG_BASELINE, SCALED, TINY_BASELINE
 from alexnet_repro.claims import load
 from alexnet_repro.store import Store
-from alexnet_repro.studies import STUDIES, TINY, scales, study
+from alexnet_repro.studies import STUDIES, scales, study
 
 PLAIN = json.loads(BASELINE.model_dump_json())
 NAMED = {  # arm -> dotted fields and their values
@@ -94,7 +94,7 @@ def test_no_arm_has_more_seeds_than_its_claims_ask_for():
         "torch_velocity": 3,
     }  # fmt: skip
     runs = plan.runs()
-    assert len(runs) == 12 * 20 + 4 * 5 + 10 + 2 * 3
+    assert len(runs) == 13 * 20 + 3 * 5 + 10 + 2 * 3
     assert ("paper_init", 3) not in [(arm, config.seed) for arm, config in runs]
     # Seed by seed: the runs of one seed are whole before the next begins.
     assert [config.seed for _, config in runs] == sorted(config.seed for _, config in runs)
@@ -129,26 +129,51 @@ def test_tiny_imagenet_shares_settings_and_arms_with_cifar10():
         "data.dataset", "data.train_images", "data.divisor", "data.crop", "data.whole", "data.classes",
         "optimizer.learning_rate", "optimizer.drops", "budget.epochs",
     }  # fmt: skip
-    plan = study(TINY)
+    plan = study("tiny_imagenet")
     assert plan.baseline == TINY_BASELINE
-    assert dict(plan.arms) == {
-        arm: changes for arm, changes in ARMS.items() if arm not in ("strong_lrn", "paper_init", "torch_velocity")
-    } | {"pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"}}
+    there = dict(ARMS) | {
+        "pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"},
+        "tanh": {"model.nonlinearity": "tanh"},
+    }
+    assert dict(plan.arms) == {arm: there[arm] for arm in plan.arms}
 
 
-@pytest.mark.parametrize("name", [name for name in ABLATIONS if "tiny-imagenet" in scales(name)])
-def test_all_studies_on_tiny_imagenet_share_their_runs_and_their_table(name):
-    every = {config.key for _, config in study(TINY).runs()}
-    plan = study(name, "tiny-imagenet")
+def test_long_runs_change_the_length_and_the_images_alone():
+    small, long = (json.loads(each.model_dump_json()) for each in (BASELINE, LONG_BASELINE))
+    assert dict(differences(small, long)) == {
+        "data.drawn": True, "optimizer.drops": [64, 84], "budget.epochs": 96, "budget.test_curve": True,
+    }  # fmt: skip
+
+
+LARGER = [(name, scale) for scale in SCALED for name in ABLATIONS if scale in scales(name)]
+
+
+@pytest.mark.parametrize(("name", "scale"), LARGER)
+def test_all_studies_of_a_scale_share_their_runs_and_their_table(name, scale):
+    there = SCALED[scale]
+    every = {config.key for _, config in study(there.home).runs()}
+    plan = study(name, scale)
     assert {config.key for _, config in plan.runs()} <= every
-    assert (plan.name, plan.home, plan.seeds) == (name, TINY, (0, 1, 2))
+    assert (plan.name, plan.home, plan.seeds) == (
+        name,
+        there.home,
+        tuple(range(min(there.seeds, ABLATIONS[name].seeds))),
+    )
 
 
-def test_studies_on_tiny_imagenet_keep_the_arms_that_make_sense():
-    assert {name for name in ABLATIONS if "tiny-imagenet" not in scales(name)} == {"initialization", "velocity"}
+def test_every_rule_of_stage_two_has_its_runs():
+    for rule in rules.load():
+        for scale, count in rule.seeds.items():
+            setting = rules.SETTINGS[scale]
+            plan = study(setting.study, setting.scale)
+            assert min(len(plan.seeds_of(rule.arm)), len(plan.seeds_of(rule.against))) >= count
+
+
+def test_studies_on_tiny_imagenet_keep_the_arms_that_are_run_there():
     assert list(study("lrn", "tiny-imagenet").arms) == ["baseline", "no_lrn"]
-    assert list(study("pca_color", "tiny-imagenet").arms) == list(ABLATIONS["pca_color"].arms)
+    assert list(study("depth", "tiny-imagenet").arms) == ["baseline", "no_conv4"]
     assert list(study("ten_crop", "tiny-imagenet").arms) == ["baseline"]
+    assert "tiny-imagenet" not in scales("velocity")
 
 
 def test_convergence_has_one_rate_and_a_threshold():

@@ -6,7 +6,7 @@ import pytest
 
 from alexnet_repro import step_times
 from alexnet_repro.errors import UserError
-from alexnet_repro.studies import CUDA_CONVNET_19PCT, FRESH_SEEDS, PILOT_SEEDS, STUDIES, TINY, scales, study
+from alexnet_repro.studies import CUDA_CONVNET_19PCT, FRESH_SEEDS, PILOT_SEEDS, STUDIES, scales, study
 from alexnet_repro.verdicts import MIN_PAIRS
 
 SECTION_3_1 = {
@@ -98,8 +98,22 @@ def test_every_study(name, scale):
         assert all(config.data.dataset == "tiny-imagenet" for _, config in runs)
 
 
-def test_the_study_of_tiny_imagenet_needs_no_scale():
-    assert study(TINY) == study(TINY, "tiny-imagenet")
+@pytest.mark.parametrize("name", ["tiny_imagenet", "cifar10_long", "tiny_imagenet_rates", "cifar10_long_rates"])
+def test_a_study_of_one_scale_needs_none_given(name):
+    (scale,) = scales(name)
+    assert study(name) == study(name, scale)
+
+
+@pytest.mark.parametrize("name", ["tiny_imagenet_rates", "cifar10_long_rates"])
+def test_rates_are_chosen_on_images_that_never_judge(name):
+    plan = study(name)
+    assert plan.pilot
+    assert all(config.data.held_out == 10_000 for _, config in plan.runs())
+    rates = {arm.split()[0]: [] for arm in plan.arms}
+    for arm, config in plan.runs():
+        rates[arm.split()[0]].append(config.optimizer.learning_rate)
+    assert all(len(set(each)) >= 3 for each in rates.values())
+    assert set(rates) == {"baseline", "no_lrn", "no_dropout", "half", "tanh"}
 
 
 def test_a_study_cut_short_has_whole_pairs():
@@ -126,7 +140,10 @@ def test_what_is_timed_says_how(name):
         ),
         (lambda: study("lrn_cifar", "tiny-imagenet"), ["'lrn_cifar'", "it has smoke and cifar10"]),
         (lambda: study("velocity", "tiny-imagenet"), ["'velocity'", "it has smoke and cifar10"]),
-        (lambda: study(TINY, "smoke"), ["'tiny_imagenet' has no runs at the scale smoke: it has tiny-imagenet"]),
+        (
+            lambda: study("tiny_imagenet", "smoke"),
+            ["'tiny_imagenet' has no runs at the scale smoke: it has tiny-imagenet"],
+        ),
         (lambda: study("relu_rates").config("swish", 0), ["swish", "relu 0.001"]),
     ],
 )
