@@ -102,7 +102,7 @@ def effects_words() -> Markdown:
 
 def effects_table() -> pd.DataFrame:
     """Every effect of the log between two trained nets beside the scatter."""
-    titles = {claim.id: claim.title for claim in load()} | {"longer_training": "(no claim) net 145, trained for longer"}
+    titles = {claim.id: claim.title for claim in load()}
     rows: list[Any] = audit.effects().to_dict("records")
     return pd.DataFrame(
         {

@@ -101,11 +101,16 @@ def together(plan: Study, store: Store, parallel: str, device: str, progress: bo
 
 
 def finder(store: Store, scale: str = "cifar10") -> Find:
-    """What the scorecard asks for, (study, arm) -> records by seed. Raises UserError for no such study or arm."""
+    """What the scorecard asks for, (study, arm) -> records by seed. Raises UserError for no such study or arm.
+
+    A pilot is looked at, not rehearsed: at any scale its records are the published ones.
+    """
     groups = cache(lambda: ensembles.judged(store, scale))
 
     def find(name: str, arm: str) -> dict[int, RunRecord]:
-        found = groups() if name == ensembles.MEMBERS else records(study(name, scale), store)
+        plan = study(name, scale)
+        whole = study(name) if plan.pilot else plan
+        found = groups() if name == ensembles.MEMBERS else records(whole, store)
         if arm not in found:
             raise one_of(f"arm of {name}", arm, list(found))
         return found[arm]
