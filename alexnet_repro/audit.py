@@ -144,6 +144,8 @@ def check(entry: Audited) -> Finding:
     else:
         agrees = _prints_as(value, entry.paper_value, entry.digits)
     rows = entry.net if entry.against is None else f"{entry.net} against {entry.against}"
+    if entry.against == entry.net and entry.eval_set != entry.against_eval_set:
+        rows = f"{entry.net}, {entry.eval_set} against {entry.against_eval_set} images"
     notes = f"net {rows}"
     if entry.against not in (None, entry.net):
         clear_from = scatter(entry.column).clear_from

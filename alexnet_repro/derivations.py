@@ -38,7 +38,7 @@ def quantities() -> dict[str, float]:
     two-GPU net, which is what each of the two GPUs computes. largest_conv_share, fc6_share: of the parameters, in
     percent. half_parameters_ratio: of the one-GPU net over the two-GPU net. same_sides: of the outputs of the three
     poolings, those with the same side with 2 x 2 windows as with 3 x 3, rounded down or, 147, as the author's net
-    without overlap has them. label_bits: of a class among all of them. bits_per_parameter: of all training labels.
+    without overlap has them. label_bits: of a class among all of them. parameters_per_bit: of all training labels.
     dropout_work: multiply-adds of an update with dropout over those without.
     """
     net, half = learned_layers(PAPER), learned_layers(PAPER.change(columns="half"))
@@ -58,7 +58,7 @@ def quantities() -> dict[str, float]:
         "same_sides": float(_same_sides(_pooled(PAPER.pool), _pooled(WITHOUT_OVERLAP))),
         "same_sides_147": float(_same_sides(_pooled(PAPER.pool), _pooled(WITHOUT_OVERLAP, NET_147_BORDERS, "ceil"))),
         "label_bits": math.log2(PAPER.classes),
-        "bits_per_parameter": TRAINING_IMAGES * math.log2(PAPER.classes) / parameters(PAPER),
+        "parameters_per_bit": parameters(PAPER) / (TRAINING_IMAGES * math.log2(PAPER.classes)),
         "dropout_work": multiply_adds(PAPER) / multiply_adds(PAPER.change(dropout=0.0)),
     }
 

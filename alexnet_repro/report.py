@@ -36,6 +36,12 @@ def claim_card(name: str) -> Markdown:
     for measured in entry.measured:
         label = f" ({measured.label})" if measured.label else ""
         lines += [f"**The rule{label}, written down before the runs** (version {entry.version}): {measured.rule}", ""]
+    for seen in entry.observed:
+        label = f", {seen.label}" if seen.label else ""
+        lines += [
+            f"*Observed{label}: without a rule, since the runs were there before the question.* {seen.setting}.",
+            "",
+        ]
     if any(halved(each.unit, each.size, each.paper_value) for each in entry.measured):
         text = "why, and what the whole points would say"
         lines += [f"*Half of the paper's points:* [{text}](#size).", ""]
@@ -76,6 +82,12 @@ def agreement(name: str) -> Markdown:
     judged = [each for each in claim_verdicts(name) if each.evidence == "audited"]
     wrong = [each.label for each in judged if each.verdict != "audited: agrees"]
     return Markdown(f"{len(judged) - len(wrong)} of {len(judged)} points agree. Not: {', '.join(wrong) or 'none'}.")
+
+
+def unjudged(*names: str) -> Markdown:
+    """What of these claims cannot be tested here, and why."""
+    parts = [(each.title, part) for each in map(claim, names) for part in each.untested]
+    return Markdown("\n".join(f"* {title}, {part.label}: {part.reason}." for title, part in parts))
 
 
 def claim_verdicts(name: str) -> list[Verdict]:
@@ -270,11 +282,12 @@ def _cell(value: object) -> str:
 
 
 def _printed(entry: Audited | Published | Derived) -> str:
-    """The paper's number with the digits that it prints."""
+    """The paper's number with the digits that it prints, and "at most" or "above" where it is a bound."""
     assert entry.paper_value is not None
+    bound = "" if isinstance(entry, Published) or entry.comparison == "equal" else f"{entry.comparison} "
     if isinstance(entry, Derived):
-        return number(entry.paper_value)
-    return f"{entry.paper_value:,.{max(entry.digits, 0)}f}"
+        return f"{bound}{number(entry.paper_value)}"
+    return f"{bound}{entry.paper_value:,.{max(entry.digits, 0)}f}"
 
 
 def _interval(pair: tuple[float, float]) -> str:

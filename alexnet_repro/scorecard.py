@@ -286,8 +286,9 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def with_commands(note: str) -> str:
-    """A verdict's note in Markdown, where a command in plain quotes would lose its double dashes."""
-    return re.sub(r"'((?:alexnet-repro|python) [^']*)'", r"`\1`", note)
+    """A verdict's note in Markdown: a command keeps its double dashes, an address becomes a link."""
+    linked = re.sub(r"https?://[^\s;]+", r"<\g<0>>", note)
+    return re.sub(r"'((?:alexnet-repro|python) [^']*)'", r"`\1`", linked)
 
 
 def _plain(text: str) -> str:
