@@ -22,7 +22,7 @@ BLOCK = re.compile(r"(<!-- found: written by make readme -->\n).*?(<!-- end -->)
 NAMED = 3
 """So many claims of one verdict are named in a line."""
 
-COLUMNS = {"measured": 0.5, "observed": 1.7, "audited": 2.9, "derived": 4.0, "untested": 5.1}
+COLUMNS = {"measured": 0.7, "observed": 2.3, "audited": 3.8, "derived": 5.1, "untested": 6.5}
 """Where the marks of each kind of evidence stand."""
 OTHER_LOOKS = {
     "agrees": Look("#009e73", "o"),
@@ -83,11 +83,11 @@ def picture(verdicts: Sequence[Verdict]) -> Figure:
     """The scorecard at a glance: a line per claim, in two columns, a mark per kind of evidence and verdict."""
     claims = [list(group) for _, group in groupby(verdicts, key=lambda each: each.claim)]
     half = (len(claims) + 1) // 2
-    figure, panels = canvas(width=13.5, height=0.8 + 0.29 * half, columns=2)
+    figure, panels = canvas(width=16.5, height=1.1 + 0.29 * half, columns=2)
     used: dict[str, Look] = {}
     for axes, column in zip(panels, (claims[:half], claims[half:]), strict=True):
         axes.set_axis_off()
-        axes.set(xlim=(0, 14.5), ylim=(half - 0.4, -1.4))
+        axes.set(xlim=(0, 17), ylim=(half - 0.4, -1.4))
         for kind, x in COLUMNS.items():
             axes.text(x, -0.9, kind, ha="center", fontsize=8, color="0.35")
         for row, claim in enumerate(column):
@@ -98,10 +98,10 @@ def picture(verdicts: Sequence[Verdict]) -> Figure:
                     look = used.setdefault(last, (LOOKS | OTHER_LOOKS)[last])
                     offset = 0.32 * (position - (len(names) - 1) / 2)
                     axes.plot(x + offset, row, look.marker, color=look.color, fillstyle=look.fill, markersize=6)
-            axes.text(5.9, row, f"§ {claim[0].section}  {claim[0].title}", va="center", fontsize=9, in_layout=False)
+            axes.text(7.1, row, f"§ {claim[0].section}  {claim[0].title}", va="center", fontsize=9, in_layout=False)
     for last, look in used.items():
         panels[0].plot([], [], look.marker, color=look.color, fillstyle=look.fill, label=last)
-    figure.legend(loc="outside lower center", ncols=len(used), frameon=False, fontsize=9, handletextpad=0.2)
+    figure.legend(loc="outside lower center", ncols=(len(used) + 1) // 2, frameon=False, fontsize=9, handletextpad=0.2)
     return figure
 
 
