@@ -140,7 +140,9 @@ def test_the_first_rule_stands_as_it_was_written():
 
 
 def test_an_unknown_claim_lists_the_valid_ones():
-    with pytest.raises(UserError, match=r"unknown claim 'relu': choose one of any_layer, architecture, .*relu_speed") as error:
+    with pytest.raises(
+        UserError, match=r"unknown claim 'relu': choose one of any_layer, architecture, .*relu_speed"
+    ) as error:
         claims.claim("relu")
     assert all(name in str(error.value) for name in IDS)
 
