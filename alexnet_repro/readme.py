@@ -1,4 +1,4 @@
-"""What the README says was found, in five lines and a picture: written from the records, checked by a test."""
+"""What the README says was found, in six lines and a picture: written from the records, checked by a test."""
 
 import re
 import tempfile
@@ -22,13 +22,15 @@ BLOCK = re.compile(r"(<!-- found: written by make readme -->\n).*?(<!-- end -->)
 NAMED = 3
 """So many claims of one verdict are named in a line."""
 
-COLUMNS = {"measured": 0.5, "audited": 1.8, "derived": 3.0}
+COLUMNS = {"measured": 0.7, "observed": 2.3, "audited": 3.8, "derived": 5.1, "untested": 6.5}
 """Where the marks of each kind of evidence stand."""
 OTHER_LOOKS = {
     "agrees": Look("#009e73", "o"),
     "disagrees": Look("#d55e00", "X"),
     "not in the log": Look("#b87300", "s"),
     "not run": Look("#999999", ".", "none"),
+    "no rule": Look("#0072b2", "D", "none"),
+    "not testable here": Look("#999999", "x"),
 }
 
 
@@ -45,7 +47,7 @@ def write() -> None:
 
 
 def findings(verdicts: Sequence[Verdict]) -> str:
-    """Five lines, in Markdown."""
+    """Six lines, in Markdown."""
     measured = [each for each in verdicts if each.evidence == "measured"]
     judged, drawn = effects.run(verdicts), effects.shown(verdicts)
     counts = ", ".join(f"{count} {name}" for name in LOOKS if (count := sum(each.verdict == name for each in judged)))
@@ -56,7 +58,9 @@ def findings(verdicts: Sequence[Verdict]) -> str:
     few = sum(each.provisional for each in judged)
     waiting = f", {few} of them fewer than declared" if few else ""
     audited, derived = ([each for each in verdicts if each.evidence == kind] for kind in ("audited", "derived"))
-    printed = [each for each in audited if each.paper_value is not None]
+    printed = [each for each in audited if each.beside == "log" and each.paper_value is not None]
+    results, sourced = ([each for each in audited if each.beside == kind] for kind in ("results", "source"))
+    observed, untested = (sum(each.evidence == kind for each in verdicts) for kind in ("observed", "untested"))
     logged = audit.effects()
     lines = [
         f"**Measured**: {len(judged)} of {len(measured)} comparisons have runs{waiting}: {counts or 'no verdict yet'}.",
@@ -64,9 +68,13 @@ def findings(verdicts: Sequence[Verdict]) -> str:
         f"**Contradicted**: {_named(contradicted)}; **no effect found**: {_named(nothing)}.",
         f"**Audited**: {_agreeing(printed)} of {len(printed)} comparisons find the paper's number in the author's "
         f"log; of its {len(logged)} differences between two single runs, top-1 and top-5, "
-        f"{int(logged['clear'].sum())} exceed what two runs of one network differ by.",
+        f"{int(logged['clear'].sum())} exceed what two runs of one network differ by. {_agreeing(results)} of "
+        f"{len(results)} agree with what others published; in {_agreeing(sourced)} of {len(sourced)} points the source "
+        "of 2012 does what the paper says.",
         f"**Derived**: {_agreeing(derived)} of {len(derived)} numbers follow from the paper's own description; "
         f"not: {_named([each for each in derived if not each.verdict.endswith(': agrees')])}.",
+        f"**Not judged**: {observed} effects in runs made before the question was asked, shown without a rule; "
+        f"{untested} parts of claims that cannot be tested here, with the reason.",
     ]
     return "".join(f"* {line}\n" for line in lines)
 
@@ -75,11 +83,11 @@ def picture(verdicts: Sequence[Verdict]) -> Figure:
     """The scorecard at a glance: a line per claim, in two columns, a mark per kind of evidence and verdict."""
     claims = [list(group) for _, group in groupby(verdicts, key=lambda each: each.claim)]
     half = (len(claims) + 1) // 2
-    figure, panels = canvas(width=11.5, height=0.8 + 0.29 * half, columns=2)
+    figure, panels = canvas(width=16.5, height=1.1 + 0.29 * half, columns=2)
     used: dict[str, Look] = {}
     for axes, column in zip(panels, (claims[:half], claims[half:]), strict=True):
         axes.set_axis_off()
-        axes.set(xlim=(0, 12), ylim=(half - 0.4, -1.4))
+        axes.set(xlim=(0, 17), ylim=(half - 0.4, -1.4))
         for kind, x in COLUMNS.items():
             axes.text(x, -0.9, kind, ha="center", fontsize=8, color="0.35")
         for row, claim in enumerate(column):
@@ -90,10 +98,10 @@ def picture(verdicts: Sequence[Verdict]) -> Figure:
                     look = used.setdefault(last, (LOOKS | OTHER_LOOKS)[last])
                     offset = 0.32 * (position - (len(names) - 1) / 2)
                     axes.plot(x + offset, row, look.marker, color=look.color, fillstyle=look.fill, markersize=6)
-            axes.text(3.9, row, f"§ {claim[0].section}  {claim[0].title}", va="center", fontsize=9, in_layout=False)
+            axes.text(7.1, row, f"§ {claim[0].section}  {claim[0].title}", va="center", fontsize=9, in_layout=False)
     for last, look in used.items():
         panels[0].plot([], [], look.marker, color=look.color, fillstyle=look.fill, label=last)
-    figure.legend(loc="outside lower center", ncols=len(used), frameon=False, fontsize=9, handletextpad=0.2)
+    figure.legend(loc="outside lower center", ncols=(len(used) + 1) // 2, frameon=False, fontsize=9, handletextpad=0.2)
     return figure
 
 

@@ -117,12 +117,16 @@ def together(plan: Study, store: Store, parallel: str, device: str, progress: bo
 def finder(store: Store, scale: str = "cifar10") -> Find:
     """What the scorecard asks for, (study, arm) -> records by seed; a study is read when it is first asked for.
 
-    Raises UserError for no such study or arm.
+    A pilot is looked at, not rehearsed: at any scale its records are the published ones. Raises UserError for no such
+    study or arm.
     """
 
     @cache
     def whole(name: str) -> Mapping[str, Records]:
-        return ensembles.judged(store, scale) if name == ensembles.MEMBERS else records(study(name, scale), store)
+        if name == ensembles.MEMBERS:
+            return ensembles.judged(store, scale)
+        plan = study(name, scale)
+        return records(study(name) if plan.pilot else plan, store)
 
     def find(name: str, arm: str) -> Records:
         found = whole(name)

@@ -21,6 +21,14 @@ from .verdicts import Find, Verdict, counted, named, scorecard, with_unit
 
 HEADER = ("§", "Claim", "Evidence", "Verdict", "Found", "Paper", "Seeds", "ImageNet")
 NONE = "–"
+KINDS = {
+    "measured": "measured by a rule",
+    "observed": "observed in runs, without a rule",
+    "audited": "audited",
+    "derived": "derived",
+    "untested": "not testable here",
+}
+"""Kinds of evidence, as the scorecard counts them: each by itself."""
 SHOWN = 4
 """So many numbers of one verdict share a row of the scorecard; of more, it gives the count."""
 
@@ -70,14 +78,12 @@ def pages(every: Sequence[Claim]) -> dict[str, str]:
 def table(
     verdicts: Sequence[Verdict], links: Mapping[str, str], full_size: Mapping[tuple[str, str], str] | None = None
 ) -> str:
-    """Every claim, "not run" or not, under a line of counts; numbers of one kind and verdict share a row.
+    """Every claim, "not run" or not, under counts by kind of evidence; numbers of one kind and verdict share a row.
 
     full_size: (claim, label) of a measured comparison -> what came of it at full size.
     """
-    counts = Counter(verdict.verdict for verdict in verdicts)
-    summary = ", ".join(f"{count} {badge(name)}" for name, count in counts.most_common())
     rows = [
-        f"{len(links)} claims, {len(verdicts)} comparisons: {summary}. Numbers of one kind and verdict share a row.",
+        f"{len(links)} claims. {counts(verdicts)} Numbers of one kind and verdict share a row.",
         "",
         row(HEADER),
         row(["---"] * len(HEADER)),
@@ -86,6 +92,19 @@ def table(
         for position, (_, group) in enumerate(groupby(of_claim, key=_together)):
             rows.append(row(_cells(list(group), links[claim], position == 0, full_size or {})))
     return "\n".join(rows) + "\n"
+
+
+def counts(verdicts: Sequence[Verdict]) -> str:
+    """How many verdicts of each name, a sentence per kind of evidence: audits never stand beside measurements."""
+    sentences = []
+    for kind, words in KINDS.items():
+        names = Counter(each.verdict for each in verdicts if each.evidence == kind)
+        if not names:
+            continue
+        told = ", ".join(f"{count} {badge(name, short=True)}" for name, count in names.most_common())
+        one_name = kind in ("observed", "untested") and len(names) == 1
+        sentences.append(f"{capital(words)}: {names.total() if one_name else told}.")
+    return " ".join(sentences)
 
 
 def details(every: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
@@ -124,7 +143,7 @@ def scatter(every: Sequence[Claim]) -> str:
         row(["---"] * 6),
     ]
     for each in effects.to_dict("records"):
-        title = titles.get(each["claim"], "(no claim: one net against itself, trained for longer)")
+        title = titles[each["claim"]]
         error = each["column"].removesuffix("_error").replace("top", "top-")
         clear = "yes" if each["clear"] else "no"
         points = NONE if each["points"] is None else number(each["points"])
@@ -272,8 +291,9 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def with_commands(note: str) -> str:
-    """A verdict's note in Markdown, where a command in plain quotes would lose its double dashes."""
-    return re.sub(r"'((?:alexnet-repro|python) [^']*)'", r"`\1`", note)
+    """A verdict's note in Markdown: a command keeps its double dashes, an address becomes a link."""
+    linked = re.sub(r"https?://[^\s;]+", r"<\g<0>>", note)
+    return re.sub(r"'((?:alexnet-repro|python) [^']*)'", r"`\1`", linked)
 
 
 def _plain(text: str) -> str:

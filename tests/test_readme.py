@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_repro import figures, readme
+from alexnet_repro import claims, figures, readme
 from alexnet_repro.runs import finder
 from alexnet_repro.store import Store
 from alexnet_repro.verdicts import Verdict, scorecard
@@ -19,12 +19,20 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> list[Verdict]:
     return scorecard(finder(Store(tmp_path_factory.mktemp("empty"))))  # what is published, not what a machine has
 
 
-def test_five_lines_are_those_of_the_records(verdicts: list[Verdict]) -> None:
+def test_six_lines_are_those_of_the_records(verdicts: list[Verdict]) -> None:
     block = readme.BLOCK.search((ROOT / "README.md").read_text())
     assert block, "README.md has lost the place of its findings"
     lines = readme.findings(verdicts)
-    assert lines.count("\n") == 5
+    assert lines.count("\n") == 6
     assert lines in block[0], STALE
+
+
+def test_audits_are_counted_by_what_they_stand_beside(verdicts: list[Verdict]) -> None:
+    lines = readme.findings(verdicts)
+    assert "19 of 22 comparisons find the paper's number in the author's log" in lines
+    assert "6 of 8 agree with what others published; in 9 of 18 points the source of 2012 does what the paper" in lines
+    untested = sum(len(claim.untested) for claim in claims.load())
+    assert f"{untested} parts of claims that cannot be tested here" in lines
 
 
 def test_picture_is_that_of_the_records(verdicts: list[Verdict]) -> None:
