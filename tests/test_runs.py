@@ -158,3 +158,10 @@ def test_nothing_to_publish(store, scale):
     with pytest.raises(UserError, match="relu_speed"):
         publish(plan, store)
     assert not store.evidence.exists()
+
+
+def test_a_pilot_is_looked_at_whatever_the_scale(store):
+    config = study("alexnet_pilot").config("half as wide", 1000)
+    store.save(record(config, metrics={"test_error": 0.4}))
+    found = finder(store, "smoke")("alexnet_pilot", "half as wide")
+    assert [each.key for each in found.values()] == [config.key]
