@@ -13,9 +13,10 @@ import pandas as pd
 
 from . import audit, claims, contributions, notebooks
 from .claims import Claim
+from .conclusions import Conclusion
 from .files import write_atomic
 from .records import core_hours
-from .runs import finder
+from .runs import concluded, finder
 from .store import Store
 from .verdicts import Find, Verdict, counted, named, scorecard, with_unit
 
@@ -32,6 +33,9 @@ KINDS = {
 SHOWN = 4
 """So many numbers of one verdict share a row of the scorecard; of more, it gives the count."""
 
+FINDINGS = ("relu_speed", "lrn", "two_gpu_error", "augmentation", "dropout_overfit")
+"""The claims whose sentences stand on the home page and in the README: what a reader takes along who reads no more."""
+
 INTRODUCTION = """\
 What the paper says, how this replication tests it, and what came of it. A rule is completed and committed before the
 first run that it judges; one that is still a draft says so, and judges nothing.
@@ -46,8 +50,11 @@ def write(book: Path) -> None:
     store = Store()
     find = finder(store)
     every, verdicts, groups = claims.load(), scorecard(find), contributions.full_size(store)
+    links, every_conclusion = pages(every), concluded(store, verdicts)
     parts = {
-        "scorecard": table(verdicts, pages(every), elsewhere.column(every, groups)),
+        "findings": findings(every_conclusion, links),
+        "conclusions": conclusions(every_conclusion, links),
+        "scorecard": table(verdicts, links, elsewhere.column(every, groups)),
         "claims": details(every, verdicts),
         "scatter": scatter(every),
         "sizes": f"{level(find)}\n{sizes(verdicts)}",
@@ -58,6 +65,27 @@ def write(book: Path) -> None:
     }
     for name, text in parts.items():
         write_atomic(book / "_generated" / f"{name}.md", text)
+
+
+def findings(every: Sequence[Conclusion], links: Mapping[str, str] | None = None) -> str:
+    """The sentences of ``FINDINGS``, a line each, with links to their pages where these are given."""
+    by_claim = {each.claim: each for each in every}
+    lines = []
+    for name in FINDINGS:
+        title = by_claim[name].verdicts[0].title
+        head = f"**{title}.**" if links is None else f"**[{title}]({links[name]}).**"
+        lines.append(f"* {head} {by_claim[name].reading} *Conclusion: {by_claim[name].conclusion}.*\n")
+    return "".join(lines)
+
+
+def conclusions(every: Sequence[Conclusion], links: Mapping[str, str]) -> str:
+    """Every claim in one row: what it says, what all evidence comes to, and the sentence that says so."""
+    rows = [row(("§", "Claim", "Conclusion", "In a sentence")), row(["---"] * 4)]
+    for each in every:
+        first = each.verdicts[0]
+        title = f"[{_plain(first.title)}]({links[each.claim]})"
+        rows.append(row([first.section, title, f"**{capital(each.conclusion)}**", _plain(each.reading)]))
+    return "\n".join(rows) + "\n"
 
 
 def pages(every: Sequence[Claim]) -> dict[str, str]:
