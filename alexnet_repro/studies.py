@@ -49,6 +49,12 @@ class Study:
         """The same study over a baseline with dotted fields changed."""
         return replace(self, baseline=self.baseline.changed(**changes))
 
+    @property
+    def scale(self) -> Scale:
+        """The scale of its runs; those of full size, which have none, count as cifar10, the default."""
+        scales: dict[str, Scale] = {"sample": "smoke", "tiny-imagenet": "tiny-imagenet"}
+        return scales.get(self.baseline.data.dataset, "cifar10")
+
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """The seeds of one arm."""
         return self.seeds[: self.fewer.get(arm)]
