@@ -190,7 +190,7 @@ def run(
         if launched():
             together(chosen, store, parallel, device, progress=sys.stderr.isatty())
         else:
-            start_together(chosen, scale, devices, parallel, device)
+            start_together(chosen, devices, parallel, device)
         return
     if devices < 1:
         raise UserError(f"devices={devices}: ask for at least one")
@@ -206,10 +206,11 @@ def rerun_(
     name: StudyName,
     arm: Annotated[str, typer.Option(help="Which arm.")],
     seed: Annotated[int, typer.Option(help="Which seed.")],
+    scale: ScaleName = "cifar10",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Train one recorded run afresh and say whether it meets its record."""
-    chosen = study(name)
+    chosen = study(name, scale)
     found = rerun(chosen, arm, seed, Store(), device, progress=sys.stderr.isatty())
     same = "by name on the same machine, with the same versions"
     where = same if found.same_place else "on another machine or with other versions"
@@ -297,17 +298,21 @@ def publish_(
     precision: PrecisionName = "float32",
     compiled: Compile = False,
 ) -> None:
-    """Write a study's finished runs into data/evidence/, to be committed; of ensemble, their predictions."""
+    """Write a study's finished runs into data/evidence/, to be committed; with what new ones predict."""
     chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
     if name == MEMBERS and to is None:
         from .lab.predictions import publish as publish_predictions
 
         print(f"{name}: predictions of {publish_predictions(store)} of {len(chosen.seeds)} runs in data/predictions")
         return
-    published, dirty = publish(chosen, store, to)
-    print(f"{chosen.name}: {published} runs published to {to or Path('data', 'evidence')}/{chosen.name}")
-    if dirty:
-        print(f"left out: {dirty} runs whose code was not a clean commit; commit and run them again")
+    done = publish(chosen, store, to)
+    print(f"{chosen.name}: {done.runs} runs published to {to or Path('data', 'evidence')}/{chosen.name}")
+    if done.dirty:
+        print(f"left out: {done.dirty} runs whose code was not a clean commit; commit and run them again")
+    if done.predicted:
+        print(f"predictions of {done.predicted} new runs written to data/predictions")
+    if done.without:
+        print(f"no predictions of {done.without} new runs: the working store has no weights of them")
 
 
 @app.command("contribute")
@@ -387,7 +392,7 @@ def doctor() -> None:
     """Say what this machine has, and what it can do with it."""
     import torch
 
-    from .lab import datasets, provenance
+    from .lab import datasets, provenance, tiny_imagenet
 
     commit, clean = provenance.commit()
     here = provenance.place("cpu")
@@ -396,6 +401,10 @@ def doctor() -> None:
 
     def cifar() -> str:
         datasets.cifar10(fetch=False)
+        return "here and verified"
+
+    def tiny() -> str:
+        tiny_imagenet.load()
         return "here and verified"
 
     def runs() -> str:
@@ -412,10 +421,11 @@ def doctor() -> None:
         else "none: train on the CPU",
         "disk": f"{free / 1e9:.0f} GB free",
         "CIFAR-10": _or_why(cifar),
+        "Tiny ImageNet": _or_why(tiny),
         "store": _or_why(runs),
     }
     for name, text in rows.items():
-        print(f"{name:<10} {text}")
+        print(f"{name:<13} {text}")
 
 
 def _gpu(device: str) -> str:

@@ -55,6 +55,13 @@ class Study:
         """The same study over a baseline with dotted fields changed."""
         return replace(self, baseline=self.baseline.changed(**changes))
 
+    @property
+    def scale(self) -> Scale:
+        """The scale of its runs; those of full size, which have none, count as cifar10, the default."""
+        data = self.baseline.data
+        scales: dict[str, Scale] = {"sample": "smoke", "tiny-imagenet": "tiny-imagenet"}
+        return scales.get(data.dataset, "cifar10-long" if data.drawn else "cifar10")
+
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """The seeds of one arm."""
         return self.seeds[: self.fewer.get(arm)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from . import ensembles, imagenet, step_times
+from . import ensembles, imagenet, predictions, step_times
 from .config import DIGESTS, RECIPE, RunConfig
 from .errors import UserError
 from .files import remedy
@@ -47,7 +47,7 @@ def verify(store: Store) -> list[str]:
             homes.setdefault(record.key, name)
             faults += [f"{place}: {fault}" for fault in check(name, arm, record)]
     if not faults:  # damaged tables hold no records to compare with
-        faults = [*ensembles.faults(store), *_weights(store)]
+        faults = [*ensembles.faults(store), *predictions.faults(store), *_weights(store)]
     for kind in ("cpu", "cuda"):
         try:
             step_times.published(kind)
@@ -132,13 +132,18 @@ def _identity(name: str, arm: str, record: RunRecord, any_seed: bool) -> Iterato
 
 
 def _plan(name: str, config: RunConfig) -> Study | None:
-    """The study, on the images that the run was trained on; None where it has no such. Raises UserError as it does."""
+    """The study, at the scale of the images that the run was trained on; None where it has no such.
+
+    Raises UserError as it does.
+    """
     if name in imagenet.names():
         whole = config.data.dataset == "imagenet"
         if not whole:
             return None
         return imagenet.plan(name, imagenet.Images.behind(config)).changed(**imagenet.computing(config))
-    return study(name) if name in STUDIES and config.data.dataset != "imagenet" else None
+    if name not in STUDIES or config.data.dataset == "imagenet":
+        return None
+    return study(name, "tiny-imagenet" if config.data.dataset == "tiny-imagenet" else "cifar10")
 
 
 def _provenance(record: RunRecord) -> Iterator[str]:

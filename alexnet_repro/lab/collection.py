@@ -11,10 +11,10 @@ from .. import prepared
 from ..config import RunConfig
 from ..errors import UserError
 from ..records import Measurement
-from ..statistics import epochs_to_converge, mean_until
+from ..statistics import EARLY_EPOCHS, TOP, epochs_to_converge, mean_until
 from .augment import ColorNoise, principal
 from .batches import Images
-from .evaluate import EARLY_EPOCHS, TOP, reflected, ten_views, testing
+from .evaluate import reflected, ten_views, testing
 from .loader import Loader
 from .shards import Shards
 

@@ -9,11 +9,10 @@ from torch import Tensor, nn
 
 from ..config import CIFAR10_CLASSES, RunConfig
 from ..records import Measurement
-from ..statistics import EARLY_EPOCHS, epochs_to_converge, mean_until
+from ..statistics import EARLY_EPOCHS, TOP, epochs_to_converge, mean_until
 from .batches import Images
 
 BATCH = 500
-TOP = 5
 
 
 class Errors(NamedTuple):

@@ -29,16 +29,8 @@ class Resident:
     """
 
     def __init__(self, config: RunConfig, data: Dataset, device: str) -> None:
-        self.config = config
-        train, held_out = chosen(config.data, config.seed)
-        train_images, train_labels = _at(data.train_images, train), data.train_labels[train]
-        test_images, test_labels = data.test_images, data.test_labels
-        if held_out is not None:
-            test_images, test_labels = _at(data.train_images, held_out), data.train_labels[held_out]
-        mean, divisor = pixel_mean(train_images), config.data.divisor
-        self.train = Images.of(train_images, train_labels, mean, divisor, device)
-        self.test = Images.of(test_images, test_labels, mean, divisor, device)
-        self.digest = data.digest
+        self.config, self.digest = config, data.digest
+        self.train, self.test = parts(config, data, device)
         augmented = config.data.crop is not None or config.data.reflect or config.data.color_noise != "none"
         self.augmentation = Augmentation(config.data, self.train, config.seed) if augmented else None
 
@@ -68,6 +60,18 @@ class Resident:
         found |= color_metrics(net, self.config.seed)
         found |= neighbour_metrics(net, train.centre(side), self.test.centre(side))
         return found
+
+
+def parts(config: RunConfig, data: Dataset, device: str) -> tuple[Images, Images]:
+    """What a run trains on, and what it is tested on, minus the mean of the first."""
+    train, held_out = chosen(config.data, config.seed)
+    images = _at(data.train_images, train)
+    mean, divisor = pixel_mean(images), config.data.divisor
+    trained = Images.of(images, data.train_labels[train], mean, divisor, device)
+    if held_out is None:
+        return trained, Images.of(data.test_images, data.test_labels, mean, divisor, device)
+    images = _at(data.train_images, held_out)
+    return trained, Images.of(images, data.train_labels[held_out], mean, divisor, device)
 
 
 def chosen(config: DataConfig, seed: int) -> tuple[Index, Index | None]:
