@@ -18,6 +18,11 @@ SCALES: tuple[Scale, ...] = ("smoke", "cifar10", "tiny-imagenet")
 TINY = "tiny_imagenet"
 """The study of every run at the scale tiny-imagenet, its only one; its table of data/evidence/ holds them."""
 
+
+class NoRuns(UserError):
+    """A study that exists, asked for at a scale that it does not have."""
+
+
 PILOT_SEEDS = 1_000
 """Pilots take seeds from here up, studies stay below: a study never sees a seed that chose its settings."""
 
@@ -299,7 +304,7 @@ def study(name: str, scale: str = "cifar10") -> Study:
     if name == TINY and scale == "cifar10":
         scale = has[0]
     if scale not in has:
-        raise UserError(f"study {name!r} has no runs at the scale {scale}: it has {' and '.join(has)}")
+        raise NoRuns(f"study {name!r} has no runs at the scale {scale}: it has {' and '.join(has)}")
     return _tiny(name) if scale == "tiny-imagenet" else STUDIES[name](scale)
 
 
