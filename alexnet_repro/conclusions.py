@@ -24,6 +24,7 @@ Name = Literal[
 ]
 POSITIVE: tuple[Name, ...] = ("supported", "direction only")
 NEGATIVE: tuple[Name, ...] = ("opposite direction", "contradicted")
+NOT_RUN: Name = "not run"
 TWO_ONE_SIDED = 0.90
 """Confidence of the interval that lies between the thresholds where two one-sided tests at 5 % both reject."""
 
@@ -259,21 +260,30 @@ def concluded(
 def reading(claim: Claim, verdicts: Sequence[Verdict], found: Sequence[Comparison], find: Find) -> str:
     """The claim's sentence for readers, its placeholders (data/claims.toml says which) filled from the records.
 
+    While one of them has no number, the sentence says only that.
+
     Raises UserError for a placeholder that nothing fills.
     """
-    from .scorecard import found as shown  # formatting builds on verdicts
+    from .scorecard import NONE  # formatting builds on verdicts
+    from .scorecard import found as shown
 
     known = {each.label or "effect": shown(each) for each in verdicts}
     known |= {f"{each.label or each.role}@{each.scale}": effect_text(each) for each in found}
 
+    missing = False
+
     def filled(match: re.Match[str]) -> str:
+        nonlocal missing
         name = match[1]
         try:
-            return known[name] if name in known else _of_two_arms(name, find)
+            text = known[name] if name in known else _of_two_arms(name, find)
         except (KeyError, UserError):
             raise UserError(f"claim {claim.id!r}: nothing fills {match[0]} of its reading", 1) from None
+        missing = missing or text in (NOT_RUN, NONE)
+        return text
 
-    return re.sub(r"\{([^{}]+)\}", filled, claim.reading)
+    sentence = re.sub(r"\{([^{}]+)\}", filled, claim.reading)
+    return "Not all of the runs that this sentence needs are there yet." if missing else sentence
 
 
 def _of_two_arms(name: str, find: Find) -> str:
@@ -289,7 +299,7 @@ def _of_two_arms(name: str, find: Find) -> str:
     first, second = find(study, arm), find(study, against)
     seeds = sorted(first.keys() & second.keys())
     if len(seeds) < MIN_PAIRS:
-        return "not run"
+        return NOT_RUN
     ours, others = ([outcome(runs[seed], entry.metric) for seed in seeds] for runs in (first, second))
     effect = effect_of(entry, ours, others)
     return with_interval(effect.estimate, (effect.low, effect.high), entry.unit)
@@ -307,4 +317,4 @@ def effect_text(each: Comparison) -> str:
     """The effect with its unit and 95 % interval; "not run" where there is none."""
     from .scorecard import with_interval  # formatting builds on verdicts
 
-    return "not run" if each.verdict == "not run" else with_interval(each.effect, each.interval, each.unit)
+    return NOT_RUN if each.verdict == NOT_RUN else with_interval(each.effect, each.interval, each.unit)

@@ -20,6 +20,11 @@ HOMES: dict[str, Scale] = {each.home: scale for scale, each in ablations.SCALED.
 RATE_SEARCHES: dict[str, Scale] = {f"{home}_rates": scale for home, scale in HOMES.items()}
 """The pilots that choose the learning rates of a scale, which is their only one."""
 
+
+class NoRuns(UserError):
+    """A study that exists, asked for at a scale that it does not have."""
+
+
 PILOT_SEEDS = 1_000
 """Pilots take seeds from here up to FRESH_SEEDS, studies all others: none sees a seed that chose its settings."""
 FRESH_SEEDS = 2_000
@@ -332,7 +337,7 @@ def study(name: str, scale: str = "cifar10") -> Study:
     if scale == "cifar10" and len(has) == 1:
         scale = has[0]
     if scale not in has:
-        raise UserError(f"study {name!r} has no runs at the scale {scale}: it has {' and '.join(has)}")
+        raise NoRuns(f"study {name!r} has no runs at the scale {scale}: it has {' and '.join(has)}")
     return STUDIES[name](scale) if scale not in ablations.SCALED or len(has) == 1 else _scaled(name, scale)
 
 

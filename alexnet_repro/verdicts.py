@@ -11,7 +11,16 @@ from .claims import Audited, Claim, Derived, Measured, Observed, Published, Sour
 from .derivations import Derivation, derive
 from .errors import UserError
 from .records import RunRecord
-from .statistics import LEVEL, Effect, holm, paired_difference, paired_ratio, seeds_to_settle, smallest_detectable
+from .statistics import (
+    LEVEL,
+    TOP,
+    Effect,
+    holm,
+    paired_difference,
+    paired_ratio,
+    seeds_to_settle,
+    smallest_detectable,
+)
 
 Name = Literal[
     "reproduced",
@@ -37,7 +46,8 @@ Find = Callable[[str, str], Records]
 MIN_PAIRS = 3
 ALPHA = 0.05
 """Of an interval of 95 %."""
-ERRORS = ("test_error", "train_error", "clean_train_error", "ten_view_error")
+TOP5 = ("test_top5_error", "ten_view_top5_error")
+ERRORS = ("test_error", "train_error", "clean_train_error", "ten_view_error", *TOP5)
 TIMES = "epochs_to_"
 SPEEDS = ("images_per_second", "wall_seconds")
 NOT_RUN: dict[str, Any] = {"verdict": "not run", "effect": None, "interval": None, "seeds": 0, "note": ""}
@@ -331,7 +341,7 @@ def outcome(record: RunRecord, metric: str) -> tuple[float, bool]:
 
 def counted(record: RunRecord, metric: str) -> float:
     """A metric as it counts, wherever runs are averaged or compared: a diverged run's errors are chance."""
-    return chance(record) if record.status == "diverged" and metric in ERRORS else record.metric(metric)
+    return chance(record, metric) if record.status == "diverged" and metric in ERRORS else record.metric(metric)
 
 
 def with_unit(text: str, unit: str) -> str:
@@ -344,9 +354,9 @@ def probability(p: float) -> str:
     return "p < 0.0001" if p < 0.0001 else "p > 0.99" if p > 0.99 else f"p = {p:.2g}"
 
 
-def chance(record: RunRecord) -> float:
-    """The error of a network of NaNs on equally frequent classes."""
-    return 1 - 1 / record.config.data.classes
+def chance(record: RunRecord, metric: str = "test_error") -> float:
+    """The error of a network of NaNs on equally frequent classes, top-5 or top-1 as ``metric`` is."""
+    return 1 - (TOP if metric in TOP5 else 1) / record.config.data.classes
 
 
 class Compared(Protocol):
