@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from . import ablations, step_times
 from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
-from .errors import UserError, one_of
+from .errors import NoRuns, UserError, one_of
 from .networks import CudaConvnetConfig
 from .records import RunRecord
 from .store import Store
@@ -17,11 +17,6 @@ Scale = Literal["smoke", "cifar10", "tiny-imagenet"]
 SCALES: tuple[Scale, ...] = ("smoke", "cifar10", "tiny-imagenet")
 TINY = "tiny_imagenet"
 """The study of every run at the scale tiny-imagenet, its only one; its table of data/evidence/ holds them."""
-
-
-class NoRuns(UserError):
-    """A study that exists, asked for at a scale that it does not have."""
-
 
 PILOT_SEEDS = 1_000
 """Pilots take seeds from here up, studies stay below: a study never sees a seed that chose its settings."""
