@@ -1,4 +1,4 @@
-"""The one kind of error that a user is meant to read."""
+"""The kind of error that a user is meant to read."""
 
 
 class UserError(Exception):
@@ -13,6 +13,10 @@ class UserError(Exception):
         # Names come from files, too: what would move the cursor of a terminal is spelled out.
         super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
         self.code = code
+
+
+class NoRuns(UserError):
+    """A study that exists, asked for at a scale that it does not have."""
 
 
 def one_of(kind: str, value: str, valid: list[str]) -> UserError:

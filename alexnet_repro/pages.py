@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from . import architecture, captions, downloads, ensembles, figures, paths, report, seeds
 from .ablations import SCALED, arm_label
 from .claims import Measured, claim
-from .errors import UserError, one_of
+from .errors import NoRuns, UserError, one_of
 from .files import read_csv
 from .machine import check_device
 from .networks import AlexNetConfig
@@ -23,7 +23,7 @@ from .scorecard import capital, level, number
 from .scorecard import found as shown
 from .statistics import paired_difference
 from .store import Store
-from .studies import SCALES, NoRuns, Study, records, study
+from .studies import SCALES, Study, records, study
 from .verdicts import MIN_PAIRS, Verdict, counted, paired, scorecard
 
 METRICS = {
@@ -254,8 +254,11 @@ class Page:
         _, runs = self.runs(name)
         lines = []
         for arm, against in pairs:
-            seeds = sorted(runs[arm].keys() & runs[against].keys())
             what = f"{arm_label(arm)} minus {arm_label(against)}"
+            if not {arm, against} <= runs.keys():
+                lines.append(f"* {what}: not at the scale {self.scale}.")
+                continue
+            seeds = sorted(runs[arm].keys() & runs[against].keys())
             if len(seeds) < MIN_PAIRS:
                 lines.append(f"* {what}: no number yet.")
                 continue

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from . import ablations, step_times
 from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
-from .errors import UserError, one_of
+from .errors import NoRuns, UserError, one_of
 from .networks import CudaConvnetConfig
 from .records import RunRecord
 from .store import Store
@@ -19,11 +19,6 @@ HOMES: dict[str, Scale] = {each.home: scale for scale, each in ablations.SCALED.
 """The studies that hold all runs of a scale of stage two, each in a table of data/evidence/: its only scale."""
 RATE_SEARCHES: dict[str, Scale] = {f"{home}_rates": scale for home, scale in HOMES.items()}
 """The pilots that choose the learning rates of a scale, which is their only one."""
-
-
-class NoRuns(UserError):
-    """A study that exists, asked for at a scale that it does not have."""
-
 
 PILOT_SEEDS = 1_000
 """Pilots take seeds from here up to FRESH_SEEDS, studies all others: none sees a seed that chose its settings."""

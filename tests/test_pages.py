@@ -91,6 +91,14 @@ def test_no_rule_for_cifar10_judges_tiny_imagenet(tiny):
     assert "**Conclusion: not run.** Not all of the runs that this sentence needs are there yet." in card
 
 
+def test_a_pair_of_arms_that_is_not_at_the_scale_is_a_line(tiny):
+    lines = tiny.differences("lrn_scaling", ("no_lrn", "baseline"), ("strong_lrn", "baseline")).data.splitlines()
+    assert lines[-2:] == [
+        "* no normalization minus the whole net: no number yet.",
+        "* normalization, alpha × 64 minus the whole net: not at the scale tiny-imagenet.",
+    ]
+
+
 def test_arms_at_the_scale_have_their_top5(tiny):
     table = tiny.arms("lrn", ["test_error", "test_top5_error"]).data
     assert "test error, top-5 (%)" in table
