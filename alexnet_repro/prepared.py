@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from . import paths
 from .errors import UserError
+from .files import regular_file
 from .networks import STRICT, Count
 
 FILE = "manifest.json"
@@ -95,6 +96,7 @@ def folder(size: int) -> Path:
 def read(place: Path) -> Manifest:
     """The manifest of a folder of prepared images. Raises UserError where there is none, or a damaged one."""
     path = place / FILE
+    regular_file(path)
     try:
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:

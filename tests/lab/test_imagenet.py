@@ -200,7 +200,7 @@ def test_nothing_but_bad_files(tmp_path):
             folder = tmp_path / "bad" / part / name
             folder.mkdir(parents=True)
             (folder / "1.jpg").write_bytes(b"text")
-    with pytest.raises(UserError, match="report"):
+    with pytest.raises(UserError, match=r"none of the 1 files of class 'a' is an image \(a/1.jpg: not an image\)"):
         prepare(tmp_path / "bad")
 
 
