@@ -620,7 +620,7 @@ def outcome(root, share):
         return error
 
 
-@settings(max_examples=120)
+@settings(max_examples=60)
 @given(
     files=st.lists(st.tuples(st.lists(NAME, max_size=4), FILE, CONTENT), max_size=12),
     base=st.booleans(),
