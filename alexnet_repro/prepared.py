@@ -10,9 +10,11 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 from . import paths
 from .errors import UserError
 from .files import regular_file
-from .networks import STRICT, Count
+from .networks import STRICT
 
 FILE = "manifest.json"
+Number = Annotated[int, Field(ge=0, lt=2**53)]
+"""A count, or a sum over all pixels, that a double holds exactly: ImageNet's largest are below 10^16."""
 SIZES = (128, 256)
 """Pixels a side of the images that studies are on."""
 
@@ -22,7 +24,7 @@ class Shard(BaseModel):
 
     model_config = STRICT
     file: str
-    images: Annotated[int, Field(ge=0)]
+    images: Number
     sha256: str
 
 
@@ -49,14 +51,14 @@ class Manifest(BaseModel):
 
     model_config = STRICT
     format: Annotated[int, Field(ge=1, le=1)]
-    size: Count
+    size: Annotated[int, Field(ge=1, le=2**14)]
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     parts: dict[str, Part]
     pixel_sums: str
     pixel_sums_sha256: str
-    color_sums: tuple[int, int, int]
-    color_products: tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
-    left_out: int
+    color_sums: tuple[Number, Number, Number]
+    color_products: tuple[tuple[Number, Number, Number], tuple[Number, Number, Number], tuple[Number, Number, Number]]
+    left_out: Number
     made_by: str
 
     @model_validator(mode="after")

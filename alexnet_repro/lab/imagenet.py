@@ -63,7 +63,7 @@ def prepare(
     with lock(folder / LOCK, lambda: say(f"waiting for another preparation into {folder}")):
         _sweep(folder)
         tasks = _tasks(folder, found)
-        if _same_plan(folder, found, size) and (folder / prepared.FILE).is_file():
+        if _same_plan(folder, found, size) and regular_file(folder / prepared.FILE):
             manifest = prepared.read(folder)
             _forget(tasks)
             for line in summary(folder, manifest):
@@ -152,6 +152,7 @@ def verify(folder: Path, progress: bool = True) -> Manifest:
                 raise ValueError(file)
         rest = {part.labels: part.labels_sha256 for part in manifest.parts.values()}
         for file, digest in (rest | {manifest.pixel_sums: manifest.pixel_sums_sha256}).items():
+            regular_file(folder / file)
             if sha256((folder / file).read_bytes()) != digest:
                 raise ValueError(file)
     except (OSError, ValueError) as error:

@@ -1,5 +1,6 @@
 """Labels of images that lie in no class folder: the lists in use, and what spreadsheets and browsers make of them."""
 
+import codecs
 import csv
 import io
 import os
@@ -139,12 +140,13 @@ class _Text(NamedTuple):
 
 def _text(source: str, content: bytes) -> _Text:
     """A list as text: UTF-8, UTF-16 by its mark, or Latin-1. Raises UserError for web pages and what is no text."""
-    note = ""
+    note, content = "", content.removeprefix(codecs.BOM_UTF8)
     try:
         wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
-        text = content.decode("utf-16" if wide else "utf-8-sig")
+        text = content.decode("utf-16" if wide else "utf-8")
     except UnicodeDecodeError:
         text, note = content.decode("latin-1"), LATIN
+    text = text.removeprefix("\ufeff")
     if text.lstrip().startswith("<"):
         raise UserError(f"{source} is a web page, not a list of labels: fetch the file itself, then run this again", 1)
     if "\0" in text:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -126,6 +127,35 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def sums(folder: Path, manifest: Manifest) -> NDArray[np.int64]:
+    """The sum of every pixel of the training images, (size, size, 3). Raises UserError where it is not there."""
+    return _load(folder, manifest.pixel_sums, (manifest.size, manifest.size, 3), np.int64)
+
+
+def _load(folder: Path, file: str, shape: tuple[int, ...], kind: type) -> NDArray[Any]:
+    """A whole array of a folder of prepared images; no more is read than ``shape`` takes."""
+    path = folder / file
+    try:
+        size = HEADER + math.prod(shape) * np.dtype(kind).itemsize
+        if regular_file(path) and os.stat(path).st_size != size:
+            raise ValueError(f"{file} has the wrong size")
+        array = np.load(path, allow_pickle=False)
+        if array.shape != shape or array.dtype != kind:
+            raise ValueError(f"{file} has shape {array.shape}")
+        return array
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise damaged(folder, error) from error
+
+
+def damaged(folder: Path, error: Exception) -> UserError:
+    """The error for a folder of prepared images that is not what its manifest says."""
+    return UserError(
+        f"the images in {folder} are damaged ({error}): delete that folder and run 'alexnet-repro data imagenet "
+        "--from DIR' again",
+        1,
+    )
+
+
 class Shards:
     """The prepared images of one part, in order, and their ``labels`` (n,) int64.
 
@@ -141,18 +171,11 @@ class Shards:
             for path, shard in zip(self._paths, here.shards, strict=True):
                 if os.stat(path).st_size != HEADER + shard.images * self._bytes:
                     raise ValueError(f"{path} has the wrong size")
-            if regular_file(folder / here.labels) and os.stat(folder / here.labels).st_size != HEADER + 4 * here.images:
-                raise ValueError(f"{here.labels} has the wrong size")
-            self.labels = np.load(folder / here.labels, allow_pickle=False).astype(np.int64)
-            if self.labels.shape != (here.images,):
-                raise ValueError(f"{here.labels} has shape {self.labels.shape}")
-            if not 0 <= self.labels.min() <= self.labels.max() < len(manifest.classes):
-                raise ValueError(f"{here.labels} has labels of no class")
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(
-                f"the images in {folder} are damaged ({error}): run 'alexnet-repro data imagenet --from DIR' again",
-                1,
-            ) from error
+        except (OSError, ValueError) as error:
+            raise damaged(folder, error) from error
+        self.labels = _load(folder, here.labels, (here.images,), np.int32).astype(np.int64)
+        if self.labels.size and not 0 <= self.labels.min() <= self.labels.max() < len(manifest.classes):
+            raise damaged(folder, ValueError(f"{here.labels} has labels of no class"))
 
     def __len__(self) -> int:
         return len(self.labels)

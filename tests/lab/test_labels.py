@@ -150,7 +150,7 @@ def test_caffes_list_of_the_test_images_labels_nothing(tmp_path):
 
 
 DAMAGED = {
-    "not UTF-8": ({"LOC_val_solution.csv": b"ImageId,PredictionString\nx,\xff\xfe a 1 2 3 4"}, r"row 2: .*not in UTF-8"),
+    "not UTF-8": ({"LOC_val_solution.csv": b"ImageId,PredictionString\nx,\xff\xfe a 1 2 3 4"}, r"row 2: .*not in UTF"),
     "other columns": ({"LOC_val_solution.csv": "a,b,c\n1,2,3\n"}, r"csv, row 1: its columns are 'a, b, c': name two"),
     "half a header": ({"val.csv": "id,width,height\nx,1,2\n"}, r"val\.csv, row 1: its columns"),
     "two classes": ({"LOC_val_solution.csv": solution().replace("n01", "n01 1 2 3 4 n02")}, "row 3: .* not one class"),
