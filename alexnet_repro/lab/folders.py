@@ -99,6 +99,11 @@ class _Folder:
     def note(self, what: str, name: str) -> None:
         self.odd.setdefault(what, []).append(name)
 
+    def hide(self, entry: os.DirEntry[str], inside: str) -> None:
+        """Note a hidden folder; of hidden files, which systems leave everywhere, nothing is said."""
+        if entry.is_dir(follow_symlinks=False):
+            self.note("left out, as hidden folders", inside + entry.name)
+
     def remarks(self, part: str) -> list[str]:
         return [f"{part}: {what}: {_some(names)}" for what, names in self.odd.items()]
 
@@ -365,6 +370,7 @@ def _class_folders(folder: Path, chosen: Callable[[Path], bool] = lambda path: T
     with os.scandir(folder) as entries:
         for entry in sorted(entries, key=lambda each: each.name):
             if is_hidden(entry.name):
+                found.hide(entry, "")
                 continue
             if not entry.is_dir():
                 found.loose += _file(entry, "", found)
@@ -392,9 +398,11 @@ def _walk(top: Path, found: _Folder) -> Iterator[File]:
             continue
         seen.add(identity)
         with os.scandir(here) as entries:
-            below = sorted((entry for entry in entries if not is_hidden(entry.name)), key=lambda each: each.name)
+            below = sorted(entries, key=lambda each: each.name)
         for entry in below:
-            if entry.is_dir():
+            if is_hidden(entry.name):
+                found.hide(entry, f"{top.name}/{inside}")
+            elif entry.is_dir():
                 ahead.append((Path(entry.path), f"{inside}{entry.name}/"))
             else:
                 yield from _file(entry, inside, found)

@@ -372,6 +372,9 @@ def test_hidden_files_and_folders_are_nobodys(tmp_path, plain):
     )
     write(plain, {"._ILSVRC2012_img_train.tar": b"x", "._LOC_val_solution.csv": b"x", "train/._n01440764.tar": b"x"})
     assert names(plain) == wanted
+    remarks = find(plain).remarks
+    assert "train: left out, as hidden folders: .ipynb_checkpoints, ant/.ipynb_checkpoints, bee/@eaDir" in remarks
+    assert "val: left out, as hidden folders: .git, __MACOSX" in remarks
 
 
 def test_hidden_members_of_archives_are_nobodys(tmp_path):
