@@ -80,10 +80,15 @@ def data(
     ] = None,
     size: Annotated[int, typer.Option(help="imagenet: pixels a side, 256, or 128 for a quarter of the disk.")] = 256,
     workers: Annotated[int | None, typer.Option(help="imagenet: processes; default: one per core.")] = None,
+    hold_out: Annotated[
+        float | None, typer.Option(help="imagenet without val: the share of each class to set apart for it, as 0.1.")
+    ] = None,
 ) -> None:
     """Fetch or prepare a data set, verify it, and say where it is."""
     if name == "imagenet":
-        return _imagenet(source, size, workers)
+        return _imagenet(source, size, workers, hold_out)
+    if hold_out is not None:
+        raise UserError(f"--hold-out {hold_out:g} is for imagenet: leave it out")
     if name == "tiny-imagenet":
         return _tiny_imagenet(source)
     if name not in DATA_SETS:
@@ -99,18 +104,19 @@ def data(
     )
 
 
-def _imagenet(source: Path | None, size: int, workers: int | None) -> None:
+def _imagenet(source: Path | None, size: int, workers: int | None, hold_out: float | None) -> None:
     if size not in prepared.SIZES:
         raise UserError(f"--size {size}: no study takes such images; use {' or '.join(map(str, prepared.SIZES))}")
     from .lab import imagenet
 
     if source is not None:
-        imagenet.prepare(source, size, workers, progress=sys.stderr.isatty())
+        imagenet.prepare(source, size, workers, progress=sys.stderr.isatty(), hold_out=hold_out)
         return
+    if hold_out is not None:
+        raise UserError(f"--hold-out {hold_out:g} without --from: name the folder of the images, too")
     folder = prepared.folder(size)
     manifest = imagenet.verify(folder, progress=sys.stderr.isatty())
-    counts = ", ".join(f"{part.images:,} {name}" for name, part in manifest.parts.items())
-    print(f"{counts} images of {len(manifest.classes):,} classes, every byte as prepared, in {folder}")
+    print(*imagenet.summary(folder, manifest), f"every byte as prepared, in {folder}", sep="\n")
 
 
 def _tiny_imagenet(source: Path | None) -> None:

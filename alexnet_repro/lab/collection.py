@@ -16,7 +16,7 @@ from .augment import ColorNoise, principal
 from .batches import Images
 from .evaluate import reflected, ten_views, testing
 from .loader import Loader
-from .shards import Shards
+from .shards import Shards, sums
 
 CHUNK = 64
 """Images that are tested at once: of ten views, one by one, so that memory stays small."""
@@ -36,8 +36,7 @@ class Collection:
         train = manifest.parts["train"].images
         if config.data.train_images > train:
             raise UserError(f"data.train_images={config.data.train_images} and {train} are prepared: ask for fewer")
-        sums = np.load(folder / manifest.pixel_sums, allow_pickle=False)
-        self.mean = torch.from_numpy((sums / train).astype(np.float32))
+        self.mean = torch.from_numpy((sums(folder, manifest) / train).astype(np.float32))
         noise = None
         if config.data.color_noise != "none":
             total = torch.tensor(manifest.color_sums, dtype=torch.float64)
