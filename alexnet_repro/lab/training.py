@@ -304,6 +304,32 @@ def train(
         return record
 
 
+def rounded_otherwise(
+    config: RunConfig, placement: Placement, count: int, observe: Observer = lambda done, total: None
+) -> list[tuple[Measurement, ...]]:
+    """The curves of the first epoch of ``count`` repeats of a run, each with rounding errors of its own.
+
+    After every step each weight moves to the next number above or below, at random: at least what a machine that adds
+    up in another order does to it.
+    """
+    torch.set_num_threads(placement.threads)
+    curves = []
+    for repeat in range(count):
+        run = Run(config, placement)
+        while run.step < run.epoch_steps:
+            run.update()
+            chance = torch_stream(config.seed, "rounding", repeat, run.step, device=run.device)
+            with torch.no_grad():
+                for weights in run.net.parameters():
+                    up = torch.randint(2, weights.shape, generator=chance, device=run.device)
+                    weights.copy_(torch.nextafter(weights, (2.0 * up - 1.0) * math.inf))
+            if run.due():
+                run.measure()
+                observe(repeat * run.epoch_steps + run.step, count * run.epoch_steps)
+        curves.append(tuple(run.curve))
+    return curves
+
+
 @contextmanager
 def explained(config: RunConfig, placement: Placement) -> Iterator[None]:
     """What a machine lacks to train ``config``, memory or a compiler, becomes a UserError."""
