@@ -23,7 +23,7 @@ from .devices import available
 from .evaluate import top1_wrong
 from .nets import build
 from .optim import Momentum, first_factor, rate_factor, section_5
-from .precision import autocast, set_products
+from .precision import at_least_single, autocast, set_products
 from .resident import Resident
 from .streams import stream, torch_stream
 
@@ -86,7 +86,7 @@ class Run:
         inputs, labels = self.batch(part)
         with autocast(self.config.precision, self.device):
             logits = self.logits(inputs, part)
-        logits = logits.float()
+        logits = at_least_single(logits)
         loss = cross_entropy(logits, labels)
         self.optimizer.zero_grad()
         self.backward(loss, part)
