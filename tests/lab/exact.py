@@ -13,6 +13,7 @@ import torch
 from alexnet_repro.config import Placement
 from alexnet_repro.lab.streams import torch_stream
 from alexnet_repro.lab.training import Run
+from alexnet_repro.statistics import prediction_interval
 
 SEEN = 1e-9
 """Relative, of a number after some steps in double precision: ten million times its rounding unit, where a factor of a
@@ -59,6 +60,16 @@ def moved(config, steps, unit, number, kind=Run):
                 weights.mul_(1 + unit * signs)
         found += losses(run, 1)
     return found
+
+
+def around(config, steps, draws=6):
+    """Where the sum of the losses of a run in bfloat16 lies, however its sums are rounded: a 99.9 % interval.
+
+    What rounding makes of them is measured: by draws of runs whose weights are moved by a unit of bfloat16 before each
+    step, which is about what rounding a layer's outputs does.
+    """
+    sums = [sum(moved(config, steps, HALF, number)) for number in range(draws)]
+    return prediction_interval(sums, 0.999)
 
 
 def longest_sum(config):
