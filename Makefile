@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 PORT := 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help install book pdf readme test check serve bench clean
+.PHONY: help install book pdf readme test numeric check serve bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
@@ -24,6 +24,10 @@ readme: $(STAMP) ## write what was found into the README, from the records
 
 test: check ## check, then run every test
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+
+numeric: $(STAMP) ## the tests of arithmetic once more, as an older processor computes
+	@ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/pytest tests/lab/test_pinned.py \
+	  tests/lab/test_precision.py tests/lab/test_optim.py tests/lab/test_lrn.py tests/lab/test_alexnet.py
 
 check: $(STAMP) ## ruff, mypy, notebooks stored without outputs
 	@$(BIN)/ruff check .

@@ -140,6 +140,18 @@ def t_quantile(df: int, level: float) -> float:
     return float(stdtrit(df, (1 + level) / 2))
 
 
+def prediction_interval(values: ArrayLike, level: float) -> tuple[float, float]:
+    """Where one more value of the same normal distribution lies with probability ``level``: mean ± t sd √(1 + 1/n).
+
+    ``values``: shape (n,). Raises ValueError for fewer than two values, NaN or infinity.
+    """
+    known = np.asarray(values, dtype=np.float64)
+    if known.ndim != 1 or known.size < 2 or not np.isfinite(known).all():
+        raise ValueError(f"an interval needs two numbers or more, all finite: {known}")
+    half = t_quantile(known.size - 1, level) * float(known.std(ddof=1)) * math.sqrt(1 + 1 / known.size)
+    return float(known.mean()) - half, float(known.mean()) + half
+
+
 def holm(p: ArrayLike) -> Floats:
     """Holm's adjusted p-values, in the order given: reject those at or below the family's error rate.
 

@@ -68,6 +68,7 @@ def test_an_error_is_said_though_nobody_reads_what_came_before():
         stdout=into,
         stderr=subprocess.PIPE,
         cwd=ROOT,
+        env={**os.environ, "PYTHONUNBUFFERED": ""},
         check=False,
     )
     os.close(into)

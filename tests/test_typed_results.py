@@ -17,8 +17,8 @@ CLAIMS = set(NUMBER.findall((ROOT / "data" / "claims.toml").read_text(encoding="
 OTHERS = {
     "0.59": "2 to the power −0.75",
     "0.66": "geometric over arithmetic mean of the magnitude of a normal variable",
-    "0.03": "the tolerance of a rerun",
-    "1.25": "the tolerance of a rerun",
+    "99": "the level of a rerun's intervals",
+    "0.03": "a rate that a pilot tried",
     "0.9": "the paper's momentum",
     "0.0001": "the first standard deviation in cuda-convnet's layer file",
     "2.3": "ln 10",

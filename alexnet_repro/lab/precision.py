@@ -18,3 +18,8 @@ def autocast(precision: Precision, device: str) -> AbstractContextManager[object
     """Where the products inside are to be made in bfloat16, torch's autocast; otherwise nothing."""
     kind = device.partition(":")[0]
     return torch.autocast(kind, torch.bfloat16) if precision == "bfloat16" else nullcontext()
+
+
+def at_least_single(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in float32 where it is less exact; float32 and double stay as they are."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

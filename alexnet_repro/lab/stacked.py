@@ -15,7 +15,7 @@ from ..config import Placement, RunConfig
 from ..records import RunRecord, Status
 from .alexnet import AlexNet
 from .optim import Momentum, ParameterGroup
-from .precision import autocast
+from .precision import at_least_single, autocast
 from .training import Observer, Run, Stopped, explained
 
 
@@ -64,7 +64,7 @@ class Stack:
         inputs, labels = _stacked([each for each, _ in batches]), torch.stack([each for _, each in batches])
         with autocast(first.config.precision, first.device):
             logits = vmap(self._logits)(self.parameters, inputs, self._masks(labels.shape[1]))
-        logits = logits.float()
+        logits = at_least_single(logits)
         losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
         self.optimizer.zero_grad()
         losses.sum().backward()

@@ -23,7 +23,7 @@ from .devices import available
 from .evaluate import top1_wrong
 from .nets import build
 from .optim import Momentum, first_factor, rate_factor, section_5
-from .precision import autocast, set_products
+from .precision import at_least_single, autocast, set_products
 from .resident import Resident
 from .streams import stream, torch_stream
 
@@ -86,7 +86,7 @@ class Run:
         inputs, labels = self.batch(part)
         with autocast(self.config.precision, self.device):
             logits = self.logits(inputs, part)
-        logits = logits.float()
+        logits = at_least_single(logits)
         loss = cross_entropy(logits, labels)
         self.optimizer.zero_grad()
         self.backward(loss, part)
@@ -302,6 +302,32 @@ def train(
         if weights_path is not None:
             run.keep(weights_path)
         return record
+
+
+def rounded_otherwise(
+    config: RunConfig, placement: Placement, count: int, observe: Observer = lambda done, total: None
+) -> list[tuple[Measurement, ...]]:
+    """The curves of the first epoch of ``count`` repeats of a run, each with rounding errors of its own.
+
+    After every step each weight moves to the next number above or below, at random: at least what a machine that adds
+    up in another order does to it.
+    """
+    torch.set_num_threads(placement.threads)
+    curves = []
+    for repeat in range(count):
+        run = Run(config, placement)
+        while run.step < run.epoch_steps:
+            run.update()
+            chance = torch_stream(config.seed, "rounding", repeat, run.step, device=run.device)
+            with torch.no_grad():
+                for weights in run.net.parameters():
+                    up = torch.randint(2, weights.shape, generator=chance, device=run.device)
+                    weights.copy_(torch.nextafter(weights, (2.0 * up - 1.0) * math.inf))
+            if run.due():
+                run.measure()
+                observe(repeat * run.epoch_steps + run.step, count * run.epoch_steps)
+        curves.append(tuple(run.curve))
+    return curves
 
 
 @contextmanager

@@ -15,7 +15,7 @@ def test_the_fused_path_equals_the_cpus(groups, memory_format):
     upper = torch.randn_like(x)
     results = []
     for device in ("cpu", "cuda"):
-        a = x.to(device).requires_grad_()
+        a = x.detach().to(device, copy=True).requires_grad_()  # a leaf of its own: on the CPU, to() gives x itself
         y = cross_map_norm(a, 5, 1e-2, 0.75, 2.0, divide_alpha=False, groups=groups)
         y.backward(upper.to(device))
         results.append((y.detach().cpu(), a.grad.cpu()))

@@ -11,6 +11,7 @@ from alexnet_repro.lab.training import Run, Stopped, train
 from alexnet_repro.studies import study
 
 from ..runs import tiny
+from . import exact
 
 QUICK = {"model.initialization": "he", "data.divisor": 64.0, "optimizer.learning_rate": 0.01}
 NETS = {
@@ -20,9 +21,10 @@ NETS = {
 }
 
 
-def trained(config, steps=3):
-    run = Run(config, Placement())
-    for _ in range(steps):
+def trained(config, kind=Run):
+    """The run after three steps."""
+    run = kind(config, Placement())
+    for _ in range(3):
         run.update()
     return run
 
@@ -31,7 +33,9 @@ def trained(config, steps=3):
 def test_bfloat16_is_near_float32_and_not_the_same(net):
     single, half = (trained(NETS[net].changed(precision=each)) for each in ("float32", "bfloat16"))
     assert half.loss != single.loss
-    torch.testing.assert_close(half.loss, single.loss, rtol=2**-7, atol=0)  # bfloat16 keeps eight bits of a number
+    low, high = exact.around(NETS[net].changed(precision="bfloat16"), 3)
+    assert low <= single.loss <= high
+    assert high - low < 0.5 * single.loss  # or it would hold nothing
     assert {tensor.dtype for tensor in half.net.parameters()} == {torch.float32}
     moved = [torch.dist(a, b) for a, b in zip(half.net.parameters(), single.net.parameters(), strict=True)]
     assert max(moved) > 0
@@ -72,12 +76,13 @@ def test_tf32_is_used_where_the_config_says_so_alone(precision, allowed):
 def test_a_compiled_net_computes_the_same(net, monkeypatch):
     # All of torch.compile but its code generator, which takes minutes and a C++ compiler.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    compiled, plain = trained(NETS[net].changed(compiled=True)), trained(NETS[net])
+    # In double precision: sums in another order leave 3e-4 of a loss in single, after three updates on some machines.
+    few = {"optimizer.batch_size": 16}
+    compiled, plain = (trained(NETS[net].changed(compiled=each, **few), exact.Double) for each in (True, False))
     assert compiled.trained is not compiled.net
-    torch.testing.assert_close(compiled.loss, plain.loss, rtol=1e-5, atol=0)
+    torch.testing.assert_close(compiled.loss, plain.loss, rtol=exact.SEEN, atol=0)
     for ours, theirs in zip(compiled.net.parameters(), plain.net.parameters(), strict=True):
-        # Sums in another order, through three updates: 1e-5 of a layer's largest weight, as for stacks.
-        torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5 * theirs.abs().max().item())
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=exact.SEEN * theirs.abs().max().item())
 
 
 def test_a_machine_that_cannot_compile_says_so(monkeypatch):

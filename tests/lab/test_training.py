@@ -5,8 +5,6 @@ import math
 import os
 import signal
 import sys
-import tempfile
-import traceback
 
 import numpy as np
 import pytest
@@ -25,6 +23,7 @@ from alexnet_repro.lab.training import Run, Stopped, train
 from alexnet_repro.store import Store
 
 from ..runs import tiny
+from . import team
 
 EVERY_STEP = Placement(checkpoint_seconds=0.0)
 QUICK = {"model.initialization": "he", "data.divisor": 64.0, "optimizer.learning_rate": 0.01}
@@ -64,32 +63,22 @@ def test_a_run_in_pieces_gives_the_same_record(tmp_path, uninterrupted, pieces):
     assert numbers(record) == numbers(uninterrupted)
 
 
-class Forked:
-    """A real process that runs ``main``, forked so that it need not import torch anew. For a worker: its pipes."""
+class Started:
+    """A real process that runs ``main(*arguments)``, with pipes for its stdin and stdout.
 
-    def __init__(self, main):
-        (stdin, self.into), (outof, stdout) = os.pipe(), os.pipe()
-        self.stderr = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
-        self.pid = os.fork()
-        if self.pid == 0:
-            code = 1
-            try:
-                for number, end in enumerate([stdin, stdout, self.stderr.fileno()]):
-                    os.dup2(end, number)
-                os.closerange(3, 1_000)
-                sys.stdin, sys.stderr = os.fdopen(0), os.fdopen(2, "w")
-                main()
-                code = 0
-            except SystemExit as ended:
-                code = ended.code
-            except BaseException:
-                traceback.print_exc()
-            finally:
-                sys.stderr.flush()
-                os._exit(code)
-        os.close(stdin)
-        os.close(stdout)
-        self.out = os.fdopen(outof)
+    It comes from a server that has imported torch and started no threads: a process whose threads have met a GPU can't
+    be forked.
+    """
+
+    def __init__(self, folder, main, *arguments):
+        folder.mkdir()
+        for name in ("in", "out"):
+            os.mkfifo(folder / name)
+        self.errors_file = folder / "errors"
+        self.process = team.context.Process(target=plumbed, args=(folder, main, arguments))
+        self.process.start()
+        self.into = os.open(folder / "in", os.O_WRONLY)
+        self.out = (folder / "out").open()
 
     def send(self, config):
         os.write(self.into, b"[%s]\n" % config.model_dump_json().encode())
@@ -99,35 +88,48 @@ class Forked:
 
     def wait(self):
         """The exit code, negative for a signal."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+        self.process.join()
+        return self.process.exitcode
 
     def errors(self):
-        self.stderr.seek(0)
-        return self.stderr.read().decode()
+        return self.errors_file.read_text()
+
+
+def plumbed(folder, main, arguments):
+    """In the process: stdin and stdout are the pipes of ``folder``, and stderr its file."""
+    ends = (folder / "in", os.O_RDONLY), (folder / "out", os.O_WRONLY), (folder / "errors", os.O_WRONLY | os.O_CREAT)
+    for number, (path, how) in enumerate(ends):
+        end = os.open(path, how)
+        os.dup2(end, number)
+        os.close(end)
+    sys.stdin, sys.stderr = os.fdopen(0, closefd=False), os.fdopen(2, "w", closefd=False)
+    main(*arguments)
+
+
+def killed(path, last, where):
+    """Train, and die in the update after step ``last``, or in the next renaming of a file."""
+    update = Run.update
+
+    def die(*paths):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(run):
+        if run.step == last:
+            if where == "step":
+                die()
+            os.replace = die
+        update(run)
+
+    Run.update = counted
+    train(tiny(), EVERY_STEP, path)
 
 
 def test_a_run_killed_twice_gives_the_same_record(tmp_path, uninterrupted):
     # First within an epoch; then while the checkpoint of step 5 is written, so that the one of step 4 counts.
     path = tmp_path / "run"
     for last, where, saved in [(2, "step", 2), (4, "rename", 4)]:
-
-        def killed(last=last, where=where):
-            update = Run.update
-
-            def die(*paths):
-                os.kill(os.getpid(), signal.SIGKILL)
-
-            def counted(run):
-                if run.step == last:
-                    if where == "step":
-                        die()
-                    os.replace = die
-                update(run)
-
-            Run.update = counted
-            train(tiny(), EVERY_STEP, path)
-
-        assert Forked(killed).wait() == -signal.SIGKILL
+        process = Started(tmp_path / where, killed, path, last, where)
+        assert process.wait() == -signal.SIGKILL
         assert checkpoint.load(path)[1]["step"] == saved
     record = train(tiny(), Placement(), path)
     assert numbers(record) == numbers(uninterrupted)
@@ -136,16 +138,22 @@ def test_a_run_killed_twice_gives_the_same_record(tmp_path, uninterrupted):
     assert record.provenance.started == checkpoint.load(path)[1]["started"]
 
 
-def worker(store, placement, prepare=lambda: None):
-    """A worker as launch starts it, at work on ``store``."""
+def work(root, placement, fails):
+    """A worker as launch starts it; one that ``fails`` meets what nobody foresaw."""
+    if fails:
+        worker_module.train = by_chance
+    os.environ["ALEXNET_REPRO_STORE"] = str(root)
+    sys.argv = ["worker", placement.model_dump_json(), str(os.getppid())]
+    worker_module.main()
 
-    def main():
-        prepare()
-        os.environ["ALEXNET_REPRO_STORE"] = str(store.root)
-        sys.argv = ["worker", placement.model_dump_json(), str(os.getppid())]
-        worker_module.main()
 
-    return Forked(main)
+def by_chance(*args):
+    raise ZeroDivisionError("by chance")
+
+
+def worker(store, placement, name="worker", fails=False):
+    """A process at work on ``store``."""
+    return Started(store.root / name, work, store.root, placement, fails)
 
 
 def test_two_processes_race_for_one_run(tmp_path, uninterrupted):
@@ -154,7 +162,7 @@ def test_two_processes_race_for_one_run(tmp_path, uninterrupted):
     left = store.root / "checkpoints" / f".{config.key}.safetensors.x.part"
     left.touch()  # of a process that was killed while it wrote
     with lock(store.root / "locks" / config.key):
-        both = [worker(store, EVERY_STEP) for _ in range(2)]
+        both = [worker(store, EVERY_STEP, name) for name in ("one", "two")]
         for process in both:
             process.send(config)
             process.end()
@@ -173,7 +181,7 @@ def test_sigterm_saves_a_checkpoint_first(tmp_path):
     process = worker(store, Placement())
     process.send(config)
     assert '"step"' in process.out.readline()
-    os.kill(process.pid, signal.SIGTERM)
+    os.kill(process.process.pid, signal.SIGTERM)
     assert process.wait() == 128 + signal.SIGTERM
     assert process.errors() == ""
     path = store.root / "checkpoints" / f"{config.key}.safetensors"
@@ -183,11 +191,8 @@ def test_sigterm_saves_a_checkpoint_first(tmp_path):
 
 
 def test_an_unforeseen_error_is_one_line_and_a_file(tmp_path):
-    def by_chance(*args):
-        raise ZeroDivisionError("by chance")
-
     store = Store(tmp_path, tmp_path / "none")
-    process = worker(store, Placement(), lambda: setattr(worker_module, "train", by_chance))
+    process = worker(store, Placement(), fails=True)
     path = tmp_path / "errors" / f"{tiny().key}.txt"
     for _ in range(2):  # it serves on
         process.send(tiny())
