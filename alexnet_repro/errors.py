@@ -9,10 +9,13 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, code: int = 2) -> None:
-        line = " ".join(message.split())
-        # Names come from files, too: what would move the cursor of a terminal is spelled out.
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+        super().__init__(printable(message))
         self.code = code
+
+
+def printable(text: str) -> str:
+    """The text in one line. Names come from files, too: what would move the cursor of a terminal is spelled out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
 
 
 def one_of(kind: str, value: str, valid: list[str]) -> UserError:

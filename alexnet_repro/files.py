@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -80,6 +81,22 @@ def remedy(path: Path) -> str:
     """What mends a damaged file: git has what is published in data/, and the working store does without."""
     published = path.is_relative_to(paths.data()) and not path.is_relative_to(paths.store())
     return f"restore it with 'git checkout -- {path}'" if published else "delete it"
+
+
+def read_regular(path: Path, most: int | None = None) -> bytes:
+    """A file's bytes. Raises OSError for what is no regular file (a folder, a pipe) or has more than ``most`` bytes."""
+
+    def opener(name: str, flags: int) -> int:
+        # Otherwise a pipe that nobody writes to is opened never.
+        return os.open(name, flags | os.O_NONBLOCK)
+
+    with open(path, "rb", opener=opener) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.EINVAL, "it is no regular file", str(path))
+        if most is not None and about.st_size > most:
+            raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+        return file.read()
 
 
 def read_json(path: Path, form: type[Form]) -> Form:

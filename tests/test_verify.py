@@ -183,7 +183,7 @@ def test_an_unknown_seed_is_named(store):
     config = PLAN.config(ARM, 7)
     other = sound().model_copy(update={"config": config, "key": config.key})
     found = faults(store, other)
-    assert [fault.rpartition(": ")[2] for fault in found] == ["the arm has no seed 7"]
+    assert [fault.rpartition(": ")[2] for fault in found] == ["the arm has no seed 7 (runs.csv, row 2, column seed)"]
 
 
 def test_full_size_runs_on_images_that_the_study_cannot_have_are_named(store):
@@ -206,7 +206,8 @@ def test_an_unknown_study_is_named(store):
 def test_a_run_published_twice_is_named(store):
     write_table(store.evidence / "relu_speed", [("relu", sound())])
     assert any("published twice, first in relu_rates" in fault for fault in faults(store, sound()))
-    assert any("published twice, first in relu_rates" in fault for fault in faults(store, sound(), sound()))
+    found = faults(store, sound(), sound())
+    assert any(f"damaged (runs.csv, row 3, column key: '{CONFIG.key}' stands in row 2, too" in fault for fault in found)
 
 
 def test_the_sample_is_never_evidence(store):
