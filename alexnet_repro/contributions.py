@@ -14,6 +14,7 @@ from .ablations import ABLATIONS
 from .claims import Measured, load
 from .config import RunConfig
 from .errors import UserError, printable
+from .files import is_hidden
 from .records import RunRecord
 from .store import CURVES, LARGEST, RUNS, SUMS, Placed, Store, read_placed, rows_by_key, write_table
 from .studies import STUDIES, study
@@ -62,10 +63,10 @@ def contribute(given: Path, source: str, store: Store) -> tuple[Path, list[RunRe
     target = root(store) / source / name
     known = rows_by_key(target)
     curves = _published_curves(store)
-    for other, study_name, folder in _folders(store):
-        if (other, study_name) != (source, name):
-            with suppress(UserError):  # which verify tells: no fault of these runs
-                _add(curves, other, _read(folder))
+    for other, _, folder in _folders(store):
+        with suppress(UserError):  # which verify tells: no fault of these runs
+            for run in _read(folder):
+                curves.add(other, run.record)
     faults = list(_faults(name, source, runs, store, curves))
     for run in runs:
         before = known.get(run.record.key)
@@ -191,8 +192,8 @@ def _computed(config: RunConfig) -> str:
 
 def _folders(store: Store) -> Iterator[tuple[str, str, Path]]:
     """(source, study, folder) of every contributed table, in order; hidden folders are none."""
-    for folder in sorted(root(store).glob("[!.]*/[!.]*")):
-        if folder.is_dir():
+    for folder in sorted(root(store).glob("*/*")):
+        if folder.is_dir() and not is_hidden(folder.name) and not is_hidden(folder.parent.name):
             yield folder.parent.name, folder.name, folder
 
 
@@ -220,11 +221,6 @@ def _published_curves(store: Store) -> Curves:
     for record in store.published().values():
         curves.add(OURS, record)
     return curves
-
-
-def _add(curves: Curves, source: str, runs: list[Placed]) -> None:
-    for run in runs:
-        curves.add(source, run.record)
 
 
 def _faults(name: str, source: str, runs: list[Placed], store: Store, curves: Curves) -> Iterator[str]:

@@ -114,19 +114,10 @@ def remedy(path: Path) -> str:
 
 
 def read_regular(path: Path, most: int | None = None) -> bytes:
-    """A file's bytes. Raises OSError for what is no regular file (a folder, a pipe) or has more than ``most`` bytes."""
-
-    def opener(name: str, flags: int) -> int:
-        # Otherwise a pipe that nobody writes to is opened never.
-        return os.open(name, flags | os.O_NONBLOCK)
-
-    with open(path, "rb", opener=opener) as file:
-        about = os.fstat(file.fileno())
-        if not stat.S_ISREG(about.st_mode):
-            raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        if most is not None and about.st_size > most:
-            raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
-        return file.read()
+    """A file's bytes. Raises UserError for what is no regular file, and OSError for more than ``most`` bytes."""
+    if regular_file(path) and most is not None and path.stat().st_size > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return path.read_bytes()
 
 
 def read_json(path: Path, form: type[Form]) -> Form:

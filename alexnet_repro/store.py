@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from . import paths
 from .config import RECIPE, RunConfig, parse
 from .errors import UserError
-from .files import read_regular, sha256, write_atomic
+from .files import is_hidden, read_regular, sha256, write_atomic
 from .records import METRIC, PROVENANCE, Measurement, Provenance, RunRecord, curve_rows, run_row
 
 SUMS = "SHA256SUMS"
@@ -66,8 +66,9 @@ class Store:
 
     def records(self) -> Iterator[RunRecord]:
         """Every record of the working store, in order of key; hidden files are none."""
-        for path in sorted((self.root / "runs").glob("[!.]*.json")):
-            yield _read_record(path)
+        for path in sorted((self.root / "runs").glob("*.json")):
+            if not is_hidden(path.name):
+                yield _read_record(path)
 
     def published(self) -> dict[str, RunRecord]:
         """Every published record by key."""
@@ -79,7 +80,7 @@ class Store:
 
     def folders(self) -> list[Path]:
         """Those of the published studies; what tools hide among them is none."""
-        return sorted(path for path in self.evidence.glob("[!.]*") if path.is_dir())
+        return sorted(path for path in self.evidence.glob("*") if path.is_dir() and not is_hidden(path.name))
 
     def _tables(self) -> dict[str, dict[str, RunRecord]]:
         """Study -> key -> record, read once."""

@@ -28,7 +28,14 @@ FROM_0_TO_1 = ("knn_features", "knn_pixels", "color_gap", "color_gap_shuffled", 
 """Metrics that lie between 0 and 1, as errors do."""
 TESTED = ("test_error", "top5_error", "ten_view_error", "ten_view_top5_error")
 """Errors on the test images."""
-FROM_THE_CURVE = ("epochs", "train_loss", "train_error", "early_train_loss", "epochs_to_threshold", "epochs_to_converge")
+FROM_THE_CURVE = (
+    "epochs",
+    "train_loss",
+    "train_error",
+    "early_train_loss",
+    "epochs_to_threshold",
+    "epochs_to_converge",
+)
 METRICS = {*TESTED, *FROM_0_TO_1, *FROM_THE_CURVE, "clean_train_error", "gap"}
 """Every metric that a run of this version may have."""
 

@@ -230,7 +230,21 @@ def test_a_record_of_a_newer_recipe_says_so(store, extra):
 
 def test_an_unreadable_record_says_so(store):
     store.path(tiny().key).mkdir(parents=True)  # root reads any file, but nobody reads a folder
-    refuses(store, says=["cannot read", "make it readable"])
+    refuses(store, says=["is a folder, and a file belongs there", "move it away"])
+    store.path(tiny().key).rmdir()
+    os.mkfifo(store.path(tiny().key))
+    refuses(store, says=["is a FIFO", "move it away"])
+
+
+def test_hidden_files_and_folders_are_no_records(store):
+    store.save(record())
+    write_table(store.evidence / "study", [("relu", record())])
+    for name in (f"._{tiny().key}.json", ".DS_Store.json"):
+        (store.root / "runs" / name).write_bytes(b"\x00\x05\x16\x07")
+    for name in (".ipynb_checkpoints", "._study", "__MACOSX"):
+        (store.evidence / name).mkdir()
+    assert list(store.records()) == [record()]
+    assert [folder.name for folder in store.folders()] == ["study"]
 
 
 @pytest.mark.parametrize("name", ["runs.csv", "curves.csv"])
@@ -266,7 +280,7 @@ def test_a_row_of_another_seed_than_its_config_is_seen(tmp_path, monkeypatch, na
     (tmp_path / name).write_text(text.replace("\nrelu,0,", "\nrelu,1,"))
     monkeypatch.setattr("alexnet_repro.store.sha256", lambda content: "0")
     (tmp_path / "SHA256SUMS").write_text("0  runs.csv\n0  curves.csv\n")
-    with pytest.raises(UserError, match=f"{name}, row 2, column seed: .1. is not the seed 0 of the config of run {tiny().key}"):
+    with pytest.raises(UserError, match=f"{name}, row 2, column seed: .1. is not the seed 0 of the config of run 2d27"):
         read_table(tmp_path)
 
 
