@@ -16,7 +16,6 @@ import typer
 from . import paths, prepared
 from .config import PRECISIONS, Placement, RunConfig
 from .contributions import contribute
-from .contributions import faults as contributed_faults
 from .ensembles import MEMBERS
 from .errors import UserError, one_of
 from .imagenet import computing
@@ -273,15 +272,24 @@ def contribute_(
 
 @app.command()
 def verify() -> None:
-    """Re-derive keys, metrics and digests of everything published, weights too; list what is off."""
-    from .verify import verify as faults
+    """Re-derive keys, metrics and digests of everything published, others' runs too; list what is off."""
+    from .published import faults
 
-    listed = [*faults(Store()), *contributed_faults(Store())]
+    listed = faults(Store())
     for fault in listed:
         print(fault)
     if listed:
         raise UserError(f"{_faults(listed)} in the published evidence: restore it with 'git checkout data'", 1)
     print("the published evidence is sound")
+
+
+@app.command()
+def sums() -> None:
+    """Renew data/SHA256SUMS, after a file of data/ was changed on purpose."""
+    from .published import renew
+
+    changed = renew()
+    print(f"data/SHA256SUMS has new digests of {', '.join(changed)}" if changed else "data/SHA256SUMS is up to date")
 
 
 @app.command()

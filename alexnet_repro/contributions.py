@@ -14,9 +14,9 @@ from .ablations import ABLATIONS
 from .claims import Measured, load
 from .config import RunConfig
 from .errors import UserError, printable
-from .files import is_hidden
+from .files import LARGEST, is_hidden
 from .records import RunRecord
-from .store import CURVES, LARGEST, RUNS, SUMS, Placed, Store, read_placed, rows_by_key, write_table
+from .store import CURVES, RUNS, SUMS, Placed, Store, read_placed, rows_by_key, write_table
 from .studies import STUDIES, study
 from .twins import Curves
 from .verdicts import SPEEDS, Records, Verdict, judge

@@ -26,6 +26,11 @@ Count = Annotated[int, Field(ge=0, le=int(LONGEST))]
 Amount = Annotated[float, Field(ge=0, le=LONGEST)]
 Number = Field(ge=-SINGLE, le=SINGLE)
 
+PLAIN = r"[A-Za-z0-9][A-Za-z0-9_ .,:+@()/\-]{0,159}"
+"""What a page shows of a record and no field of it limits: nothing that a page, a shell or a spreadsheet could take for
+its own."""
+Plain = Annotated[str, Field(pattern=f"^{PLAIN}$")]
+
 
 class Measurement(BaseModel):
     """Training since the measurement before: each image counted by the forward pass of its own update step.

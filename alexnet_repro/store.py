@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from . import paths
 from .config import RECIPE, RunConfig, parse
 from .errors import UserError
-from .files import is_hidden, read_regular, sha256, write_atomic
+from .files import LARGEST, is_hidden, read_regular, sha256, write_atomic
 from .records import METRIC, PROVENANCE, Measurement, Provenance, RunRecord, curve_rows, run_row
 
 SUMS = "SHA256SUMS"
@@ -208,8 +208,6 @@ def read_placed(folder: Path) -> list[Placed]:
 
 
 RUNS, CURVES = "runs.csv", "curves.csv"
-LARGEST = 16 * 2**20
-"""Bytes of a published table; one of a hundred full-size runs has a fifth."""
 WHOLE = re.compile(r"-?[0-9]{1,19}")
 NUMBER = re.compile(r"-?[0-9]{1,25}(\.[0-9]{1,25})?(e[+-]?[0-9]{1,3})?", re.IGNORECASE)
 METRIC_NAME = re.compile(r"[a-z0-9_]{1,40}")

@@ -14,7 +14,7 @@ from . import ensembles, imagenet, paths, step_times
 from .config import DIGESTS, RECIPE, RunConfig
 from .errors import UserError
 from .files import remedy
-from .records import METRIC, PROVENANCE, RunRecord
+from .records import METRIC, PLAIN, PROVENANCE, RunRecord
 from .statistics import EARLY_EPOCHS, epochs_to_converge, mean_until
 from .store import CURVES, RUNS, Placed, Store, read_placed
 from .studies import PILOT_SEEDS, STUDIES, Study, study
@@ -39,9 +39,6 @@ FROM_THE_CURVE = (
 METRICS = {*TESTED, *FROM_0_TO_1, *FROM_THE_CURVE, "clean_train_error", "gap"}
 """Every metric that a run of this version may have."""
 
-PLAIN = re.compile(r"[a-z0-9][\w .,:+@()/\-]{0,159}", re.ASCII | re.IGNORECASE)
-"""What a page shows of a record and no field of it limits: nothing that a page, a shell or a spreadsheet could take for
-its own."""
 DIGESTED = ("commit", "data", "weights", "started")
 """Texts of a record's provenance that have a form of their own."""
 STARTED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -204,7 +201,12 @@ def _provenance(record: RunRecord, contributed: bool) -> Iterator[Fault]:
         yield Fault("its code was not a clean commit", PROVENANCE + "clean")
     for name, field in type(source).model_fields.items():
         value = getattr(source, name)
-        if field.annotation is str and name not in DIGESTED and value != field.default and not PLAIN.fullmatch(value):
+        if (
+            field.annotation is str
+            and name not in DIGESTED
+            and value != field.default
+            and not re.fullmatch(PLAIN, value)
+        ):
             yield Fault(f"its {name} {value[:60]!r} is no plain name", PROVENANCE + name)
     if not re.fullmatch(r"[0-9a-f]{40}", source.commit):
         yield Fault(f"its commit {source.commit[:60]!r} is no commit", PROVENANCE + "commit")

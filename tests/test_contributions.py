@@ -13,10 +13,10 @@ from alexnet_repro import cli, contributions, imagenet, verify
 from alexnet_repro.ablations import ABLATIONS, ARMS
 from alexnet_repro.claims import claim, load
 from alexnet_repro.errors import UserError
-from alexnet_repro.files import sha256
+from alexnet_repro.files import LARGEST, sha256
 from alexnet_repro.records import Measurement
 from alexnet_repro.runs import from_seed, publish
-from alexnet_repro.store import LARGEST, SUMS, Store, read_rows, write_table
+from alexnet_repro.store import SUMS, Store, read_rows, write_table
 from alexnet_repro.studies import study
 
 from . import homes
