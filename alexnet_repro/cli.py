@@ -401,7 +401,7 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         if error.filename is not None:
-            raise
+            _fail(str(UserError(f"cannot use {error.filename} ({error.strerror}): mend that, and run this again")), 1)
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         _fail(f"cannot write the output ({error.strerror}): free some space, or send it elsewhere", 1)
     except Exception as error:

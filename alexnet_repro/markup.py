@@ -4,17 +4,21 @@ import re
 
 from .errors import printable
 
-SPECIAL = re.compile(r"([!-/:-@\[-`{-~])")
-"""ASCII punctuation: what Markdown gives a meaning to, and lets a backslash take it from."""
+SPECIAL = re.compile(r"([\\`*_{}\[\]<>&|$~^])")
+"""What has a meaning within a line of Markdown, and is taken from it by a backslash."""
 CODE = re.compile(r"(`[^`]+`)")
 
 
 def escaped(text: str) -> str:
-    """The text in one line, each of its characters standing for itself."""
-    return SPECIAL.sub(r"\\\1", printable(text))
+    """The text in one line, for the middle of a line of Markdown: each of its characters stands for itself."""
+    return _escaped(printable(text))
 
 
 def escaped_but_code(text: str) -> str:
     """The same, but what stands in backticks is code, in which nothing else has a meaning."""
     parts = CODE.split(printable(text))
-    return "".join(part if i % 2 else escaped(part) for i, part in enumerate(parts))
+    return "".join(part if i % 2 else _escaped(part) for i, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    return SPECIAL.sub(r"\\\1", text)

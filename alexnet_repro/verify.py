@@ -13,7 +13,7 @@ from typing import NamedTuple
 from . import ensembles, imagenet, paths, step_times
 from .config import DIGESTS, RECIPE, RunConfig
 from .errors import UserError
-from .files import remedy
+from .files import is_hidden, regular_file, remedy
 from .records import METRIC, PLAIN, PROVENANCE, RunRecord
 from .statistics import EARLY_EPOCHS, epochs_to_converge, mean_until
 from .store import CURVES, RUNS, Placed, Store, read_placed
@@ -96,6 +96,8 @@ def _weights(store: Store) -> Iterator[str]:
     if shown.stem in records and not shown.is_file():
         yield f"{shown} is missing, the weights of the page what_it_learned: {ensembles.absent(shown)}"
     for path in sorted(shown.parent.glob("*.safetensors")):
+        if is_hidden(path.name):
+            continue
         try:
             digest = _weights_digest(path)
         except UserError as damage:
@@ -113,6 +115,7 @@ def _weights_digest(path: Path) -> str:
 
     net, whole = hashlib.sha256(), hashlib.sha256()
     try:
+        regular_file(path)
         with safe_open(path, framework="numpy") as file:
             said = file.metadata()
             whole.update(said["values"].encode())
@@ -201,12 +204,9 @@ def _provenance(record: RunRecord, contributed: bool) -> Iterator[Fault]:
         yield Fault("its code was not a clean commit", PROVENANCE + "clean")
     for name, field in type(source).model_fields.items():
         value = getattr(source, name)
-        if (
-            field.annotation is str
-            and name not in DIGESTED
-            and value != field.default
-            and not re.fullmatch(PLAIN, value)
-        ):
+        if not isinstance(value, str) or name in DIGESTED or value == field.default:
+            continue
+        if not re.fullmatch(PLAIN, value):
             yield Fault(f"its {name} {value[:60]!r} is no plain name", PROVENANCE + name)
     if not re.fullmatch(r"[0-9a-f]{40}", source.commit):
         yield Fault(f"its commit {source.commit[:60]!r} is no commit", PROVENANCE + "commit")
