@@ -110,6 +110,7 @@ def error(outputs: list[Outputs], labels: Labels) -> float:
 def faults(store: Store) -> list[str]:
     """What is off in the published predictions, a line each: absence, damage, another error than their record's."""
     found, plan = [], study(MEMBERS)
+    alike: dict[tuple[str, str | None], tuple[Path, Labels, tuple[int, ...]]] = {}
     for path in (published(store, plan.config("baseline", seed).key) for seed in plan.seeds):
         if path.stem in store.published() and not path.is_file():
             found.append(f"{path} is missing, the predictions of a published run: {absent(path)}")
@@ -124,10 +125,17 @@ def faults(store: Store) -> list[str]:
             continue
         if record is None:
             found.append(f"{path}: no published run has this key")
+            continue
+        data = record.config.data
+        first = alike.setdefault((data.dataset, data.digest), (path, labels, outputs.shape))
+        if outputs.shape != first[2] or not np.array_equal(labels, first[1]):
+            found.append(f"{path}: its images are not those of {first[0].name}, of the same data set")
         elif off(outputs, labels, record) > ROUNDED:
             found.append(
                 f"{path}: these predictions err on {off(outputs, labels, record)} other images than their record"
             )
+        elif off_top5(outputs, labels, record) > ROUNDED:
+            found.append(f"{path}: these predictions have another top-5 error than their record")
     return found
 
 
@@ -139,6 +147,15 @@ def absent(path: Path) -> str:
 def off(outputs: Outputs, labels: Labels, record: RunRecord) -> int:
     """By how many test images these predictions err more or less often than the record says."""
     return round(abs(error([outputs], labels) - counted(record, "test_error")) * len(labels))
+
+
+def off_top5(outputs: Outputs, labels: Labels, record: RunRecord) -> int:
+    """The same of the top-5 error, where the record has one."""
+    value = record.metrics.get("top5_error")
+    if value is None or record.status == "diverged":
+        return 0
+    best = np.argsort(-outputs.astype(np.float64), axis=1, kind="stable")[:, :5]
+    return round(abs(float((best != labels[:, None]).all(axis=1).mean()) - value) * len(labels))
 
 
 def judged(store: Store, scale: str = "cifar10") -> dict[str, dict[int, RunRecord]]:

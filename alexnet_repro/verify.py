@@ -239,10 +239,14 @@ def _when(started: str, commit: str, contributed: bool) -> str:
     return ""
 
 
-@cache
 def commit_dates() -> dict[str, datetime]:
     """When each commit of this repository was made; empty where there is no git."""
-    command = ["git", "-C", str(paths.repository()), "log", "--all", "--format=%H %ct"]
+    return _dates(paths.repository())
+
+
+@cache
+def _dates(repository: Path) -> dict[str, datetime]:
+    command = ["git", "-C", str(repository), "log", "--all", "--format=%H %ct"]
     try:
         lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     except (OSError, subprocess.CalledProcessError):

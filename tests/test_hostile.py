@@ -30,6 +30,7 @@ from alexnet_repro.files import sha256
 from alexnet_repro.store import SUMS, Store, write_table
 
 from . import homes
+from .damage import bent, one_line
 from .runs import record, tiny
 from .test_contributions import run
 
@@ -86,20 +87,6 @@ def changed(draw, value):
     else:
         whole[keys[-1]] = draw(values)
     return value
-
-
-def bent(draw, content):
-    """The bytes with a few of them cut out, exchanged or put in."""
-    for _ in range(draw(st.integers(1, 3))):
-        start = draw(st.integers(0, len(content)))
-        end = min(len(content), start + draw(st.sampled_from([0, 0, 1, 1, 8, 100])))
-        content = content[:start] + draw(st.binary(max_size=12)) + content[end:]
-    return content
-
-
-def one_line(error):
-    assert str(error).isprintable(), str(error)
-    assert error.code in (1, 2)
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 
@@ -133,6 +134,18 @@ CHANGES = [
     (with_metric(color_gap=1.01), "its color_gap 1.01 is not from 0 to 1"),
     (with_metric(color_gap_shuffled=-0.01), "its color_gap_shuffled -0.01 is not from 0 to 1"),
     (with_metric(color_gap_p=2.0), "its color_gap_p 2.0 is not from 0 to 1"),
+    (
+        with_metric(tset_error=0.5),
+        "no run of this version has a metric 'tset_error' (runs.csv, row 2, column metric.tset",
+    ),
+    (with_metric(ten_view_error=0.25001), "its ten_view_error 0.25001 is no share of 10000 images (runs.csv, row 2"),
+    (with_metric(top5_error=0.12345), "its top5_error 0.12345 is no share of 10000 images"),
+    (with_metric(clean_train_error=0.123456), "its clean_train_error 0.123456 is no share of its training images"),
+    (with_point(11, test_error=0.2), "its test_error is 0.25, and its curve gives 0.2 (runs.csv, row 2, column metric"),
+    (with_point(4, images=50_000), "not measured where its budget says (curves.csv, row 6, column images)"),
+    (with_source(threads=1_025), "1025 threads for 100.0 s is no training (runs.csv, row 2, column provenance.threads"),
+    (with_source(device="<b>"), "its device '<b>' is no plain name (runs.csv, row 2, column provenance.device)"),
+    (with_source(started="2126-01-01T00:00:00+00:00"), "lies in the future"),
     (with_source(clean=False), "its code was not a clean commit"),
     (with_source(commit="unknown"), "its commit 'unknown' is no commit"),
     (with_source(weights="a" * 63), "is no SHA-256"),
@@ -197,6 +210,21 @@ def test_full_size_runs_on_images_that_the_study_cannot_have_are_named(store):
     found = faults(store, few, name="imagenet_batch_256", arm="batch_256")
     assert any("batches of 256 and there are 200 images" in fault for fault in found), found
     assert any("too small" in fault for fault in found)  # the other table is still listed
+
+
+def test_a_curve_of_another_seed_is_named(store):
+    first, second = (study("relu_speed").config("relu", seed) for seed in (0, 1))
+    rows = [sound().model_copy(update={"config": config, "key": config.key}) for config in (first, second)]
+    found = faults(store, *rows, name="relu_speed", arm="relu")
+    assert [fault.rpartition(": ")[2] for fault in found] == [f"its curve is that of seed 0, run {first.key}"]
+
+
+def test_an_early_run_may_start_before_its_commit_where_it_is_this_projects(store, monkeypatch):
+    made = datetime(2026, 11, 26, tzinfo=UTC)
+    monkeypatch.setattr("alexnet_repro.verify.commit_dates", lambda: {"0" * 40: made})
+    assert faults(store, with_source(started="2026-11-24T23:59:59+00:00")) == []
+    (fault,) = faults(store, with_source(started="2026-11-25T00:00:00+00:00"))
+    assert "lies before its commit was made, 2026-11-26T00:00:00+00:00" in fault
 
 
 def test_an_unknown_study_is_named(store):
