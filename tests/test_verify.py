@@ -136,7 +136,7 @@ CHANGES = [
     (with_metric(color_gap_p=2.0), "its color_gap_p 2.0 is not from 0 to 1"),
     (
         with_metric(tset_error=0.5),
-        "no run of this version has a metric 'tset_error' (runs.csv, row 2, column metric.tset",
+        "no run of this version has a metric 'tset_error' (runs.csv, row 2, column",
     ),
     (with_metric(ten_view_error=0.25001), "its ten_view_error 0.25001 is no share of 10000 images (runs.csv, row 2"),
     (with_metric(top5_error=0.12345), "its top5_error 0.12345 is no share of 10000 images"),
