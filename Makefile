@@ -6,7 +6,7 @@ STAMP := .venv/.installed
 PORT := 8000
 
 .DEFAULT_GOAL := help
-.PHONY: help install book pdf readme test numeric check serve bench clean
+.PHONY: help install book pdf readme sums test numeric check serve bench clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
@@ -21,6 +21,9 @@ pdf: $(STAMP) ## the whole book in one file, printed by Chromium: book/_build/al
 
 readme: $(STAMP) ## write what was found into the README, from the records
 	@$(BIN)/alexnet-repro readme
+
+sums: $(STAMP) ## renew data/SHA256SUMS, after a file of data/ was changed on purpose
+	@$(BIN)/alexnet-repro sums
 
 test: check ## check, then run every test
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile

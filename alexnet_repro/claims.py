@@ -1,7 +1,7 @@
 """The paper's claims, as data: what it says, what would count as its effect, and where the evidence comes from."""
 
 import json
-import tomllib
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from . import paths
 from .errors import UserError, one_of
+from .files import first_fault, read_toml
 from .networks import STRICT
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
@@ -259,21 +260,15 @@ def load(path: Path | None = None) -> tuple[Claim, ...]:
     Raises UserError that names the entry and the field at fault.
     """
     path = path if path is not None else paths.data() / "claims.toml"
-    try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; restore it with 'git checkout {path}'", 1) from error
-    except ValueError as error:
-        raise UserError(f"{path} is no TOML ({error}): mend that line", 1) from error
+    values = read_toml(path)
     entries = values.pop("claim", None)
     if values or not isinstance(entries, list):
         found = ", ".join(values) or "none"
         raise UserError(f"{path} must hold [[claim]] entries and nothing else: other names found: {found}", 1)
     claims = tuple(_claim(entry, i, path) for i, entry in enumerate(entries, 1))
-    names = [each.id for each in claims]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise UserError(f"{path}: claim {twice[0]!r} stands there twice: give each its own id", 1)
+    name, count = Counter(each.id for each in claims).most_common(1)[0] if claims else ("", 0)
+    if count > 1:
+        raise UserError(f"{path}: claim {name!r} stands there twice: give each its own id", 1)
     return claims
 
 
@@ -290,8 +285,7 @@ def _claim(entry: Any, position: int, path: Path) -> Claim:
         # JSON mode: strict types then accept a list for a tuple, as TOML gives it.
         return Claim.model_validate_json(json.dumps(entry, default=str))
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        name = entry.get("id", f"number {position}") if isinstance(entry, dict) else f"number {position}"
-        raise UserError(f"{path}: claim {name!r}{f' at {where}' if where else ''}: {message}", 1) from None
+        fault = error
+    name = entry.get("id", f"number {position}") if isinstance(entry, dict) else f"number {position}"
+    at = " at " if fault.errors()[0]["loc"] else ": "
+    raise UserError(f"{path}: claim {str(name)[:60]!r}{at}{first_fault(fault)}", 1)

@@ -18,7 +18,6 @@ from . import paths, prepared
 from .conclusions import Conclusion, effect_text
 from .config import DIGESTS, PRECISIONS, Placement, RunConfig
 from .contributions import contribute
-from .contributions import faults as contributed_faults
 from .ensembles import MEMBERS
 from .errors import UserError, one_of
 from .imagenet import computing
@@ -332,15 +331,24 @@ def contribute_(
 
 @app.command()
 def verify() -> None:
-    """Re-derive keys, metrics and digests of everything published, weights too; list what is off."""
-    from .verify import verify as faults
+    """Re-derive keys, metrics and digests of everything published, others' runs too; list what is off."""
+    from .published import faults
 
-    listed = [*faults(Store()), *contributed_faults(Store())]
+    listed = faults(Store())
     for fault in listed:
         print(fault)
     if listed:
         raise UserError(f"{_faults(listed)} in the published evidence: restore it with 'git checkout data'", 1)
     print("the published evidence is sound")
+
+
+@app.command()
+def sums() -> None:
+    """Renew data/SHA256SUMS, after a file of data/ was changed on purpose."""
+    from .published import renew
+
+    changed = renew()
+    print(f"data/SHA256SUMS has new digests of {', '.join(changed)}" if changed else "data/SHA256SUMS is up to date")
 
 
 @app.command()
@@ -466,7 +474,7 @@ def main() -> None:
         sys.exit(1)
     except OSError as error:
         if error.filename is not None:
-            raise
+            _fail(str(UserError(f"cannot use {error.filename} ({error.strerror}): mend that, and run this again")), 1)
         _close()
         _fail(f"cannot write the output ({error.strerror}): free some space, or send it elsewhere", 1)
     except Exception as error:

@@ -8,7 +8,7 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, FailFast, Field, ValidationError, model_validator
 
 from .errors import UserError
 from .networks import STRICT, AlexNetConfig, CudaConvnetConfig
@@ -42,6 +42,15 @@ TINY_IMAGENET_CLASSES = 200
 NonNegative = Annotated[float, Field(ge=0), AfterValidator(lambda value: value + 0.0)]
 
 
+LONGEST = 10_000
+"""Epochs of a run at most."""
+Epoch = Annotated[int, Field(ge=1, le=LONGEST)]
+Epochs = Annotated[tuple[Epoch, ...], FailFast(), Field(max_length=100)]
+Layers = Annotated[tuple[NonNegative, ...], FailFast(), Field(max_length=100)]
+MOST_TEXT = 100_000
+"""Characters of a config in JSON; one of this package has a thousand."""
+Whole = Annotated[int, Field(ge=1, lt=2**31)]
+
 Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
@@ -67,17 +76,17 @@ class DataConfig(BaseModel):
 
     model_config = STRICT
     dataset: Literal["cifar10", "sample", "imagenet", "tiny-imagenet"]
-    train_images: Annotated[int, Field(ge=1, lt=2**31)]
+    train_images: Whole
     divisor: Annotated[float, Field(gt=0)]
-    crop: Annotated[int, Field(ge=1)] | None = None
+    crop: Whole | None = None
     random_crops: bool = False
     reflect: bool = False
     color_noise: Literal["none", "paper", "source"] = "none"
-    shared_crops: Annotated[int, Field(ge=1, lt=2**31)] = 1
-    color_noise_epochs: Annotated[int, Field(ge=1)] | None = None
+    shared_crops: Whole = 1
+    color_noise_epochs: Epoch | None = None
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     whole: Annotated[int, Field(ge=1, le=4096)] = CIFAR10_SIDE
-    classes: Annotated[int, Field(ge=2)] = CIFAR10_CLASSES
+    classes: Annotated[int, Field(ge=2, lt=2**31)] = CIFAR10_CLASSES
     drawn: bool = False
     held_out: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
@@ -152,12 +161,12 @@ class OptimizerConfig(BaseModel):
     bias_rate_factor: NonNegative
     momentum: Annotated[NonNegative, Field(lt=1)]
     weight_decay: NonNegative
-    batch_size: Annotated[int, Field(ge=1, lt=2**31)]
-    drops: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    plateau: Annotated[int, Field(ge=1)] | None = None
-    layer_decays: tuple[NonNegative, ...] = ()
-    conv1_drops: tuple[Annotated[int, Field(ge=1)], ...] = ()
-    conv1_frozen: Annotated[int, Field(ge=1)] | None = None
+    batch_size: Whole
+    drops: Epochs = ()
+    plateau: Epoch | None = None
+    layer_decays: Layers = ()
+    conv1_drops: Epochs = ()
+    conv1_frozen: Epoch | None = None
     velocity: Literal["steps", "gradients"] = "steps"
 
     @model_validator(mode="after")
@@ -181,7 +190,7 @@ class BudgetConfig(BaseModel):
     """
 
     model_config = STRICT
-    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    epochs: Epoch
     measurements: Annotated[int, Field(ge=1, le=1_000)]
     stop_at_train_error: Annotated[NonNegative, Field(le=1)] | None
     test_curve: bool = False
@@ -274,13 +283,17 @@ def parse(values: object) -> RunConfig:
     """A RunConfig from nested plain values. Raises UserError that names the first field at fault."""
     try:
         # JSON mode: what strict types accept from a file and from Python is then the same.
-        return RunConfig.model_validate_json(json.dumps(values))
+        text = json.dumps(values)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"a run config must be plain JSON values: {error}") from None
+    if len(text) > MOST_TEXT:
+        raise UserError(f"a run config has at most {MOST_TEXT:,} characters of JSON, and this one {len(text):,}")
+    try:
+        return RunConfig.model_validate_json(text)
     except ValidationError as error:
         where, said, given = _fault(error)
         shown = f" (given: {json.dumps(given)[:80]})" if not isinstance(given, dict) else ""
         raise UserError(f"bad run config at {where}: {said}{shown}") from None
-    except (TypeError, ValueError, RecursionError) as error:
-        raise UserError(f"a run config must be plain JSON values: {error}") from None
 
 
 def _fault(error: ValidationError) -> tuple[str, str, Any]:

@@ -3,7 +3,9 @@
 import re
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -11,22 +13,21 @@ from . import imagenet, verify
 from .ablations import ABLATIONS
 from .claims import Measured, load
 from .config import RunConfig
-from .errors import UserError
+from .errors import UserError, printable
+from .files import LARGEST, is_hidden
 from .records import RunRecord
-from .store import SUMS, Store, read_rows, rows_by_key, write_table
+from .store import CURVES, RUNS, SUMS, Placed, Store, read_placed, rows_by_key, write_table
 from .studies import STUDIES, study
+from .twins import Curves
 from .verdicts import SPEEDS, Records, Verdict, judge
 
 SOURCE = re.compile(r"[a-z0-9](-?[a-z0-9]){0,38}")
 """Who made the runs: a name as on GitHub, in lower case."""
-LARGEST = 32 * 2**20
-"""Bytes of a table; one of a hundred full-size runs has a tenth."""
-PLAIN = re.compile(r"[\w .,:+@()/\-]{1,160}", re.ASCII)
-"""What the book shows of a record and no field of it limits: nothing that a page or a shell could take for its own."""
-
 FULL_SIZE = "imagenet_ablations"
 """The study whose runs are judged at full size."""
-METRIC = re.compile(r"[a-z0-9_]{1,40}")
+OURS = "this project"
+"""Whose the published runs are."""
+REMEDY = "write it anew with 'alexnet-repro publish STUDY --to'"
 
 
 @dataclass(frozen=True)
@@ -58,14 +59,20 @@ def contribute(given: Path, source: str, store: Store) -> tuple[Path, list[RunRe
     name = given.resolve().name
     if not verify.known(name):
         raise UserError(f"{given} is named after no study: name the folder as the study is, such as relu_speed")
-    rows = _read(given)
+    runs = _read(given)
     target = root(store) / source / name
     known = rows_by_key(target)
-    faults = list(_faults(name, rows, store))
-    for _, record in rows:
-        if record.key in known and _bare(known[record.key][1]) != _bare(record):
-            faults.append(f"run {record.key}: {source} has contributed it before, with other numbers")
-    new = [(arm, record) for arm, record in rows if record.key not in known]
+    curves = _published_curves(store)
+    for other, _, folder in _folders(store):
+        with suppress(UserError):  # which verify tells: no fault of these runs
+            for run in _read(folder):
+                curves.add(other, run.record)
+    faults = list(_faults(name, source, runs, store, curves))
+    for run in runs:
+        before = known.get(run.record.key)
+        if before is not None and _bare(before[1]) != _bare(run.record):
+            faults.append(f"run {run.record.key}: {source} has contributed it before, with other numbers")
+    new = [(run.arm, run.record) for run in runs if run.record.key not in known]
     if new and not faults:
         write_table(target, [*known.values(), *new])
     return target, [record for _, record in new], faults
@@ -74,10 +81,11 @@ def contribute(given: Path, source: str, store: Store) -> tuple[Path, list[RunRe
 def faults(store: Store) -> list[str]:
     """Every fault of what has been contributed, a line each that begins with the place; empty if sound."""
     found = []
+    curves = _published_curves(store)
     for source, name, folder in _folders(store):
         place = f"contributed/{source}/{name}"
         try:
-            rows = _read(folder)
+            runs = _read(folder)
         except UserError as error:
             found.append(f"{place}: {error}")
             continue
@@ -85,16 +93,16 @@ def faults(store: Store) -> list[str]:
             found.append(f"{place}: bad source")
         if not verify.known(name):
             found.append(f"{place}: no study has this name")
-        found += [f"{place}: {fault}" for fault in _faults(name, rows, store)]
-    return found
+        found += [f"{place}: {fault}" for fault in _faults(name, source, runs, store, curves)]
+    return [printable(fault) for fault in found]
 
 
 def groups(store: Store) -> list[Group]:
     """What has been contributed, by source, device and images. Raises UserError for a damaged table."""
     found: dict[tuple[str, str, str], Group] = {}
     for source, _, folder in _folders(store):
-        for record in _records(folder):
-            _sort(found, source, record)
+        for run in _read(folder):
+            _sort(found, source, run.record)
     return list(found.values())
 
 
@@ -183,19 +191,15 @@ def _computed(config: RunConfig) -> str:
 
 
 def _folders(store: Store) -> Iterator[tuple[str, str, Path]]:
-    """(source, study, folder) of every contributed table, in order."""
+    """(source, study, folder) of every contributed table, in order; hidden folders are none."""
     for folder in sorted(root(store).glob("*/*")):
-        if folder.is_dir():
+        if folder.is_dir() and not is_hidden(folder.name) and not is_hidden(folder.parent.name):
             yield folder.parent.name, folder.name, folder
 
 
-def _records(folder: Path) -> Iterator[RunRecord]:
-    return (record for _, record in _read(folder))
-
-
-def _read(folder: Path) -> list[tuple[str, RunRecord]]:
-    """The (arm, record) pairs of a published folder, from plain files of a sensible size. Raises UserError."""
-    for name in (SUMS, "runs.csv", "curves.csv"):
+def _read(folder: Path) -> list[Placed]:
+    """The runs of a published folder, from plain files of a sensible size. Raises UserError."""
+    for name in (SUMS, RUNS, CURVES):
         path = folder / name
         try:
             about = path.lstat()
@@ -206,33 +210,45 @@ def _read(folder: Path) -> list[tuple[str, RunRecord]]:
         if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
             raise UserError(f"{path} is no plain file of at most {LARGEST >> 20} MB: give what 'publish' wrote", 1)
     try:
-        return read_rows(folder)
+        return read_placed(folder)
     except UserError as error:
         reason = str(error).rpartition(": restore")[0]
-        raise UserError(f"{reason}: write it anew with 'alexnet-repro publish STUDY --to'", 1) from error
+        raise UserError(f"{reason}: {REMEDY}", 1) from error
 
 
-def _faults(name: str, rows: list[tuple[str, RunRecord]], store: Store) -> Iterator[str]:
-    """What is off in the rows of one table, a line each."""
-    if not rows:
+def _published_curves(store: Store) -> Curves:
+    curves = Curves()
+    for record in store.published().values():
+        curves.add(OURS, record)
+    return curves
+
+
+def _faults(name: str, source: str, runs: list[Placed], store: Store, curves: Curves) -> Iterator[str]:
+    """What is off in the runs of one table, a line each. Their curves join ``curves``, those of all others."""
+    if not runs:
         yield "it holds no run"
     if name in STUDIES and study(name).pilot:
         yield f"{name} is a pilot, which supports no claim: contribute the study that follows it"
-    seen = set()
     ours = store.published()
-    for arm, record in rows:
-        place = f"arm {arm[:60]!r}, seed {record.config.seed}, run {record.key}"
-        source = record.provenance
-        if record.key in seen:
-            yield f"{place}: it stands there twice"
-        seen.add(record.key)
-        for field in ("device", "python", "torch", "numpy"):
-            if not PLAIN.fullmatch(getattr(source, field)):
-                yield f"{place}: its {field} {getattr(source, field)[:60]!r} is no plain name"
-        strange = [metric for metric in record.metrics if not METRIC.fullmatch(metric)]
-        if strange:
-            yield f"{place}: {strange[0][:60]!r} is no name of a metric"
-        same = ours.get(record.key)
-        if same is not None and (same.provenance.started, same.curve) == (source.started, record.curve):
-            yield f"{place}: it is this project's own run"
-        yield from (f"{place}: {fault}" for fault in verify.check(name, arm, record, any_seed=True))
+    for run in runs:
+        record = run.record
+        place = f"arm {run.arm[:60]!r}, seed {record.config.seed}, run {record.key[:60]}"
+        same, twin = ours.get(record.key), curves.twin(source, record)
+        if same is not None and _instant(same) == _instant(record):
+            yield f"{place}: it is this project's own run ({RUNS}, row {run.row}, column provenance.started)"
+        elif twin is not None:
+            whose = "this project's own run" if twin.owner == OURS else f"the run of {twin.owner}"
+            yield (
+                f"{place}: its curve is that of seed {twin.seed}, run {twin.key}, {whose} ({CURVES}, row "
+                f"{run.points[0]}, column train_loss): the same run once more is no evidence; train other seeds"
+            )
+        curves.add(source, record)
+        yield from (f"{place}: {verify.told(fault, run)}" for fault in verify.check(name, run.arm, record, True))
+
+
+def _instant(record: RunRecord) -> datetime | str:
+    """When a run began: the same instant, however it is written."""
+    try:
+        return datetime.fromisoformat(record.provenance.started)
+    except ValueError:
+        return record.provenance.started

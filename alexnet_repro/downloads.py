@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from . import paths
-from .files import write_atomic
+from .files import is_hidden, write_atomic
 
 FOLDER = "_generated/records"
 TABLES = ("runs.csv", "curves.csv")
@@ -35,11 +35,12 @@ def homes(keys: Iterable[str]) -> list[str]:
     wanted = set(keys)
     found = []
     for runs in sorted((paths.data() / "evidence").glob("*/runs.csv")):
-        if wanted & set(pd.read_csv(runs, usecols=["key"], dtype=str)["key"]):
+        if not is_hidden(runs.parent.name) and wanted & set(pd.read_csv(runs, usecols=["key"], dtype=str)["key"]):
             found.append(runs.parent.name)
     return found
 
 
 def _records() -> list[Path]:
     data = paths.data()
-    return sorted([*data.glob("*.csv"), *(data / "evidence").glob("*/*.csv"), *data.glob("weights/*.safetensors")])
+    found = [*data.glob("*.csv"), *(data / "evidence").glob("*/*.csv"), *data.glob("weights/*.safetensors")]
+    return sorted(path for path in found if not any(map(is_hidden, path.relative_to(data).parts)))

@@ -8,6 +8,7 @@ from statistics import fmean
 from . import contributions
 from .claims import Claim
 from .contributions import FULL_SIZE, Group
+from .markup import escaped
 from .scorecard import NONE, badge, found, row
 from .verdicts import Verdict, counted
 
@@ -62,8 +63,9 @@ def contributed(groups: Sequence[Group]) -> str:
 
 
 def _title(group: Group) -> str:
-    whose = f"Runs of `{group.source}`" if group.source else "Runs of this project"
-    return f"**{whose}** on {group.device}: {len(group.runs)}{f', {group.images}' if group.images else ''}."
+    whose = f"Runs of {escaped(group.source)}" if group.source else "Runs of this project"
+    images = f", {escaped(group.images)}" if group.images else ""
+    return f"**{whose}** on {escaped(group.device)}: {len(group.runs)}{images}."
 
 
 def _errors(group: Group) -> list[str]:

@@ -1,6 +1,7 @@
 """Ensembles: the predictions of single runs, and what the average of five of them errs (section 6, Table 2)."""
 
 import json
+import struct
 import zipfile
 import zlib
 from io import BytesIO
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from .config import RunConfig
 from .errors import UserError
-from .files import remedy, sha256, write_atomic
+from .files import read_regular, remedy, sha256, write_atomic
 from .records import RunRecord
 from .store import Store
 from .studies import Study, study
@@ -23,8 +24,14 @@ GROUP = 5
 """Networks to an ensemble, as in Table 2."""
 FOLDER = "predictions"
 
-DAMAGE = (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
+DAMAGE = (
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError, TypeError, IndexError, AttributeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, SyntaxError, struct.error),
+)
 """What numpy and zipfile raise for a bent archive."""
+
+LARGEST = 64 * 2**20
+"""Bytes of predictions, packed or not; those of 10,000 images and ten classes have 210,000."""
 
 ROUNDED = 5
 """So many test images may change sides when predictions are rounded to half precision, or made on another processor."""
@@ -59,8 +66,17 @@ def write(path: Path, outputs: Outputs, labels: Labels) -> None:
 def read(path: Path) -> tuple[Outputs, Labels]:
     """What ``write`` wrote. Raises UserError for a damaged file, FileNotFoundError for none."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        content = BytesIO(read_regular(path, LARGEST))
+        with zipfile.ZipFile(content) as archive:
+            if sum(member.file_size for member in archive.infolist()) > LARGEST:
+                raise ValueError(f"it unpacks to more than {LARGEST:,} bytes")
+        content.seek(0)
+        with np.load(content, allow_pickle=False) as file:
             outputs, labels, digest = file["outputs"], file["labels"], bytes(file["sha256"]).hex()
+        if (outputs.dtype, labels.dtype) != (np.float16, np.uint8) or outputs.shape[:1] != labels.shape:
+            raise ValueError("it holds no outputs of labelled images")
+        if outputs.ndim != 2 or 0 in outputs.shape:
+            raise ValueError("it holds no outputs of classes")
         if _digest(outputs, labels) != digest:
             raise ValueError("does not have its SHA-256")
     except FileNotFoundError:

@@ -3,13 +3,16 @@
 import errno
 import fcntl
 import hashlib
+import math
 import os
 import stat
 import tempfile
+import tomllib
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 Form = TypeVar("Form", bound=BaseModel)
 
+LARGEST = 16 * 2**20
+"""Bytes of a table or a text of data/; the largest so far has a twentieth."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 READ_ONLY = (errno.EACCES, errno.EROFS, errno.EPERM)
 KINDS = {
@@ -113,16 +118,39 @@ def remedy(path: Path) -> str:
     return f"restore it with 'git checkout -- {path}'" if published else "delete it"
 
 
+def read_regular(path: Path, most: int | None = None) -> bytes:
+    """A file's bytes. Raises UserError for what is no regular file, and OSError for more than ``most`` bytes."""
+    if regular_file(path) and most is not None and path.stat().st_size > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
+    return path.read_bytes()
+
+
 def read_json(path: Path, form: type[Form]) -> Form:
     """What a JSON file of data/ holds. Raises UserError for one that is missing, damaged, or of another ``form``."""
     try:
-        return form.model_validate_json(path.read_bytes())
+        return form.model_validate_json(read_regular(path, LARGEST))
     except OSError as error:
         reason = error.strerror
     except ValidationError as error:
-        first = error.errors()[0]
-        reason = ": ".join(filter(None, [".".join(map(str, first["loc"])), first["msg"]]))
+        reason = first_fault(error)
     raise UserError(f"cannot read {path} ({reason}): restore it with 'git checkout -- {path}'", 1)
+
+
+def first_fault(error: ValidationError) -> str:
+    """Where the first value is that a form does not take, and why it does not: "rows.3.item: Field required"."""
+    first = error.errors()[0]
+    message = first["msg"].removeprefix("Value error, ")
+    return ": ".join(filter(None, [".".join(map(str, first["loc"])), message]))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """What a TOML file of data/ holds. Raises UserError for one that is missing or no TOML."""
+    try:
+        return tomllib.loads(read_regular(path, LARGEST).decode("utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}; restore it with 'git checkout {path}'", 1) from error
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path} is no TOML ({error}): mend that line", 1) from error
 
 
 def read_csv(path: Path, columns: Mapping[str, type], gaps: Container[str] = ()) -> "pd.DataFrame":
@@ -135,7 +163,8 @@ def read_csv(path: Path, columns: Mapping[str, type], gaps: Container[str] = ())
 
     restore = f"restore it with 'git checkout -- {path}'"
     try:
-        table = pd.read_csv(path, dtype={name: kind for name, kind in columns.items() if kind is str})
+        content = BytesIO(read_regular(path, LARGEST))
+        table = pd.read_csv(content, dtype={name: kind for name, kind in columns.items() if kind is str})
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", error)
         raise UserError(f"cannot read {path} ({reason}): {restore}", 1) from error
@@ -143,10 +172,11 @@ def read_csv(path: Path, columns: Mapping[str, type], gaps: Container[str] = ())
         raise UserError(f"{path} must have the columns {', '.join(columns)}: {restore}", 1)
     for name in (name for name, kind in columns.items() if kind is not str):
         cells = table[name] if name not in gaps else table[name].dropna()
-        wrong = cells[pd.to_numeric(cells, errors="coerce").isna()]
+        wrong = cells[~pd.to_numeric(cells, errors="coerce").abs().lt(math.inf)]
         if len(wrong):
-            value = "an empty cell" if pd.isna(wrong.iloc[0]) else repr(wrong.iloc[0])
-            raise UserError(f"{path} has {value} in the column {name}, where a number belongs: {restore}", 1)
+            value, row = wrong.iloc[0], 2 + int(str(wrong.index[0]))
+            shown = "an empty cell" if pd.isna(value) else repr(str(value)[:60])
+            raise UserError(f"{path} has {shown} in row {row}, column {name}, where a number belongs: {restore}", 1)
     return table
 
 

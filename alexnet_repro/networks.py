@@ -7,14 +7,14 @@ out. A field that a later recipe adds gets a default that means "as before".
 import math
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
 
 STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 Positive = Annotated[float, Field(gt=0)]
 ConvLayer = Literal[1, 2, 3, 4, 5]
-ConvLayers = Annotated[tuple[ConvLayer, ...], Field(min_length=1)]
+ConvLayers = Annotated[tuple[ConvLayer, ...], FailFast(), Field(min_length=1, max_length=5)]
 
 
 def side_after(side: int, kernel: int, stride: int, border: int = 0, rounding: str = "floor") -> int:
@@ -114,7 +114,7 @@ class AlexNetConfig(BaseModel):
     kernels: tuple[Count, Count, Count, Count, Count]
     conv1_kernel: Count
     conv1_stride: Count
-    conv1_padding: tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(ge=0)]]
+    conv1_padding: tuple[Annotated[int, Field(ge=0, lt=2**31)], Annotated[int, Field(ge=0, lt=2**31)]]
     hidden: Count
     nonlinearity: Literal["relu", "tanh"]
     conv1_order: Literal["nonlinearity-norm-pool", "norm-pool-nonlinearity"]

@@ -11,13 +11,15 @@ import nbformat
 
 from . import paths
 from .errors import NoRuns, UserError, one_of
-from .files import write_atomic
+from .files import is_hidden, write_atomic
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 MARKDOWN = "text/markdown"
 CAPTION = "caption"
 """In the metadata of a Markdown output: it belongs to the figure of its cell."""
 WIDGET = "application/vnd.jupyter.widget-view+json"
+LARGEST = 2.0**53
+"""Of a number that is given to a notebook."""
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -38,7 +40,7 @@ def folder() -> Path:
 
 def names() -> list[str]:
     """Every notebook's name, sorted."""
-    return sorted(path.stem for path in folder().glob("*.ipynb"))
+    return sorted(path.stem for path in folder().glob("*.ipynb") if not is_hidden(path.name))
 
 
 def path(name: str) -> Path:
@@ -84,6 +86,8 @@ def execute(name: str, output: Path, values: Mapping[str, str] | None = None) ->
     from papermill.exceptions import PapermillExecutionError
 
     given = parse(name, values or {})
+    if output.is_dir():
+        raise UserError(f"{output} is a folder: name the file that the executed notebook goes into")
     try:
         notebook = papermill.execute_notebook(
             str(path(name)),
@@ -120,7 +124,11 @@ def _value(parameter: Parameter, text: str) -> Any:
             f"parameter {parameter.name!r} has the type {parameter.type!r}: declare it as {', '.join(types)}", 1
         )
     try:
-        return types[parameter.type](text)
+        text.encode()  # what a shell gave that is no UTF-8 can't be written into a notebook
+        value = types[parameter.type](text)
+        if isinstance(value, int | float) and not abs(value) <= LARGEST:
+            raise ValueError
+        return value
     except ValueError:
         raise UserError(
             f"parameter {parameter.name}={text!r} is no {parameter.type}: give one like {parameter.default}"

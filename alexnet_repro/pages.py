@@ -10,11 +10,10 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
-from . import architecture, captions, downloads, ensembles, figures, paths, report, seeds
+from . import architecture, captions, downloads, ensembles, figures, report, seeds
 from .ablations import SCALED, arm_label
 from .claims import Measured, claim
 from .errors import NoRuns, UserError, one_of
-from .files import read_csv
 from .machine import check_device
 from .networks import AlexNetConfig
 from .records import RunRecord
@@ -141,13 +140,11 @@ class Page:
         """How often the net errs, and a linear classifier of the same training images."""
         if self.scale in SCALED:
             raise NoRuns("the linear classifier was trained on the first images of CIFAR-10 alone")
-        name = "linear_classifier.csv"
-        table = read_csv(paths.data() / name, {"train_images": float, "penalty": float, "test_error": float})
-        images, error = int(table["train_images"].item()), float(table["test_error"].item())
+        images, error = report.linear_classifier()
         return Markdown(
             f"{level(finder(self.store, self.scale))}A linear classifier of the pixels of the same {images:,} training "
             f"images errs on {100 * error:.1f} % (ridge regression, its penalty picked on a fifth of them: "
-            f"`python -m alexnet_repro.lab.linear`; {downloads.link(name)})."
+            f"`python -m alexnet_repro.lab.linear`; {downloads.link('linear_classifier.csv')})."
         )
 
     def verdict(self, name: str) -> Markdown:

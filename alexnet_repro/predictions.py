@@ -11,7 +11,7 @@ import numpy.typing as npt
 from . import ensembles
 from .ensembles import DAMAGE, MEMBERS, ROUNDED, published
 from .errors import UserError
-from .files import remedy, sha256, write_atomic
+from .files import is_hidden, remedy, sha256, write_atomic
 from .records import RunRecord
 from .statistics import TOP
 from .store import Store
@@ -128,7 +128,10 @@ def _digest(top: Classes, labels: str) -> str:
 def faults(store: Store) -> list[str]:
     """What is off in the published predictions, a line each: damage, no such run, other errors than its record's."""
     found = []
+    alike: dict[tuple[str, str | None, int], tuple[Path, Classes]] = {}
     for path in sorted(published(store, "").parent.glob("*.npz")):
+        if is_hidden(path.name):
+            continue
         record = store.published().get(path.stem)
         try:
             predictions = read(path)
@@ -137,6 +140,11 @@ def faults(store: Store) -> list[str]:
             continue
         if record is None:
             found.append(f"{path}: no published run has this key")
+            continue
+        data = record.config.data
+        first, labels = alike.setdefault((data.dataset, data.digest, data.held_out), (path, predictions.labels))
+        if not np.array_equal(predictions.labels, labels):
+            found.append(f"{path}: its images are not those of {first.name}, of the same data set")
         elif predictions.off(record) > ROUNDED:
             found.append(f"{path}: these predictions err on {predictions.off(record)} other images than their record")
     return found

@@ -3,9 +3,9 @@
 import json
 import math
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from .config import RunConfig
 from .networks import STRICT
@@ -18,6 +18,20 @@ Status = Literal["finished", "stopped", "diverged"]
 """finished: the budget is used up; stopped: the stopping rule was met; diverged: the loss left the numbers."""
 
 
+SINGLE = 1e39
+"""No loss in single precision is as large. A run that is diverging may come near."""
+LONGEST = 2.0**53
+"""Counts up to here are exact as floating-point numbers."""
+Count = Annotated[int, Field(ge=0, le=int(LONGEST))]
+Amount = Annotated[float, Field(ge=0, le=LONGEST)]
+Number = Field(ge=-SINGLE, le=SINGLE)
+
+PLAIN = r"[A-Za-z0-9][A-Za-z0-9_ .,:+@()/\-]{0,159}"
+"""What a page shows of a record and no field of it limits: nothing that a page, a shell or a spreadsheet could take for
+its own."""
+Plain = Annotated[str, Field(pattern=f"^{PLAIN}$")]
+
+
 class Measurement(BaseModel):
     """Training since the measurement before: each image counted by the forward pass of its own update step.
 
@@ -26,11 +40,11 @@ class Measurement(BaseModel):
     """
 
     model_config = STRICT
-    epoch: float
-    images: int
-    train_loss: float | None
-    train_error: float
-    test_error: float | None = None
+    epoch: Amount
+    images: Count
+    train_loss: Annotated[float | None, Number]
+    train_error: Annotated[float, Number]
+    test_error: Annotated[float | None, Number] = None
 
 
 class Provenance(BaseModel):
@@ -48,12 +62,12 @@ class Provenance(BaseModel):
     torch: str
     numpy: str
     device: str
-    threads: int
+    threads: Count
     data: str
     weights: str
     started: str
-    wall_seconds: float
-    images_per_second: float
+    wall_seconds: Amount
+    images_per_second: Amount
     instructions: str | None = None
     processor: str | None = None
     onednn: bool | None = None
@@ -66,11 +80,11 @@ class RunRecord(BaseModel):
 
     model_config = STRICT
     key: str
-    recipe: int
+    recipe: Count
     config: RunConfig
     status: Status
     curve: tuple[Measurement, ...]
-    metrics: dict[str, float | None]
+    metrics: dict[str, Annotated[float | None, Number]]
     provenance: Provenance
 
     def metric(self, name: str) -> float:

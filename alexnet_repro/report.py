@@ -16,6 +16,7 @@ from .claims import Audited, Derived, Published, claim
 from .conclusions import Conclusion, effect_text
 from .errors import UserError
 from .files import read_csv
+from .markup import escaped
 from .records import RunRecord, core_hours
 from .rules import SETTINGS
 from .runs import Found, finder
@@ -197,7 +198,7 @@ def whole(plan: Study, runs_found: Found) -> Markdown:
     runs: list[RunRecord] = [record for by_seed in runs_found.values() for record in by_seed.values()]
     planned = len(plan.runs())
     images = sum(record.curve[-1].images for record in runs)
-    devices = sorted({record.provenance.device for record in runs})
+    devices = sorted({escaped(record.provenance.device) for record in runs})
     if not runs:
         return Markdown(f"*{plan.title}:* none of {planned} runs yet; `alexnet-repro run {plan.name}` makes them.")
     if plan.baseline.data.dataset == "sample":
@@ -287,9 +288,24 @@ def comparison(settings: Mapping[str, Found], arm: str, against: str, metric: st
     return pd.DataFrame(rows)
 
 
+def every_other() -> pd.DataFrame:
+    """data/others.csv as it stands. Raises UserError for a file that is missing or damaged."""
+    columns = dict.fromkeys(("claim", "effect", "who", "value", "source"), str)
+    return read_csv(paths.data() / "others.csv", columns).fillna("")
+
+
+def linear_classifier() -> tuple[int, float]:
+    """(training images, test error) of the linear classifier of data/linear_classifier.csv. Raises UserError, too."""
+    path = paths.data() / "linear_classifier.csv"
+    table = read_csv(path, dict.fromkeys(("train_images", "penalty", "test_error"), float))
+    if len(table) != 1:
+        raise UserError(f"{path} has {len(table)} rows where one belongs: restore it with 'git checkout -- {path}'", 1)
+    return int(table["train_images"].item()), float(table["test_error"].item())
+
+
 def others(name: str) -> pd.DataFrame:
     """What others measured for the same comparison, with the source; data/others.csv."""
-    table = read_csv(paths.data() / "others.csv", dict.fromkeys(("claim", "effect", "who", "value", "source"), str))
+    table = every_other()
     table["source"] = [
         f"[{_place(each)}]({each})" if each.startswith("http") else f"{{cite}}`{each}`" for each in table["source"]
     ]

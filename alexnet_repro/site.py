@@ -22,6 +22,8 @@ from . import citation, downloads, effects, notebooks, paths, scorecard
 from .errors import UserError
 from .files import lock, sha256, write_atomic
 from .machine import cores
+from .published import check as check_published
+from .store import Store
 
 TOOLS = ("jupyter-book", "sphinx-book-theme", "myst-nb")
 BUILDER = "from jupyter_book.cli.main import main; main()"
@@ -45,11 +47,13 @@ def build() -> Path:
     """Bring the site up to date and print where it is: returns the path of its index.html.
 
     Gets CIFAR-10 where it can, and says what it goes without where it cannot. Raises UserError for a notebook
-    that fails, a page that the table of contents lacks, or a warning of the book's build.
+    that fails, a page that the table of contents lacks, a warning of the book's build, and, before anything runs, for
+    published or contributed evidence that ``alexnet-repro verify`` refuses.
     """
     book = paths.repository() / "book"
     with lock(book / "_build" / ".lock", waiting=lambda: print("another build is at work: waiting for it")):
         _check_contents(book)
+        check_published(Store())
         _get_data()
         _execute_pages(book / "pages")
         scorecard.write(book)
@@ -78,7 +82,8 @@ def _execute_pages(pages: Path) -> None:
     state = pages / ".digests.json"
     known = _read_state(state)
     published = address(configuration(pages.parent))
-    wanted = {name: _digest([notebooks.path(name)], [*_common_inputs(), published]) for name in notebooks.names()}
+    common = [*_common_inputs(), published]
+    wanted = {name: _digest([notebooks.path(name)], common) for name in notebooks.names()}
     for page in pages.glob("*.ipynb"):
         if page.stem not in wanted:
             page.unlink()

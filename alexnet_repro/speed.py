@@ -3,15 +3,17 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
 from IPython.display import Markdown
-from pydantic import BaseModel, PositiveFloat
+from pydantic import BaseModel, ConfigDict, Field
 from typing_extensions import TypedDict  # pydantic takes no other before Python 3.12
 
 from . import paths
 from .files import read_json, write_atomic
+from .markup import escaped, escaped_but_code
+from .records import Count, Plain
 from .report import written
 
 TITLES = {
@@ -27,6 +29,9 @@ TITLES = {
 COMMAND = "python benchmarks/{name}.py --publish"
 
 
+Median = Annotated[float, Field(ge=1e-12, le=1e12)]
+
+
 class Row(TypedDict):
     """One comparison: medians of ours and of the peer in ``unit``.
 
@@ -36,21 +41,22 @@ class Row(TypedDict):
     case: str
     peer_is: str
     unit: str
-    ours: PositiveFloat
-    peer: PositiveFloat
-    bar: float | None
+    ours: Median
+    peer: Median
+    bar: Annotated[float | None, Field(ge=0, le=1e12)]
 
 
-class _Published(BaseModel):
+class Published(BaseModel):
     """What a page shows of a measurement."""
 
-    device: str
-    cores: int
-    load_average: float
-    started: str
-    python: str
-    torch: str
-    commit: str
+    model_config = ConfigDict(allow_inf_nan=False)
+    device: Plain
+    cores: Count
+    load_average: Annotated[float, Field(ge=0, le=1e6)]
+    started: Plain
+    python: Plain
+    torch: Plain
+    commit: Plain
     clean: bool
     rows: list[Row]
 
@@ -80,11 +86,11 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
     """A measurement in words and rounded, a comparison a row."""
     return pd.DataFrame(
         {
-            "case": found["case"],
+            "case": escaped_but_code(found["case"]),
             "ours": _rounded(found["ours"]),
             "beside": _rounded(found["peer"]),
-            "unit": found["unit"],
-            "which is": found["peer_is"],
+            "unit": escaped(found["unit"]),
+            "which is": escaped_but_code(found["peer_is"]),
             "times as good": f"{times_as_good(found):.2f}×",
             "bar": "" if found["bar"] is None else f"{found['bar']:g}×",
         }
@@ -92,16 +98,22 @@ def table(rows: Sequence[Row]) -> pd.DataFrame:
     )
 
 
+def read(name: str) -> Published:
+    """The last published measurement. Raises UserError for a file that is missing or damaged."""
+    return read_json(path(name), Published)
+
+
 def shown(name: str) -> Markdown:
     """The last published measurement: table, machine, versions; or what is missing. Raises UserError if damaged."""
     where = path(name)
     if not where.is_file():
         return Markdown(f"*Not measured yet:* `{COMMAND.format(name=name)}` does it.")
-    found = read_json(where, _Published)
-    commit = found.commit[:10] + ("" if found.clean else ", with changes")
+    found = read(name)
+    commit = escaped(found.commit[:10]) + ("" if found.clean else ", with changes")
     words = (
-        f"*Measured:* {found.device}, {found.cores} cores, {found.started[:10]}, Python {found.python}, "
-        f"PyTorch {found.torch}, commit {commit}; load average {found.load_average} at the start."
+        f"*Measured:* {escaped(found.device)}, {found.cores} cores, {escaped(found.started[:10])}, Python "
+        f"{escaped(found.python)}, PyTorch {escaped(found.torch)}, commit {commit}; load average {found.load_average} "
+        "at the start."
     )
     rows = table(found.rows)
     return Markdown(words + "\n\n" + written(rows, right=["ours", "beside", "times as good", "bar"], wide=True).data)

@@ -250,4 +250,5 @@ def epochs_to_converge(epochs: Sequence[float], errors: Sequence[float], margin:
     None where there are fewer than three epochs.
     """
     smooth = [sum(errors[i - 1 : i + 2]) / 3 for i in range(1, len(errors) - 1)]
-    return next((epochs[i + 1] for i, value in enumerate(smooth) if value <= min(smooth) + margin), None)
+    near = min(smooth, default=0.0) + margin
+    return next((epochs[i + 1] for i, value in enumerate(smooth) if value <= near), None)

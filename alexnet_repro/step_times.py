@@ -1,12 +1,13 @@
 """The published times of a training step on one device and on two, and what the claims about time ask of them."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, PositiveFloat, PositiveInt
+from pydantic import BaseModel, Field
 
 from . import paths
 from .files import read_json
+from .records import Count, Plain
 
 Found = dict[str, Any]
 """A published measurement: machine, settings, and rows by case and round."""
@@ -27,25 +28,25 @@ COMMAND = "python benchmarks/parallel.py --device cuda --publish"
 CPU_COMMAND = "python benchmarks/parallel.py --publish"
 
 
-class _Row(BaseModel, extra="allow"):
+class _Row(BaseModel, extra="allow", allow_inf_nan=False):
     case: str
-    step_seconds: PositiveFloat
-    cpu_seconds: float
-    bytes_sent: int
+    step_seconds: Annotated[float, Field(ge=1e-9, le=1e6)]
+    cpu_seconds: Annotated[float, Field(ge=0, le=1e6)]
+    bytes_sent: Count
 
 
-class _Times(BaseModel, extra="allow"):
+class _Times(BaseModel, extra="allow", allow_inf_nan=False):
     """What verdicts and pages read of a measurement."""
 
-    device: str
-    devices: list[str] = []  # the times on CPUs are older than it
+    device: Plain
+    devices: list[Plain] = []  # the times on CPUs are older than it
     clean: bool
-    started: str
-    torch: str
-    load_average: float
+    started: Plain
+    torch: Plain
+    load_average: Annotated[float, Field(ge=0, le=1e6)]
     net: Literal["cifar", "paper"]
-    batch: PositiveInt
-    steps: int
+    batch: Annotated[int, Field(ge=1, lt=2**31)]
+    steps: Count
     rows: list[_Row] = Field(min_length=1)
 
 
@@ -80,7 +81,10 @@ def unfit(found: Found | None, study: str, rounds: int) -> str:
             return f"the published times have {name} {found.get(name)}, where the rule says {asked}"
     if COLUMNS in asked_for and len(set(found["devices"])) > 1:
         return f"the published times are of two kinds of device, {' and '.join(found['devices'])}"
-    least = min(len(seconds(found, case)) for case in asked_for)
+    counts = {len(seconds(found, case)) for case in asked_for}
+    if len(counts) > 1:
+        return f"the published times have {' and '.join(map(str, sorted(counts)))} repetitions of the cases compared"
+    least = min(counts)
     if least < rounds:
         return f"the published times have {least} repetitions, where the rule says {rounds}"
     return "" if found["clean"] else "the published times are of code that was no clean commit"

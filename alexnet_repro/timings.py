@@ -8,6 +8,7 @@ from IPython.display import Markdown
 
 from .architecture import learned_layers
 from .communication import SINGLE, bytes_sent, column_layers, data_parallel_bytes, links, multiply_adds
+from .markup import escaped
 from .networks import CIFAR_ALEXNET, PAPER, AlexNetConfig
 from .report import written
 from .scorecard import number
@@ -80,7 +81,7 @@ def times_table(found: Found) -> pd.DataFrame:
                     "range": f"{number(1000 * min(own))} to {number(1000 * max(own))}",
                     "CPU ms per step and process": number(1000 * statistics.median(cpu)),
                     "images per second": number(round(found["batch"] / statistics.median(own))),
-                    "of the half net's": f"{statistics.median(half) / statistics.median(own):.2f}×",
+                    "of the half net's": f"{statistics.median(half) / statistics.median(own):.2f}×" if half else "",
                     "MB sent per step": f"{sent / MB:.2f}" if sent else "",
                 }
             )
@@ -106,7 +107,8 @@ def _words(found: Found) -> str:
         "those derived." if sent == derived else f"**not** the {derived:,} derived."
     )
     return (
-        f"*Measured:* {found['device']}, {found['started'][:10]}, PyTorch {found['torch']}, net *{found['net']}*, "
+        f"*Measured:* {escaped(found['device'])}, {escaped(found['started'][:10])}, PyTorch {escaped(found['torch'])}, "
+        f"net *{found['net']}*, "
         f"batch {found['batch']}, {rounds} rounds of {found['steps']} steps; load average "
         f"{found['load_average']} at the start. {counted if sent else ''}"
     )

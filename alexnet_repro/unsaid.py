@@ -1,6 +1,5 @@
 """The paper beside the source of 2012, and which presets follow which."""
 
-import tomllib
 from typing import Annotated, Any, Literal, Self
 
 import pandas as pd
@@ -9,6 +8,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from . import paths
 from .errors import UserError, one_of
+from .files import first_fault, read_toml
 from .networks import CIFAR_ALEXNET, PAPER, SOURCE, STRICT, AlexNetConfig
 
 PRESETS = {"paper": PAPER, "source": SOURCE, "CIFAR": CIFAR_ALEXNET}
@@ -49,13 +49,20 @@ class Row(BaseModel):
         return self
 
 
+class _Rows(BaseModel):
+    model_config = STRICT
+    row: list[Row]
+
+
 def rows() -> list[Row]:
     """Every item. Raises UserError for a damaged file."""
     path = paths.data() / "unsaid.toml"
     try:
-        return [Row.model_validate(each) for each in tomllib.loads(path.read_text(encoding="utf-8"))["row"]]
-    except (OSError, ValueError, KeyError, ValidationError) as error:
-        raise UserError(f"cannot read {path} ({error}): restore it with 'git checkout {path}'", 1) from error
+        return _Rows.model_validate(read_toml(path)).row
+    except ValidationError as error:
+        raise UserError(
+            f"cannot read {path} ({first_fault(error)}): restore it with 'git checkout {path}'", 1
+        ) from error
 
 
 def row_of(item: str) -> Row:

@@ -7,6 +7,8 @@ import nbformat
 import pytest
 from nbformat import v4
 
+from alexnet_repro import published
+
 ROOT = Path(__file__).parent.parent
 PARAMETERS = (
     'scale: str = "smoke"  # how much\n'
@@ -46,6 +48,7 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("ALEXNET_REPRO_HOME", str(folder))
     monkeypatch.setenv("ALEXNET_REPRO_DATA", str(folder / "downloads"))
     monkeypatch.setenv("ALEXNET_REPRO_STORE", str(folder / "store"))
+    published.renew()
     return folder
 
 

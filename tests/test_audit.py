@@ -191,9 +191,15 @@ def test_a_damaged_log_is_one_line(tmp_path):
 @pytest.mark.parametrize(
     ("read", "name", "old", "new", "said"),
     [
-        (audit.log, "author_log.csv", "0.374727", "n/k", "has 'n/k' in the column top1_error, where a number belongs"),
-        (audit.log, "author_log.csv", ",0.437308", ",", "has an empty cell in the column top5_error"),
-        (audit.schedule, "author_schedule.csv", ",25\n", ",25?\n", "has '25?' in the column epoch, where a number"),
+        (
+            audit.log,
+            "author_log.csv",
+            "0.374727",
+            "n/k",
+            "has 'n/k' in row 2, column top1_error, where a number belongs",
+        ),
+        (audit.log, "author_log.csv", ",0.437308", ",", "has an empty cell in row 27, column top5_error"),
+        (audit.schedule, "author_schedule.csv", ",25\n", ",25?\n", "has '25?' in row 2, column epoch, where a number"),
     ],
 )
 def test_text_where_a_number_belongs_is_one_line(tmp_path, read, name, old, new, said):

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from alexnet_repro.ablations import TINY_BASELINE
 from alexnet_repro.config import Placement, RunConfig, parse
@@ -317,6 +317,22 @@ def test_an_unknown_field_is_named(part, name, value):
 )
 def test_out_of_range_is_named(path, value):
     assert path.split(".")[-1] in message(put(path, value))
+
+
+@pytest.mark.parametrize("value", [-1, 1.5, "x", 1])
+@pytest.mark.parametrize("field", ["drops", "conv1_drops", "layer_decays"])
+def test_a_million_entries_are_refused_at_once(field, value, monkeypatch):
+    values = copy.deepcopy(PLAIN)
+    values["optimizer"][field] = [value] * 1_000_000
+    with pytest.raises(UserError, match="a run config has at most 100,000 characters of JSON, and this one"):
+        parse(values)
+    # Where the text is short enough, the first fault ends the reading.
+    values["optimizer"][field] = [value] * 10_000
+    with pytest.raises(UserError, match=f"optimizer.{field}"):
+        parse(values)
+    with pytest.raises(ValidationError) as caught:
+        RunConfig.model_validate_json(json.dumps(values))
+    assert caught.value.error_count() == 1
 
 
 def test_the_sample_holds_two_thousand():

@@ -3,6 +3,8 @@
 import csv
 import json
 import os
+import subprocess
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pytest
@@ -11,12 +13,13 @@ from alexnet_repro import cli, contributions, imagenet, verify
 from alexnet_repro.ablations import ABLATIONS, ARMS
 from alexnet_repro.claims import claim, load
 from alexnet_repro.errors import UserError
-from alexnet_repro.files import sha256
+from alexnet_repro.files import LARGEST, sha256
 from alexnet_repro.records import Measurement
 from alexnet_repro.runs import from_seed, publish
 from alexnet_repro.store import SUMS, Store, read_rows, write_table
 from alexnet_repro.studies import FRESH_SEEDS, PILOT_SEEDS, STUDIES, study
 
+from . import homes
 from .command import call
 from .runs import record
 from .test_verify import ARM, sound
@@ -26,11 +29,17 @@ IMAGES = imagenet.Images(1_281_167, 1_000, 256, "d" * 64)
 
 
 def run(arm="relu", seed=100, **source):
-    """A sound record of relu_speed: the curve of test_verify, of another config."""
+    """A sound record of relu_speed: the curve of test_verify, of another config and with losses of its own."""
     config = PLAN.config(arm, seed)
-    made = sound()
+    made = with_losses(sound(), 1 + seed / 1_000)
     provenance = made.provenance.model_copy(update={"device": "GPU 1", "started": "2026-01-02T00:00:00+00:00"} | source)
     return made.model_copy(update={"config": config, "key": config.key, "provenance": provenance})
+
+
+def with_losses(made, factor):
+    """The record with all its losses times ``factor``."""
+    curve = tuple(m.model_copy(update={"train_loss": (m.train_loss or 0) * factor}) for m in made.curve)
+    return made.model_copy(update={"curve": curve, "metrics": made.metrics | {"train_loss": curve[-1].train_loss}})
 
 
 @pytest.fixture
@@ -68,6 +77,8 @@ def test_more_runs_join_those_of_the_same_source(store, given, tmp_path):
     assert len(read_rows(target)) == 5
     write_table(more, [("relu", run(seed=100, wall_seconds=200.0, images_per_second=750.0))])
     assert "before, with other numbers" in contributions.contribute(more, "jane", store)[2][0]
+    assert "is that of seed 100" in contributions.contribute(more, "john", store)[2][0]
+    write_table(more, [("relu", run(seed=103))])
     assert contributions.contribute(more, "john", store)[2] == []
 
 
@@ -89,7 +100,7 @@ def test_they_are_no_evidence_of_this_project(store, given):
 
 
 def test_pairs_form_within_one_source_and_device(store, tmp_path):
-    for source, seeds in (("jane", (100, 101, 102)), ("john", (100, 101, 103))):
+    for source, seeds in (("jane", (100, 101, 102)), ("john", (103, 104, 105))):
         rows = [("relu", run(seed=seed)) for seed in seeds]
         # The last seed's other arm ran on another device: it pairs with nothing.
         rows += [("tanh", run("tanh", seed, device="GPU 2" if seed == seeds[-1] else "GPU 1")) for seed in seeds]
@@ -134,7 +145,7 @@ def cell(column, value, row=0):
 
 DEEP = "[" * 100_000
 HOSTILE = [
-    (cell("key", "0" * 16), "curves.csv", None),
+    (cell("key", "0" * 16), "curves.csv", "curves.csv, row 2, column key: '0000000000000000' is no run of runs.csv"),
     (cell("key", "0" * 16), "runs.csv", "is damaged"),
     (cell("key", "../../../etc/passwd"), "runs.csv", "is damaged"),
     (cell("config", DEEP), "runs.csv", "is damaged"),
@@ -153,8 +164,8 @@ HOSTILE = [
     (cell("provenance.device", "[x](javascript:y)"), "runs.csv", "is no plain name"),
     (cell("provenance.clean", "False"), "runs.csv", "not a clean commit"),
     (cell("provenance.commit", "$(reboot)"), "runs.csv", "is no commit"),
-    (cell("arm", "tanh"), "runs.csv", "its config is not that of its arm"),
-    (cell("arm", "x" * 100_000), "runs.csv", "has no such arm"),
+    (cell("arm", "tanh"), "runs.csv", "curves.csv, row 2, column arm: 'relu' is not the arm 'tanh'"),
+    (cell("arm", "x" * 100_000), "runs.csv", "is not the arm 'xxx"),
     (cell("images", "1"), "curves.csv", "not measured where its budget says"),
     (cell("train_error", "-0.1"), "curves.csv", "is no share"),
     (cell("train_error", "1.5"), "curves.csv", "is no share"),
@@ -162,10 +173,60 @@ HOSTILE = [
     (lambda content: b"\xff\xfe" + content, "runs.csv", "is damaged"),
     (lambda content: content.replace(b"metric.epochs,", b"metric.<b>,"), "runs.csv", "is no name of a metric"),
     (lambda content: content.splitlines(True)[0], "runs.csv", "it holds no run"),
-    (lambda content: content + content.splitlines(True)[1], "runs.csv", "stands there twice"),
-    (lambda content: b"", "runs.csv", "it holds no run"),
-    (lambda content: b"\0" * 1_000, "runs.csv", None),
-]
+    (lambda content: content + content.splitlines(True)[1], "runs.csv", "row 6, column key"),
+    (lambda content: b"", "runs.csv", "runs.csv is empty"),
+    (lambda content: b"\0" * 1_000, "runs.csv", "lacks the column arm"),
+    # Numbers out of all bounds, each named with its place.
+    (cell("images", "9" * 4_000, 2), "curves.csv", "curves.csv, row 4, column images: '9999"),
+    (cell("images", "9" * 19), "curves.csv", "row 2, column images: '9999999999999999999' cannot stand there"),
+    (cell("images", "-1"), "curves.csv", "curves.csv, row 2, column images: '-1' cannot stand there"),
+    (cell("provenance.threads", "1" + "0" * 400), "runs.csv", "runs.csv, row 2, column provenance.threads: '1000"),
+    (cell("provenance.threads", "9007199254740992"), "runs.csv", "threads for 100.0 s is no training (runs.csv, row 2"),
+    (cell("provenance.threads", "1e2"), "runs.csv", "column provenance.threads: '1e2' is no whole number"),
+    (cell("provenance.wall_seconds", "1e300"), "runs.csv", "column provenance.wall_seconds: '1e300' cannot stand"),
+    (cell("provenance.wall_seconds", "1e10"), "runs.csv", "1 threads for 10000000000.0 s is no training"),
+    (cell("provenance.images_per_second", "-1"), "runs.csv", "provenance.images_per_second: '-1' cannot stand"),
+    (cell("provenance.images_per_second", "1_500"), "runs.csv", "provenance.images_per_second: '1_500' is no number"),
+    (cell("train_loss", "5e306", 5), "curves.csv", "curves.csv, row 7, column train_loss: '5e306' cannot stand there"),
+    (cell("train_loss", "1e38", 5), "curves.csv", "is above 1e+09, and it went on (curves.csv, row 7, column"),
+    (cell("train_loss", "infinity"), "curves.csv", "column train_loss: 'infinity' is no number"),
+    (cell("train_loss", "\u0661"), "curves.csv", "column train_loss: '\u0661' is no number"),
+    (cell("train_error", ""), "curves.csv", "column train_error: '' is no number"),
+    (cell("seed", "9" * 5_000), "runs.csv", "runs.csv, row 2, column seed: '9999"),
+    (cell("recipe", "9" * 18), "runs.csv", "runs.csv, row 2, column recipe: '999999999999999999' cannot stand there"),
+    (cell("metric.test_error", "1e40"), "runs.csv", "runs.csv, row 2, column metric.test_error: '1e40' cannot stand"),
+    # Curves that do not ascend: nothing is computed from them.
+    (cell("images", "12544", 2), "curves.csv", "not measured where its budget says (curves.csv, row 4, column images)"),
+    (cell("images", "0", 2), "curves.csv", "not measured where its budget says (curves.csv, row 4, column images)"),
+    (lambda content: b"".join([*(lines := content.splitlines(True))[:2], lines[3], lines[2], *lines[4:]]), "curves.csv",
+     "curves.csv, row 3, column images"),
+    # What a spreadsheet or a page would take for its own, and dates.
+    *((cell("provenance.device", text), "runs.csv", "is no plain name (runs.csv, row 2, column provenance.device)")
+      for text in ("+1", "-1", "@SUM(A1)", "", "  ", "\tGPU", "GPU\u202e", "x" * 200, "{{ x }}", "`x`", "$x$", "a|b")),
+    *((cell(f"provenance.{field}", "@x"), "runs.csv", f"column provenance.{field}")
+      for field in ("python", "torch", "numpy")),
+    *((cell("provenance.started", text), "runs.csv", f"its start {text!r} is no date with a time zone") for text in (
+        "2026-01-02_00:00:00+00:00", "2026-01-02 00:00:00+00:00", "2026-01-02\u2028x00:00:00+00:00"[:25],
+        "20260102T000000+0000", "2026-02-30T00:00:00+00:00", "2026-01-02T00:00:00", "2026-W01-1T00:00:00+00:00")),
+    *((cell("provenance.started", text), "runs.csv", "lies in the future (runs.csv, row 2, column provenance.started)")
+      for text in ("9999-12-31T23:59:59-23:59", "9999-01-01T00:00:00Z", "2126-01-01T00:00:00+00:00")),
+    # Cells that nothing else derives.
+    (cell("arm", "tanh"), "curves.csv", "curves.csv, row 2, column arm: 'tanh' is not the arm 'relu' that"),
+    (lambda content: content.replace(b"metric.test_error", b"metric.tset_error"), "runs.csv",
+     "no run of this version has a metric 'tset_error' (runs.csv, row 2, column metric.tset_error)"),
+    (lambda content: content.replace(b"metric.test_error", b"metric.ten_view_error").replace(b",0.25,", b",0.25001,"),
+     "runs.csv", "its ten_view_error 0.25001 is no share of 10000 images"),
+    # The forms of a table.
+    (lambda content: content.replace(b",", b";"), "curves.csv", "curves.csv has its cells apart by ';'"),
+    (lambda content: content.replace(b"arm,seed", b"arm,seed,seed", 1), "curves.csv", "the column 'seed' twice"),
+    (lambda content: content.replace(b"images", b"pictures", 1), "curves.csv", "lacks the column images"),
+    (lambda content: content.replace(b"arm,seed", b"arm,sown,seed", 1), "curves.csv", "has the column 'sown', which"),
+    (lambda content: content.replace(b"\n", b",\n", 3), "curves.csv", "curves.csv has the column '', which"),
+    (lambda content: content + b"relu,100\n", "curves.csv", "curves.csv, row 50 has 2 cells, and the header 7"),
+    (lambda content: content + b'relu,"', "curves.csv", "curves.csv, line 50: unexpected end of data"),
+    (lambda content: content.decode().encode("utf-16"), "runs.csv", "runs.csv is not in UTF-8, at byte 0"),
+    (lambda content: content.replace(b"GPU 1", b"GPU \xe9"), "runs.csv", "runs.csv is not in UTF-8, at byte"),
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(("change", "table", "said"), HOSTILE, ids=range(len(HOSTILE)))
@@ -177,6 +238,7 @@ def test_what_is_off_is_named_and_nothing_added(store, given, change, table, sai
         faults = [str(error)]
     assert faults
     assert said is None or any(said in fault for fault in faults), faults
+    assert not any("validation error" in fault for fault in faults)
     assert not contributions.root(store).exists()
 
 
@@ -200,7 +262,7 @@ def test_only_plain_files_are_read(store, given, kind, monkeypatch):
         path.mkdir()
     elif kind == "huge":
         with path.open("wb") as file:
-            file.truncate(contributions.LARGEST + 1)
+            file.truncate(LARGEST + 1)
     with pytest.raises(UserError, match="cannot read" if kind == "gone" else "no plain file"):
         contributions.contribute(given, "jane", store)
 
@@ -267,7 +329,7 @@ def test_from_run_to_contribution(store, tmp_path):
     store.save(run(seed=first))
     store.save(run("tanh", seed=first, clean=False))
     write_table(store.evidence / "relu_speed", [("relu", run(seed=101))])
-    assert publish(plan, store, tmp_path / "mine") == (1, 1)  # seed 101 is no run of one's own
+    assert publish(plan, store, tmp_path / "mine")[:2] == (1, 1)  # seed 101 is no run of one's own
     _, new, faults = contributions.contribute(tmp_path / "mine" / "relu_speed", "jane", store)
     assert (faults, [each.config.seed for each in new]) == ([], [first])
 
@@ -333,7 +395,7 @@ def test_each_precision_is_a_group_of_its_own(store):
     runs = [full("no_lrn", 0, 0.4, precision=precision) for precision in ("float32", "bfloat16")]
     assert runs[0].key != runs[1].key
     for run in runs:
-        assert not [fault for fault in verify.check("imagenet_ablations", "no_lrn", run) if "config" in fault]
+        assert not [fault for fault in verify.check("imagenet_ablations", "no_lrn", run) if fault.column == "config"]
 
 
 def test_the_command(store, given, monkeypatch, capsys):
@@ -348,3 +410,117 @@ def test_the_command(store, given, monkeypatch, capsys):
     assert err.startswith("error: ")
     assert err.count("\n") == 1
     assert call(monkeypatch, capsys, "contribute", str(given))[0] == 2
+
+
+@pytest.mark.parametrize("table", ["runs.csv", "curves.csv"])
+def test_tables_as_spreadsheets_write_them(store, given, table):
+    before = read_rows(given)
+    changed(given, lambda content: b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n").replace(b"True", b"TRUE"), table)
+    (given / SUMS).write_bytes(b"\xef\xbb\xbf" + (given / SUMS).read_bytes().replace(b"  ", b" *"))
+    target, new, faults = contributions.contribute(given, "jane", store)
+    assert (faults, len(new)) == ([], 4)
+    assert read_rows(target) == before
+    assert not (target / table).read_bytes().startswith(b"\xef")
+
+
+def test_sums_that_lack_a_table(store, given):
+    (given / SUMS).write_text("nothing\n")
+    with pytest.raises(UserError, match=r"SHA256SUMS has no digest of runs.csv.: write it anew"):
+        contributions.contribute(given, "jane", store)
+
+
+def test_a_run_starts_after_its_commit(store, given, monkeypatch):
+    made = datetime(2026, 1, 2, 0, 0, 1, tzinfo=UTC)
+    monkeypatch.setattr(verify, "commit_dates", lambda: {"0" * 40: made})
+    faults = contributions.contribute(given, "jane", store)[2]
+    assert len(faults) == 4
+    assert "lies before its commit was made, 2026-01-02T00:00:01+00:00 (runs.csv, row 2, column prov" in faults[0]
+    monkeypatch.setattr(verify, "commit_dates", lambda: {"0" * 40: made - timedelta(seconds=1)})
+    assert contributions.contribute(given, "jane", store)[2] == []
+
+
+def test_the_dates_of_commits_are_those_of_git():
+    head = subprocess.run(["git", "log", "-1", "--format=%H %cI"], capture_output=True, text=True, cwd=homes.ROOT)
+    if head.returncode != 0:
+        pytest.skip("no git, or no repository")
+    commit, date = head.stdout.split()
+    assert verify.commit_dates()[commit] == datetime.fromisoformat(date)
+
+
+OWN = [
+    {"started": "2026-01-02T00:00:00Z"},
+    {"started": "2026-01-02 01:00:00+01:00"},
+    {"started": "2026-01-02T00:00:00.000+00:00"},
+]
+
+
+@pytest.mark.parametrize("source", OWN, ids=range(len(OWN)))
+def test_its_own_run_is_known_however_its_start_is_written(store, tmp_path, source):
+    write_table(store.evidence / "relu_speed", [("relu", run(seed=1))])
+    other = with_losses(run(seed=1, **source), 2.0)
+    write_table(tmp_path / "relu_speed", [("relu", other)])
+    faults = contributions.contribute(tmp_path / "relu_speed", "jane", store)[2]
+    assert any("this project's own run (runs.csv, row 2, column provenance.started)" in fault for fault in faults)
+
+
+@pytest.mark.parametrize("factor", [1.0, 1 + 1e-12, 1 - 1e-9])
+@pytest.mark.parametrize("seed", [1, 7], ids=["the same seed", "another seed"])
+def test_a_curve_that_is_nearly_anothers_is_told(store, tmp_path, factor, seed):
+    write_table(store.evidence / "relu_speed", [("relu", run(seed=1))])
+    copy = with_losses(sound(), (1 + 1 / 1_000) * factor)
+    config = PLAN.config("relu", seed)
+    source = run(seed=seed, started="2026-02-02T00:00:00+00:00").provenance
+    copy = copy.model_copy(update={"config": config, "key": config.key, "provenance": source})
+    write_table(tmp_path / "relu_speed", [("relu", copy)])
+    faults = contributions.contribute(tmp_path / "relu_speed", "jane", store)[2]
+    assert len(faults) == 1
+    assert "its curve is that of seed 1, run" in faults[0]
+    assert "this project's own run (curves.csv, row 2, column train_loss)" in faults[0]
+
+
+def test_a_source_copies_no_other_and_no_seed_of_its_own(store, tmp_path):
+    write_table(tmp_path / "a" / "relu_speed", [("relu", run(seed=100))])
+    assert contributions.contribute(tmp_path / "a" / "relu_speed", "jane", store)[2] == []
+    assert "the run of jane" in contributions.contribute(tmp_path / "a" / "relu_speed", "john", store)[2][0]
+    config = PLAN.config("relu", 101)
+    copy = run(seed=100, started="2026-03-03T00:00:00+00:00").model_copy(update={"config": config, "key": config.key})
+    write_table(tmp_path / "b" / "relu_speed", [("relu", copy)])
+    assert (
+        "its curve is that of seed 100" in contributions.contribute(tmp_path / "b" / "relu_speed", "jane", store)[2][0]
+    )
+    # Put there by hand, the second by name is told.
+    for source in ("jane", "john"):
+        write_table(contributions.root(store) / source / "relu_speed", [("relu", run(seed=100))])
+    (fault,) = contributions.faults(store)
+    assert fault.startswith("contributed/john/relu_speed: arm 'relu', seed 100")
+
+
+def test_a_damaged_table_of_another_source_is_no_fault_of_these_runs(store, given):
+    other = contributions.root(store) / "john" / "relu_speed"
+    other.mkdir(parents=True)
+    assert contributions.contribute(given, "jane", store)[2] == []
+    assert contributions.faults(store)[0].startswith("contributed/john/relu_speed: cannot read")
+
+
+def test_hidden_folders_are_nobodys_tables(store, given):
+    contributions.contribute(given, "jane", store)
+    for name in (".git/hooks", "jane/.ipynb_checkpoints", "jane/._relu_speed", "__MACOSX/relu_speed"):
+        (contributions.root(store) / name).mkdir(parents=True)
+    assert contributions.faults(store) == []
+    assert len(contributions.groups(store)) == 1
+
+
+def test_names_that_would_move_the_cursor_are_spelled_out(store):
+    (contributions.root(store) / "j\x1b[2Jane" / "relu_speed").mkdir(parents=True)
+    (fault,) = contributions.faults(store)
+    assert fault.isprintable()
+    assert fault.startswith("contributed/j\\x1b[2Jane/relu_speed: cannot read")
+
+
+def test_a_wrong_config_is_told_before_anything_is_derived_from_it(store, given, monkeypatch):
+    config = PLAN.config("relu", 100).changed(**{"budget.epochs": 10_000, "budget.measurements": 1_000})
+    record = run().model_copy(update={"config": config, "key": config.key})
+    write_table(given, [("relu", record)])
+    monkeypatch.setattr(verify, "_within", lambda config: pytest.fail("a million measurements are counted"))
+    (fault,) = contributions.contribute(given, "jane", store)[2]
+    assert "its config is not that of its arm (runs.csv, row 2, column config)" in fault

@@ -50,6 +50,16 @@ def test_runs_are_found_in_the_table_that_has_them(home: Path) -> None:
     assert downloads.homes(["c"]) == []
 
 
+def test_hidden_folders_are_no_records(home: Path) -> None:
+    hidden = home / "data" / "evidence" / ".ipynb_checkpoints"
+    hidden.mkdir()
+    (hidden / "runs.csv").write_text("no table")
+    (home / "data" / "._gpus.csv").write_text("no table")
+    assert downloads.homes(["a"]) == ["one"]
+    downloads.write(home / "book")
+    assert not list((home / "book" / downloads.FOLDER).rglob(".*"))
+
+
 def test_link_leads_from_a_page_to_the_copy(home: Path) -> None:
     downloads.write(home / "book")
     text = downloads.link(PurePosixPath("evidence/one/runs.csv"))

@@ -61,5 +61,5 @@ def test_whose_and_on_what(store, tmp_path):
     assert "The paper's net, 3 runs: top-1 40.0 %." in text
     assert "jane" not in text
     text = elsewhere.contributed(contributions.groups(store))
-    assert "**Runs of `jane`** on GPU 1: 6." in text
+    assert "**Runs of jane** on GPU 1: 6." in text
     assert "| 3 of 5 |" in text

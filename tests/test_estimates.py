@@ -42,7 +42,10 @@ def test_a_rate_grows_with_the_data_sheet():
 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
-    [("1.58", "fast", "has 'fast' in the column single"), ("gpu,year", "gpu,age", "must have the columns gpu, year")],
+    [
+        ("1.58", "fast", "has 'fast' in row 2, column single"),
+        ("gpu,year", "gpu,age", "must have the columns gpu, year"),
+    ],
 )
 def test_a_damaged_table_of_gpus_is_one_line(tmp_path, monkeypatch, old, new, said):
     path = homes.make(tmp_path, monkeypatch) / "data" / "gpus.csv"

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from alexnet_repro import statistics
 from alexnet_repro.statistics import (
     crossing,
     holm,
@@ -199,3 +200,12 @@ def test_differences_that_cancel_are_none():
     a, b = [0.3, 40.2, 0.1], [0.1, 40.3, 0.2]
     assert np.mean(np.subtract(a, b)) != 0
     assert paired_difference(a, b).estimate == 0
+
+
+def test_the_lowest_error_of_a_long_curve_is_looked_for_once(monkeypatch):
+    looked = []
+    monkeypatch.setattr(statistics, "min", lambda *a, **k: looked.append(a) or min(*a, **k), raising=False)
+    errors = [1 / (1 + epoch) for epoch in range(1_000)]
+    assert statistics.epochs_to_converge(range(1_000), errors, 0.0) == 998
+    assert len(looked) == 1
+    assert statistics.epochs_to_converge([1, 2], [0.5, 0.5]) is None

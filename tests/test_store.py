@@ -19,12 +19,13 @@ from alexnet_repro.store import Store, read_rows, read_table, write_table
 
 from .runs import record, tiny
 
-finite = st.floats(allow_nan=False, allow_infinity=False)
+finite = st.floats(-1e39, 1e39)
+amounts = st.floats(0, 2.0**53)
 measurements = st.lists(
     st.builds(
         Measurement,
-        epoch=finite,
-        images=st.integers(0, 2**62),
+        epoch=amounts,
+        images=st.integers(0, 2**53),
         train_loss=st.none() | finite,
         train_error=finite,
     ),
@@ -50,7 +51,7 @@ def files(folder):
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file())
 
 
-@given(curve=measurements, metrics=metrics, wall=finite, status=st.sampled_from(["finished", "stopped", "diverged"]))
+@given(curve=measurements, metrics=metrics, wall=amounts, status=st.sampled_from(["finished", "stopped", "diverged"]))
 @settings(max_examples=50)
 def test_json_is_exact(tmp_path_factory, curve, metrics, wall, status):
     place = Store(tmp_path_factory.mktemp("store"), Path("none"))
@@ -60,7 +61,7 @@ def test_json_is_exact(tmp_path_factory, curve, metrics, wall, status):
 
 
 @given(
-    runs=st.lists(st.tuples(measurements, metrics, finite, texts, texts), min_size=1, max_size=3),
+    runs=st.lists(st.tuples(measurements, metrics, amounts, texts, texts), min_size=1, max_size=3),
     seeds=st.lists(st.integers(0, 2**63 - 1), min_size=3, max_size=3, unique=True),
     arm=texts,
 )
@@ -229,7 +230,21 @@ def test_a_record_of_a_newer_recipe_says_so(store, extra):
 
 def test_an_unreadable_record_says_so(store):
     store.path(tiny().key).mkdir(parents=True)  # root reads any file, but nobody reads a folder
-    refuses(store, says=["cannot read", "make it readable"])
+    refuses(store, says=["is a folder, and a file belongs there", "move it away"])
+    store.path(tiny().key).rmdir()
+    os.mkfifo(store.path(tiny().key))
+    refuses(store, says=["is a FIFO", "move it away"])
+
+
+def test_hidden_files_and_folders_are_no_records(store):
+    store.save(record())
+    write_table(store.evidence / "study", [("relu", record())])
+    for name in (f"._{tiny().key}.json", ".DS_Store.json"):
+        (store.root / "runs" / name).write_bytes(b"\x00\x05\x16\x07")
+    for name in (".ipynb_checkpoints", "._study", "__MACOSX"):
+        (store.evidence / name).mkdir()
+    assert list(store.records()) == [record()]
+    assert [folder.name for folder in store.folders()] == ["study"]
 
 
 @pytest.mark.parametrize("name", ["runs.csv", "curves.csv"])
@@ -265,7 +280,7 @@ def test_a_row_of_another_seed_than_its_config_is_seen(tmp_path, monkeypatch, na
     (tmp_path / name).write_text(text.replace("\nrelu,0,", "\nrelu,1,"))
     monkeypatch.setattr("alexnet_repro.store.sha256", lambda content: "0")
     (tmp_path / "SHA256SUMS").write_text("0  runs.csv\n0  curves.csv\n")
-    with pytest.raises(UserError, match=f"run {tiny().key} has seed 0 in its config, and another in its cells"):
+    with pytest.raises(UserError, match=f"{name}, row 2, column seed: .1. is not the seed 0 of the config of run 2d27"):
         read_table(tmp_path)
 
 

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..errors import UserError
-from ..files import write_atomic
+from ..files import read_regular, write_atomic
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
@@ -29,14 +29,16 @@ def load(path: Path, remedy: str = "delete it, and the run starts afresh") -> tu
     """
     try:
         # safe_open opens a path twice, and a run may put its next checkpoint there in between.
-        data = path.read_bytes()
+        data = read_regular(path)
         tensors = safetensors.torch.load(data)
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
         # The first checkpoints held their values alone.
         if set(metadata) != {"values"} and metadata["sha256"] != _digest(tensors, metadata["values"]):
             raise ValueError("does not have its SHA-256")
         values = json.loads(metadata["values"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+        if not isinstance(values, dict):
+            raise ValueError("holds no values by name")
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path} is no whole checkpoint: {remedy}", 1) from error
     return tensors, values
 

@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from ..config import RECIPE, Placement, RunConfig
 from ..errors import UserError
+from ..files import regular_file
 from ..networks import AlexNetConfig
 from ..records import Measurement, Provenance, RunRecord, Status
 from ..statistics import crossing, trailing_error
@@ -247,8 +248,8 @@ class Run:
         checkpoint.save(path, self.tensors(), self.values())
 
     def saved(self, path: Path) -> bool:
-        """Whether there is a checkpoint to resume from."""
-        return path.is_file()
+        """Whether there is a checkpoint to resume from. Raises UserError for what is no file."""
+        return regular_file(path)
 
     def load(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What a checkpoint holds."""
@@ -270,11 +271,15 @@ class Run:
         shapes, found = ({name: tensor.shape for name, tensor in part.items()} for part in (own, tensors))
         if values.get("key") != self.config.key or shapes != found:
             raise UserError(f"{path} belongs to another run: delete it, and the run starts afresh", 1)
+        try:
+            step, seconds, started = int(values["step"]), float(values["seconds"]), str(values["started"])
+            curve = [Measurement(**point) for point in values["curve"]]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"{path} is no whole checkpoint: delete it, and the run starts afresh", 1) from error
         self.restore(tensors)
-        self.step, self.seconds, self.started = values["step"], values["seconds"], values["started"]
+        self.step, self.seconds, self.started, self.curve = step, seconds, started, curve
         # The first checkpoints held neither.
         self.commit, self.clean = values.get("commit", self.commit), self.clean and values.get("clean", True)
-        self.curve = [Measurement(**point) for point in values["curve"]]
 
 
 def train(

@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from ..config import Placement, RunConfig, parse
 from ..errors import UserError
-from ..files import lock, sweep, write_atomic
+from ..files import lock, regular_file, sweep, write_atomic
 from ..networks import AlexNetConfig
 from ..records import RunRecord
 from ..store import Store
@@ -70,7 +70,9 @@ def _work(configs: list[RunConfig], placement: Placement, store: Store, out: Tex
 
 
 def _end(config: RunConfig, store: Store, out: TextIO) -> None:
-    store.checkpoint(config.key).unlink(missing_ok=True)
+    path = store.checkpoint(config.key)
+    if regular_file(path):
+        path.unlink(missing_ok=True)
     _say(out, key=config.key, saved=True)
 
 

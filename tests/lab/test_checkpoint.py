@@ -9,9 +9,13 @@ import sys
 import pytest
 import safetensors.torch
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from alexnet_repro.errors import UserError
 from alexnet_repro.lab import checkpoint
+
+from ..damage import bent, one_line
 
 TENSORS = {
     "weights": torch.arange(6, dtype=torch.float32).reshape(1, 2, 3),
@@ -148,8 +152,28 @@ def test_who_reads_it_says_what_mends_it(tmp_path):
 
 
 def test_a_folder_or_nothing_is_refused(tmp_path):
-    refused(tmp_path)
+    with pytest.raises(UserError, match="is a folder, and a file belongs there: move it away"):
+        checkpoint.load(tmp_path)
     refused(tmp_path / "nothing")
+
+
+@given(data=st.data())
+@settings(max_examples=60)
+def test_bent_bytes_are_refused_or_the_same(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("bent") / "run"
+    checkpoint.save(path, TENSORS, VALUES)
+    path.write_bytes(bent(data.draw, path.read_bytes()))
+    try:
+        assert checkpoint.load(path)[1] == VALUES
+    except UserError as error:
+        one_line(error)
+
+
+@pytest.mark.parametrize("values", ["[]", "null", "[" * 10_000, '"text"', "1"])
+def test_values_that_are_none(tmp_path, values):
+    path = tmp_path / "run"
+    path.write_bytes(safetensors.torch.save({"count": TENSORS["count"]}, {"values": values}))
+    refused(path)
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])

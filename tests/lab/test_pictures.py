@@ -1,3 +1,4 @@
+import io
 from contextlib import suppress
 
 import numpy as np

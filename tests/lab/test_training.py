@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -326,6 +327,25 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         train(tiny(seed=1), Placement(), tmp_path / "run", stop=After(1))
     with pytest.raises(UserError, match="belongs to another run: delete it"):
         train(tiny(), Placement(), tmp_path / "run")
+
+
+def test_a_checkpoint_that_is_no_file_is_refused_before_training(tmp_path):
+    for make in (Path.mkdir, os.mkfifo):
+        path = tmp_path / make.__name__
+        make(path)
+        with pytest.raises(UserError, match=f"{path} is a (folder|FIFO), and a file belongs there: move it away"):
+            train(tiny(), Placement(), path)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"step": None}, {"step": "x"}, {"curve": 3}, {"curve": [{}]}, {"curve": [{"epoch": "1"}]}, {"seconds": []}],
+)
+def test_a_checkpoint_of_other_values_is_refused(tmp_path, wrong):
+    run = Run(tiny(), Placement())
+    checkpoint.save(tmp_path / "run", run.tensors(), run.values() | wrong)
+    with pytest.raises(UserError, match="is no whole checkpoint: delete it"):
+        run.resume(tmp_path / "run")
 
 
 def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):

@@ -1,0 +1,63 @@
+"""Folders that the environment names: used, made later, or refused in one line."""
+
+import pytest
+
+from alexnet_repro import paths
+from alexnet_repro.errors import UserError
+
+from .command import call
+
+NAMED = {
+    "ALEXNET_REPRO_STORE": paths.store,
+    "ALEXNET_REPRO_DATA": paths.downloads,
+    "ALEXNET_REPRO_HOME": paths.repository,
+}
+
+
+@pytest.fixture(params=NAMED)
+def variable(request):
+    return request.param
+
+
+def test_a_folder_that_is_there_or_is_to_be(monkeypatch, tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "there")
+    (tmp_path / "there").mkdir()
+    for name in ("there", "link", "new/newer"):
+        monkeypatch.setenv("ALEXNET_REPRO_STORE", str(tmp_path / name))
+        assert paths.store() == (tmp_path / name).resolve()
+
+
+def refused(variable, monkeypatch, value, why):
+    monkeypatch.setenv(variable, str(value))
+    with pytest.raises(UserError, match=f"{variable}={value} is {why}.*: name a folder"):
+        NAMED[variable]()
+
+
+def test_a_link_to_itself(variable, monkeypatch, tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    for name in ("loop", "a", "loop/below"):
+        refused(variable, monkeypatch, tmp_path / name, "(a link to itself|not to be read)")
+
+
+def test_a_file(variable, monkeypatch, tmp_path):
+    (tmp_path / "file").touch()
+    refused(variable, monkeypatch, tmp_path / "file", "no folder")
+
+
+def test_no_such_user(variable, monkeypatch):
+    refused(variable, monkeypatch, "~nobody-of-this-name/x", "the folder of no user")
+
+
+def test_a_name_that_no_disk_takes(variable, monkeypatch):
+    refused(variable, monkeypatch, "x" * 5_000, "not to be read")
+
+
+@pytest.mark.parametrize("words", [("plan", "relu_speed"), ("verify",), ("doctor",), ("verdict",)])
+def test_commands_say_so_in_one_line(monkeypatch, capsys, tmp_path, words):
+    (tmp_path / "loop").symlink_to("loop")
+    monkeypatch.setenv("ALEXNET_REPRO_STORE", str(tmp_path / "loop"))
+    code, _, err = call(monkeypatch, capsys, *words)
+    assert code == 2
+    assert err == f"error: ALEXNET_REPRO_STORE={tmp_path / 'loop'} is a link to itself: name a folder\n"
