@@ -131,6 +131,20 @@ def seeds_to_settle(size: float, sd: float, level: float = LEVEL) -> int:
     return _fewest(size, sd, lambda n: 2 * t_quantile(n - 1, level) * sd / math.sqrt(n) < size)
 
 
+def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats, Floats]:
+    """Mean over the first axis and the ends of its t interval, without a bootstrap.
+
+    ``values``: shape (n, ...), n >= 2; each result has the shape of one row. NaN where a column has one. Raises
+    ValueError for fewer than two rows.
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    if len(rows) < 2:
+        raise ValueError(f"an interval needs two values or more: there are {len(rows)}")
+    mean = rows.mean(axis=0)
+    half = t_quantile(len(rows) - 1, level) * rows.std(axis=0, ddof=1) / math.sqrt(len(rows))
+    return mean, mean - half, mean + half
+
+
 def t_quantile(df: int, level: float) -> float:
     """The half-width, in standard errors, of a t interval with ``df`` degrees of freedom."""
     from scipy.special import stdtrit
@@ -183,13 +197,13 @@ def _mean(values: Floats, level: float) -> Effect:
     from scipy.stats import bootstrap
 
     error = sd / math.sqrt(n)
-    half = t_quantile(n - 1, level) * error
+    _, start, end = t_interval(values, level)
     ends = bootstrap(
         (values,), np.mean, confidence_level=level, n_resamples=RESAMPLES, random_state=np.random.default_rng(0)
     ).confidence_interval
     p = float(2 * stdtr(n - 1, -abs(mean) / error))
     mean, low, high, first, last = (
-        0.0 if abs(each) < ROUNDING else float(each) for each in (mean, mean - half, mean + half, ends.low, ends.high)
+        0.0 if abs(each) < ROUNDING else float(each) for each in (mean, start, end, ends.low, ends.high)
     )
     return Effect(mean, low, high, (first, last), sd, p, n, level)
 
