@@ -45,25 +45,23 @@ def by_epoch(arm: Records, against: Records, quantity: Quantity = "train_error")
     def lost(run: RunRecord) -> bool:  # its curve ends where it diverged, and its errors from there on are known
         return run.status == "diverged" and quantity != "train_loss"
 
-    def at(epochs: list[float], run: RunRecord) -> Floats:
-        curve = _curve(run, quantity).reindex(epochs)
-        return (curve.fillna(chance(run)) if lost(run) else curve).to_numpy(dtype=np.float64)
-
     runs = [side[seed] for side in (arm, against) for seed in seeds]
-    whole = [set(_curve(run, quantity).index) for run in runs if not lost(run)]
-    epochs = sorted(set.intersection(*whole)) if whole else []
+    curves = {id(run): _curve(run, quantity) for run in runs}
+    whole = [curves[id(run)].keys() for run in runs if not lost(run)]
+    epochs = sorted(set.intersection(*map(set, whole))) if whole else []
     if not epochs:
         return pd.DataFrame(columns=columns, dtype=float)
-    first, second = (np.array([at(epochs, side[seed]) for seed in seeds]) for side in (arm, against))
+    table = np.array([[curves[id(run)].get(epoch, chance(run)) for epoch in epochs] for run in runs])
+    first, second = table[: len(seeds)], table[len(seeds) :]
     scale = 1.0 if quantity == "train_loss" else 100.0
     mean, low, high = t_interval(scale * (first - second))
     return pd.DataFrame({"epoch": epochs, "mean": mean, "low": low, "high": high, "pairs": len(seeds)})
 
 
-def _curve(record: RunRecord, quantity: Quantity) -> "pd.Series[float]":
+def _curve(record: RunRecord, quantity: Quantity) -> dict[float, float]:
     """A curve by epoch, without the measurements that have no such number."""
     values = {point.epoch: getattr(point, quantity) for point in record.curve}
-    return pd.Series({epoch: value for epoch, value in values.items() if value is not None}, dtype=float).dropna()
+    return {epoch: value for epoch, value in values.items() if value is not None and math.isfinite(value)}
 
 
 def last_change_of_sign(epochs: pd.DataFrame) -> float:
@@ -209,7 +207,7 @@ def colour_null(runs: Records) -> ColourNull | None:
 
     gap, shuffled, shares = rows.T
     p = float(combine_pvalues(shares, method="fisher").pvalue)
-    return ColourNull(paired_ratio(gap, shuffled), p, int((shares < 1 - LEVEL).sum()))
+    return ColourNull(paired_ratio(gap, shuffled, resample=False), p, int((shares < 1 - LEVEL).sum()))
 
 
 def dealt_ratio(first: ArrayLike, second: ArrayLike, seed: int = 0) -> float:

@@ -7,11 +7,13 @@ from statistics import fmean
 from IPython.display import Markdown
 
 from .ablations import arm_label
+from .analyses import last_change_of_sign
 from .errors import UserError
+from .figures import Panel
 from .notebooks import CAPTION
 from .records import RunRecord
 from .runs import Found
-from .scorecard import capital, found, number
+from .scorecard import capital, found, number, with_interval
 from .store import Store
 from .studies import Study, fastest
 from .verdicts import Verdict, with_unit
@@ -45,6 +47,22 @@ def curves(runs: Found, labels: Mapping[str, str]) -> Markdown:
         if finite:
             ends.append(f"{number(sum(finite) / len(finite))} % for {label} ({_runs(len(finite))})")
     return caption(f"The training error ends, on average, at {', '.join(ends)}." if ends else "No runs yet.")
+
+
+def by_epoch(panels: Sequence[Panel]) -> Markdown:
+    """Each effect on the training curve in its first and its last epoch, and where its sign last changed."""
+    same = len({panel.setting for panel in panels}) == 1
+    lines = [f"{panels[0].setting}."] if same else []
+    for panel in panels:
+        ends = panel.train.iloc[[0, -1]].to_dict("records")
+        first, last = (with_interval(e["mean"], (e["low"], e["high"]), panel.unit) for e in ends)
+        turned = last_change_of_sign(panel.train)
+        sign = "" if math.isnan(turned) else f", with the last change of sign by epoch {number(turned)}"
+        what = capital(panel.label) if same else f"{capital(panel.label)} ({panel.setting})"
+        lines.append(
+            f"{what}: {first} in epoch {number(ends[0]['epoch'])}, {last} in epoch {number(ends[1]['epoch'])}{sign}."
+        )
+    return joined(lines)
 
 
 def first_drop(groups: Mapping[str, Iterable[RunRecord]]) -> Markdown:

@@ -10,12 +10,11 @@ from urllib.parse import urlsplit
 import pandas as pd
 from IPython.display import Markdown
 
-from . import downloads, paths
+from . import downloads, meta
 from .ablations import arm_label
 from .claims import Audited, Derived, claim
 from .conclusions import Conclusion, effect_text
 from .errors import UserError
-from .files import read_csv
 from .records import RunRecord, core_hours
 from .rules import SETTINGS
 from .runs import Found, finder
@@ -263,7 +262,7 @@ def comparison(settings: Mapping[str, Found], arm: str, against: str, metric: st
 
 def others(name: str) -> pd.DataFrame:
     """What others measured for the same comparison, with the source; data/others.csv."""
-    table = read_csv(paths.data() / "others.csv", dict.fromkeys(("claim", "effect", "who", "value", "source"), str))
+    table = meta.others()[list(meta.OTHERS_TEXT)]
     table["source"] = [
         f"[{_place(each)}]({each})" if each.startswith("http") else f"{{cite}}`{each}`" for each in table["source"]
     ]

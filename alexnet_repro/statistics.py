@@ -71,14 +71,14 @@ def crossing(x: ArrayLike, y: ArrayLike, threshold: float) -> float:
     return float(xs[i - 1] + part * (xs[i] - xs[i - 1]))
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Effect:
+def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL, resample: bool = True) -> Effect:
     """Mean of ``a - b`` over pairs, with its paired t interval.
 
-    ``a``, ``b``: shape (pairs,), in one unit. Raises ValueError for other shapes, fewer than two pairs, NaN or
-    infinity.
+    ``a``, ``b``: shape (pairs,), in one unit. ``resample``: False leaves out the bootstrap, which takes most of the
+    time; its ends are then NaN. Raises ValueError for other shapes, fewer than two pairs, NaN or infinity.
     """
     first, second = _pairs(a, b)
-    return _mean(first - second, level)
+    return _mean(first - second, level, resample)
 
 
 def paired_ratio(
@@ -87,6 +87,7 @@ def paired_ratio(
     a_censored: ArrayLike | None = None,
     b_censored: ArrayLike | None = None,
     level: float = LEVEL,
+    resample: bool = True,
 ) -> Effect:
     """Geometric mean of ``a / b`` over pairs, with the paired t interval of its logarithm.
 
@@ -100,7 +101,7 @@ def paired_ratio(
     if min(first.min(), second.min()) <= 0:
         raise ValueError(f"a ratio needs positive values: the smallest is {min(first.min(), second.min())}")
     above, below = _flags(a_censored, first), _flags(b_censored, second)
-    log = _mean(np.log(first) - np.log(second), level)
+    log = _mean(np.log(first) - np.log(second), level, resample)
     estimate, low, high = math.exp(log.estimate), math.exp(log.low), math.exp(log.high)
     start, end = math.exp(log.bootstrap[0]), math.exp(log.bootstrap[1])
     if above and below:
@@ -186,7 +187,7 @@ def _flags(censored: ArrayLike | None, values: Floats) -> bool:
     return bool(flags.any())
 
 
-def _mean(values: Floats, level: float) -> Effect:
+def _mean(values: Floats, level: float, resample: bool) -> Effect:
     if not 0 < level < 1:
         raise ValueError(f"level={level} must lie between 0 and 1")
     n, mean, sd = len(values), float(values.mean()), float(values.std(ddof=1))
@@ -194,18 +195,25 @@ def _mean(values: Floats, level: float) -> Effect:
     if sd <= 1e-12 * float(np.abs(values).max()):
         return Effect(mean, mean, mean, (mean, mean), 0.0, 1.0 if mean == 0 else 0.0, n, level)
     from scipy.special import stdtr
-    from scipy.stats import bootstrap
 
     error = sd / math.sqrt(n)
     _, start, end = t_interval(values, level)
+    ends = _bootstrap(values, level) if resample else (math.nan, math.nan)
+    p = float(2 * stdtr(n - 1, -abs(mean) / error))
+    mean, low, high, first, last = (
+        0.0 if abs(each) < ROUNDING else each for each in (mean, float(start), float(end), *ends)
+    )
+    return Effect(mean, low, high, (first, last), sd, p, n, level)
+
+
+def _bootstrap(values: Floats, level: float) -> tuple[float, float]:
+    """The ends of the BCa bootstrap interval of the mean."""
+    from scipy.stats import bootstrap
+
     ends = bootstrap(
         (values,), np.mean, confidence_level=level, n_resamples=RESAMPLES, random_state=np.random.default_rng(0)
     ).confidence_interval
-    p = float(2 * stdtr(n - 1, -abs(mean) / error))
-    mean, low, high, first, last = (
-        0.0 if abs(each) < ROUNDING else float(each) for each in (mean, start, end, ends.low, ends.high)
-    )
-    return Effect(mean, low, high, (first, last), sd, p, n, level)
+    return float(ends.low), float(ends.high)
 
 
 def _check_power(n: int, sd: float, power: float, level: float) -> None:
