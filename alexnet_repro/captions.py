@@ -50,17 +50,18 @@ def curves(runs: Found, labels: Mapping[str, str]) -> Markdown:
 
 
 def by_epoch(panels: Sequence[Panel]) -> Markdown:
-    """Each effect on the training curve in its first and its last epoch, and where its sign last changed."""
+    """Each effect on the training curve in its first and its last epoch, and where it crossed zero on the way."""
     same = len({panel.setting for panel in panels}) == 1
     lines = [f"{panels[0].setting}."] if same else []
     for panel in panels:
-        ends = panel.train.iloc[[0, -1]].to_dict("records")
-        first, last = (with_interval(e["mean"], (e["low"], e["high"]), panel.unit) for e in ends)
-        turned = last_change_of_sign(panel.train)
-        sign = "" if math.isnan(turned) else f", with the last change of sign by epoch {number(turned)}"
+        first, last = panel.train.iloc[[0, -1]].to_dict("records")
+        start = with_unit(number(first["mean"]), panel.unit)
+        end = with_interval(last["mean"], (last["low"], last["high"]), panel.unit)
+        turned = number(last_change_of_sign(panel.train)) if first["mean"] * last["mean"] < 0 else ""
+        zero = f", crossing zero for the last time by epoch {turned}" if turned else ""
         what = capital(panel.label) if same else f"{capital(panel.label)} ({panel.setting})"
         lines.append(
-            f"{what}: {first} in epoch {number(ends[0]['epoch'])}, {last} in epoch {number(ends[1]['epoch'])}{sign}."
+            f"{what}: {start} in epoch {number(first['epoch'])}, {end} in epoch {number(last['epoch'])}{zero}."
         )
     return joined(lines)
 
