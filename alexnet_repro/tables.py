@@ -44,8 +44,8 @@ def parts(found: Sequence[tuple[Contrast, pd.DataFrame, Sequence[Estimate | None
     setting = f"{found[0][0].setting}. " if same else ""
     return Markdown(
         f"{written(pd.DataFrame(rows), wide=True).data}\n\n{setting}Test error = training error + gap, all of the "
-        "final network as it is tested (centre crop, no dropout). **Bold**: what a rule judges; all else is "
-        "*exploratory*. Pooled: by [one model of all arms](#all-arms)."
+        "final network as it is tested (centre crop, no dropout). **Bold**: what a rule judges, positive being the "
+        "paper's side; all else is *exploratory*. Pooled: by [one model of all arms](#all-arms)."
     )
 
 
