@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from .records import RunRecord
-from .statistics import LEVEL, Effect, Floats, paired_ratio, t_interval, t_quantile
+from .statistics import LEVEL, ROUNDING, Effect, Floats, paired_ratio, t_interval, t_quantile
 from .verdicts import MIN_PAIRS, Records, chance, counted, outcome
 
 Quantity = Literal["train_error", "test_error", "train_loss"]
@@ -137,7 +137,8 @@ class Pooled:
         weights = known[arm] - known[against]
         mean = float(weights @ self.effects)
         half = t_quantile(self.df, LEVEL) * math.sqrt(max(float(weights @ self.covariance @ weights), 0.0))
-        return mean, mean - half, mean + half
+        mean, low, high = (0.0 if abs(each) < ROUNDING else each for each in (mean, mean - half, mean + half))
+        return mean, low, high
 
 
 def pooled(table: pd.DataFrame, baseline: str = "baseline") -> Pooled | None:

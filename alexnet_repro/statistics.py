@@ -143,7 +143,8 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats,
         raise ValueError(f"an interval needs two values or more: there are {len(rows)}")
     mean = rows.mean(axis=0)
     half = t_quantile(len(rows) - 1, level) * rows.std(axis=0, ddof=1) / math.sqrt(len(rows))
-    return mean, mean - half, mean + half
+    middle, low, high = (np.where(np.abs(each) < ROUNDING, 0.0, each) for each in (mean, mean - half, mean + half))
+    return middle, low, high
 
 
 def t_quantile(df: int, level: float) -> float:

@@ -152,6 +152,12 @@ def test_a_seed_that_an_arm_lacks_is_no_harm():
     assert model.sd == pytest.approx(0, abs=1e-9)
 
 
+def test_differences_that_cancel_are_zero():
+    values = table(baseline=[40.1, 40.2, 40.3], a=[40.2, 40.3, 40.1], b=[40.2, 40.5, 40.9])
+    model = analyses.pooled(values)
+    assert (model.table["mean"][0], model.table["paired"][0]) == (0, 0)
+
+
 def test_the_other_arms_of_a_seed_inform_an_estimate():
     # The model is that of statsmodels and R's lm: here solved by the normal equations with an intercept instead.
     rng = np.random.default_rng(0)
