@@ -7,11 +7,13 @@ from statistics import fmean
 from IPython.display import Markdown
 
 from .ablations import arm_label
+from .analyses import last_change_of_sign
 from .errors import UserError
+from .figures import Panel
 from .notebooks import CAPTION
 from .records import RunRecord
 from .runs import Found
-from .scorecard import capital, found, number
+from .scorecard import capital, found, number, with_interval
 from .store import Store
 from .studies import Study, fastest
 from .verdicts import Verdict, with_unit
@@ -45,6 +47,23 @@ def curves(runs: Found, labels: Mapping[str, str]) -> Markdown:
         if finite:
             ends.append(f"{number(sum(finite) / len(finite))} % for {label} ({_runs(len(finite))})")
     return caption(f"The training error ends, on average, at {', '.join(ends)}." if ends else "No runs yet.")
+
+
+def by_epoch(panels: Sequence[Panel]) -> Markdown:
+    """Each effect on the training curve in its first and its last epoch, and where it crossed zero on the way."""
+    same = len({panel.setting for panel in panels}) == 1
+    lines = [f"{panels[0].setting}."] if same else []
+    for panel in panels:
+        first, last = panel.train.iloc[[0, -1]].to_dict("records")
+        start = with_unit(number(first["mean"]), panel.unit)
+        end = with_interval(last["mean"], (last["low"], last["high"]), panel.unit)
+        turned = number(last_change_of_sign(panel.train)) if first["mean"] * last["mean"] < 0 else ""
+        zero = f", crossing zero for the last time by epoch {turned}" if turned else ""
+        what = capital(panel.label) if same else f"{capital(panel.label)} ({panel.setting})"
+        lines.append(
+            f"{what}: {start} in epoch {number(first['epoch'])}, {end} in epoch {number(last['epoch'])}{zero}."
+        )
+    return joined(lines)
 
 
 def first_drop(groups: Mapping[str, Iterable[RunRecord]]) -> Markdown:

@@ -144,7 +144,7 @@ def _judged(rule: Rule, empty: Comparison, arm: Records, against: Records, seeds
     others = [outcome(against[seed], rule.against_metric or rule.metric) for seed in seeds]
     if any(math.isnan(value) for value, _ in ours + others):
         return replace(empty, verdict="inconclusive", p=1.0, note="a run has no such number: the effect is unbounded")
-    wide, narrow = (effect_of(rule, ours, others, level) for level in (1 - ALPHA, TWO_ONE_SIDED))
+    wide, narrow = (effect_of(rule, ours, others, level, resample=False) for level in (1 - ALPHA, TWO_ONE_SIDED))
     interval, inner = (wide.low, wide.high), (narrow.low, narrow.high)
     pairs = [a / b if rule.comparison == "ratio" else a - b for (a, _), (b, _) in zip(ours, others, strict=True)]
     return replace(
@@ -301,7 +301,7 @@ def _of_two_arms(name: str, find: Find) -> str:
     if len(seeds) < MIN_PAIRS:
         return NOT_RUN
     ours, others = ([outcome(runs[seed], entry.metric) for seed in seeds] for runs in (first, second))
-    effect = effect_of(entry, ours, others)
+    effect = effect_of(entry, ours, others, resample=False)
     return with_interval(effect.estimate, (effect.low, effect.high), entry.unit)
 
 

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from io import StringIO
+from textwrap import wrap
+from typing import Literal, NamedTuple
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -17,6 +19,10 @@ from .verdicts import Verdict
 PALETTE = sns.color_palette("colorblind")
 CLEAR = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
 """The background of words that lines would cross."""
+FONT = 10.5
+"""Points of the smallest text of a figure of ``canvas``'s width that a phone, 360 pixels wide, still shows at 9."""
+MARGIN = 19
+"""Letters to a line of a label in the left margin."""
 LINES = ("-", "--", ":", "-.")
 """The first arm is solid and the second dashed, as in the paper's Fig. 1."""
 
@@ -81,6 +87,72 @@ def training_curves(
         )  # fmt: skip
     axes.set(xlabel="epochs", ylabel="training error (%)", ylim=(0, None), xlim=(0, None))
     return figure
+
+
+class Panel(NamedTuple):
+    """An effect by epoch, as one panel: the arms compared, the setting, and the unit of the axis.
+
+    train, test: as ``analyses.by_epoch`` gives them, either may be empty. final: (epoch, mean, low, high) of the effect
+    on the final network's test error, where it is in the unit of the axis.
+    """
+
+    label: str
+    setting: str
+    unit: Literal["points", "nats"]
+    train: pd.DataFrame
+    test: pd.DataFrame
+    final: tuple[float, float, float, float] | None = None
+
+
+AXIS = {"points": "points of error", "nats": "nats of loss"}
+
+
+def effects_by_epoch(panels: Sequence[Panel], smoke: bool = False) -> Figure:
+    """Paired differences of curves, a panel each: the mean over the seeds as a line, its 95 % interval as a band."""
+    figure, (empty,) = canvas(height=0.8 + 1.55 * max(len(panels), 1), smoke=smoke)
+    if not panels:
+        empty.text(0.5, 0.5, "no runs yet", transform=empty.transAxes, ha="center", color="0.35")
+        return figure
+    empty.remove()
+    same = len({panel.setting for panel in panels}) == 1
+    rows = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    for axes, panel in zip(rows, panels, strict=True):
+        _curves_of(axes, panel)
+        words = wrap(panel.label, MARGIN) + ([] if same else wrap(panel.setting, MARGIN))
+        axes.set_ylabel(
+            "\n".join([*words, f"({AXIS[panel.unit]})"]), rotation=0, ha="right", va="center", labelpad=8, fontsize=FONT
+        )
+        axes.tick_params(labelsize=FONT)
+    rows[-1].set_xlabel("epochs", fontsize=FONT)
+    named = [each.get_legend_handles_labels() for each in rows]
+    marks = {label: handle for handles, labels in named for handle, label in zip(handles, labels, strict=True)}
+    figure.legend(
+        marks.values(), marks, loc="outside upper center", ncols=2, frameon=False, fontsize=FONT, handlelength=1.6,
+        columnspacing=1.2,
+    )  # fmt: skip
+    return figure
+
+
+def _curves_of(axes: Axes, panel: Panel) -> None:
+    """The lines and bands of a panel, the effect on the final network beside their end, and the line of no effect."""
+    for table, name, style, color in (
+        (panel.train, "training, by epoch", "-", PALETTE[0]),
+        (panel.test, "test, by epoch", "--", PALETTE[3]),
+    ):
+        if len(table):
+            axes.plot(table["epoch"], table["mean"], style, color=color, linewidth=1.6, label=name)
+            axes.fill_between(
+                table["epoch"], table["low"], table["high"], color=color, alpha=0.22, linewidth=0, label="95 % interval"
+            )
+    if panel.final is not None:
+        epoch, mean, low, high = panel.final
+        axes.errorbar(
+            epoch * 1.03, mean, [[mean - low], [high - mean]], fmt="D", color="black", markersize=5, linewidth=1.8,
+            label="test, final network",
+        )  # fmt: skip
+    axes.axhline(0, color="0.2", linewidth=1, zorder=1)
+    axes.margins(y=0.12)
+    axes.set_xlim(left=0)
 
 
 def paired_effects(table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: bool = False) -> Figure:

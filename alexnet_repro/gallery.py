@@ -117,11 +117,16 @@ def kernels_found(of: Subject | None) -> Markdown:
     """How coloured the columns are, on average."""
     if of is None:
         return caption(NOTHING)
-    from .lab.learned import color_index
-
-    means = [float(color_index(column).mean()) for column in of.net.conv1_kernels()]
+    means = [float(column.mean()) for column in color_indices(of)]
     parts = ", ".join(f"{mean:.2f} in column {number}" for number, mean in enumerate(means, 1))
     return caption(f"The mean colour index is {parts}.")
+
+
+def color_indices(of: Subject) -> list["np.ndarray[Any, Any]"]:
+    """The colour index of each of conv1's kernels, an array per column."""
+    from .lab.learned import color_index
+
+    return [color_index(column).numpy() for column in of.net.conv1_kernels()]
 
 
 def guesses(of: Subject | None) -> Figure:

@@ -4,15 +4,29 @@ import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Literal, ParamSpec, TypeVar
 
 import pandas as pd
 from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
-from . import architecture, captions, downloads, ensembles, figures, report, seeds
+from . import (
+    analyses,
+    architecture,
+    captions,
+    downloads,
+    ensembles,
+    figures,
+    gallery,
+    meta,
+    report,
+    seeds,
+    tables,
+)
 from .ablations import SCALED, arm_label
 from .claims import Measured, claim
+from .conclusions import Conclusion
+from .contrasts import ALL_ARMS, Contrast, Pair, contrasts
 from .errors import NoRuns, UserError, one_of
 from .machine import check_device
 from .networks import AlexNetConfig
@@ -23,7 +37,7 @@ from .scorecard import found as shown
 from .statistics import paired_difference
 from .store import Store
 from .studies import SCALES, Study, records, study
-from .verdicts import MIN_PAIRS, Verdict, counted, paired, scorecard
+from .verdicts import MIN_PAIRS, Find, Records, Verdict, counted, paired, scorecard
 
 METRICS = {
     "test_error": "test error (%)",
@@ -92,12 +106,17 @@ class Page:
         self.train = train or self.smoke
         self.store = Store()
         self._judged: list[Verdict] | None = None
+        self._concluded: list[Conclusion] | None = None
+        self._finders: dict[str, Find] = {}
+        self._models: dict[tuple[str, str], analyses.Pooled | None] = {}
 
     def runs(self, name: str) -> tuple[Study, Found]:
         """A study and its records."""
         plan = study(name, self.scale)
         if self.train:
-            self._judged = None
+            self._judged = self._concluded = None
+            self._finders.clear()
+            self._models.clear()
         return plan, obtain(plan, self.store, train=self.train, device=self.device, workers=self.workers)
 
     def cost(self, *names: str) -> Markdown:
@@ -149,10 +168,9 @@ class Page:
 
     def verdict(self, name: str) -> Markdown:
         """What both stages conclude on a claim, and every verdict; of a rehearsal, its own verdicts alone."""
-        ours = None if self.scale in SCALED else self._verdicts()
         parts = [f"**{claim(name).title}**"]
         if not self.smoke:
-            (conclusion,) = [each for each in concluded(self.store, ours) if each.claim == name]
+            (conclusion,) = [each for each in self._conclusions() if each.claim == name]
             parts += [str(report.conclusion_card(conclusion).data), "Stage one:"]
         parts.append(str(self._stage_one(name).data))
         return Markdown("\n\n".join(parts))
@@ -185,8 +203,14 @@ class Page:
         if self.scale in SCALED:
             raise NoRuns(f"stage one's rules are for 24 epochs of CIFAR-10: no verdict at the scale {self.scale}")
         if self._judged is None:
-            self._judged = scorecard(finder(self.store, self.scale))
+            self._judged = scorecard(self._find(self.scale))
         return self._judged
+
+    def _conclusions(self) -> list[Conclusion]:
+        """What both stages conclude, computed anew once this page has trained anything."""
+        if self._concluded is None:
+            self._concluded = concluded(self.store, None if self.scale in SCALED else self._verdicts())
+        return self._concluded
 
     @_or_one_line
     def effects(self, *names: str) -> Figure:
@@ -266,6 +290,96 @@ class Page:
             lines.append(f"* {what}: {number(effect.estimate)} points ({interval}) from {len(seeds)} pairs: {singly}.")
         name = capital(METRICS[metric].partition(" (")[0])
         return Markdown("\n".join([f"{name}, paired by seed, with 95 % intervals:", "", *lines]))
+
+    def by_epoch(self, *what: str | Pair) -> Figure:
+        """The paired difference of the curves at each epoch, of claims or of (study, arm, against); trains nothing."""
+        return figures.effects_by_epoch(self._panels(what), self.smoke)
+
+    def by_epoch_found(self, *what: str | Pair) -> Markdown:
+        """The finding of that figure."""
+        return captions.by_epoch(self._panels(what))
+
+    def _panels(self, what: Sequence[str | Pair]) -> list[figures.Panel]:
+        """A panel for every pair of arms that has three pairs of runs."""
+        panels = []
+        for each in contrasts(what, self.scale):
+            arm, against = self._two(each)
+            loss = each.quantity == "train_loss"
+            train = analyses.by_epoch(arm, against, each.quantity)
+            test = analyses.by_epoch(arm, against, "test_error")
+            ends = analyses.parts(arm, against)
+            final = None
+            if len(train) and len(ends) and not loss and not each.stops:
+                mean, low, high = (float(ends[name].iloc[-1]) for name in ("mean", "low", "high"))
+                final = (float(train["epoch"].iloc[-1]), mean, low, high)
+            if len(train):
+                unit: Literal["points", "nats"] = "nats" if loss else "points"
+                panels.append(
+                    figures.Panel(each.label, each.setting, unit, train, test.iloc[:0] if loss else test, final)
+                )
+        return panels
+
+    def parts(self, *what: str | Pair) -> Markdown:
+        """How each effect on the test error divides into training error and gap, paired and in the pooled model.
+
+        what: as for ``by_epoch``; runs that end at a training error are left out. Trains nothing.
+        """
+        found = []
+        for each in contrasts(what, self.scale):
+            table = analyses.parts(*self._two(each))
+            if len(table) and not each.stops:
+                found.append((each, table, [self._estimate(each, metric) for metric in table["metric"]]))
+        return tables.parts(found)
+
+    def pooled(self) -> Markdown:
+        """Every arm against the baseline by one linear model of all runs, beside the arm's own pairs."""
+        return tables.pooled(self._pooled(self.scale, "test_error"))
+
+    def colours_by_chance(self, subject: gallery.Subject | None) -> Markdown:
+        """Whether the columns differ in colour more than by chance; subject: the net whose kernels are dealt."""
+        null = analyses.colour_null(self._find(self.scale)("filters", "baseline"))
+        dealt = None
+        if subject is not None:
+            first, second = gallery.color_indices(subject)
+            dealt = analyses.dealt_ratio(first, second)
+        return tables.colours(null, dealt)
+
+    def side_by_side(self, *names: str) -> Markdown:
+        """Each claim's effect in the paper, in the author's log, by others, and here at each scale."""
+        verdicts = self._verdicts()
+        found = [] if self.smoke else [c for each in self._conclusions() for c in each.comparisons]
+        parts = []
+        for name in names:
+            parts += [f"**{claim(name).title}**"] if len(names) > 1 else []
+            parts.append(str(tables.side_by_side(meta.rows(claim(name), verdicts, found)).data))
+        return Markdown("\n\n".join(parts))
+
+    def _two(self, each: Contrast) -> tuple[Records, Records]:
+        find = self._find(each.scale)
+        return find(each.study, each.arm), find(each.study, each.against)
+
+    def _find(self, scale: str) -> Find:
+        """The lookup of records at a scale, which reads each study once until this page trains anything."""
+        if scale not in self._finders:
+            self._finders[scale] = finder(self.store, scale)
+        return self._finders[scale]
+
+    def _pooled(self, scale: str, metric: str) -> analyses.Pooled | None:
+        if (scale, metric) not in self._models:
+            find = self._find(scale)
+            runs = {arm: find(ALL_ARMS, arm) for arm in study(ALL_ARMS, scale).arms}
+            self._models[scale, metric] = analyses.pooled(analyses.values(runs, metric))
+        return self._models[scale, metric]
+
+    def _estimate(self, each: Contrast, metric: str) -> tables.Estimate | None:
+        """The contrast by the model of all arms; None where its runs, or its arms, are not in there.
+
+        An arm that a study names anew without a change is the baseline.
+        """
+        model = self._pooled(each.scale, metric) if each.shared else None
+        changes = study(each.study, each.scale).arms
+        names = [arm if changes[arm] else "baseline" for arm in (each.arm, each.against)]
+        return model.contrast(*names) if model is not None and set(names) <= set(model.arms) else None
 
     def reached_in_pilot(self, name: str, percent: float, *arms: str) -> Markdown:
         """When these arms of a pilot came down to a training error, whether or not its runs ended there."""

@@ -7,7 +7,21 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from . import anatomy, audit, claims, contributions, estimates, paths, report, speed, step_times, unsaid, verify
+from . import (
+    anatomy,
+    audit,
+    claims,
+    contributions,
+    estimates,
+    meta,
+    paths,
+    report,
+    rules,
+    speed,
+    step_times,
+    unsaid,
+    verify,
+)
 from .errors import UserError, printable
 from .files import is_hidden, read_regular, sha256, write_atomic
 from .store import SUMS, Store
@@ -25,7 +39,9 @@ READERS: Mapping[str, Callable[[], object]] = {
     "claims.toml": claims.load,
     "gpus.csv": estimates.gpus,
     "linear_classifier.csv": report.linear_classifier,
-    "others.csv": report.every_other,
+    "others.csv": meta.others,
+    "published_results.csv": audit.results,
+    "rules_stage_2.toml": rules.load,
     "torchvision_alexnet.csv": anatomy.torchvision_table,
     "unsaid.toml": unsaid.rows,
 }

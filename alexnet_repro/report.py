@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 from IPython.display import Markdown
 
-from . import downloads, paths
+from . import downloads, meta, paths
 from .ablations import arm_label
 from .claims import Audited, Derived, Published, claim
 from .conclusions import Conclusion, effect_text
@@ -288,12 +288,6 @@ def comparison(settings: Mapping[str, Found], arm: str, against: str, metric: st
     return pd.DataFrame(rows)
 
 
-def every_other() -> pd.DataFrame:
-    """data/others.csv as it stands. Raises UserError for a file that is missing or damaged."""
-    columns = dict.fromkeys(("claim", "effect", "who", "value", "source"), str)
-    return read_csv(paths.data() / "others.csv", columns).fillna("")
-
-
 def linear_classifier() -> tuple[int, float]:
     """(training images, test error) of the linear classifier of data/linear_classifier.csv. Raises UserError, too."""
     path = paths.data() / "linear_classifier.csv"
@@ -305,7 +299,7 @@ def linear_classifier() -> tuple[int, float]:
 
 def others(name: str) -> pd.DataFrame:
     """What others measured for the same comparison, with the source; data/others.csv."""
-    table = every_other()
+    table = meta.others()[list(meta.OTHERS_TEXT)]
     table["source"] = [
         f"[{_place(each)}]({each})" if each.startswith("http") else f"{{cite}}`{each}`" for each in table["source"]
     ]

@@ -73,14 +73,14 @@ def crossing(x: ArrayLike, y: ArrayLike, threshold: float) -> float:
     return float(xs[i - 1] + part * (xs[i] - xs[i - 1]))
 
 
-def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL) -> Effect:
+def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL, resample: bool = True) -> Effect:
     """Mean of ``a - b`` over pairs, with its paired t interval.
 
-    ``a``, ``b``: shape (pairs,), in one unit. Raises ValueError for other shapes, fewer than two pairs, NaN or
-    infinity.
+    ``a``, ``b``: shape (pairs,), in one unit. ``resample``: False leaves out the bootstrap, which takes most of the
+    time; its ends are then NaN. Raises ValueError for other shapes, fewer than two pairs, NaN or infinity.
     """
     first, second = _pairs(a, b)
-    return _mean(first - second, level)
+    return _mean(first - second, level, resample)
 
 
 def paired_ratio(
@@ -89,6 +89,7 @@ def paired_ratio(
     a_censored: ArrayLike | None = None,
     b_censored: ArrayLike | None = None,
     level: float = LEVEL,
+    resample: bool = True,
 ) -> Effect:
     """Geometric mean of ``a / b`` over pairs, with the paired t interval of its logarithm.
 
@@ -102,7 +103,7 @@ def paired_ratio(
     if min(first.min(), second.min()) <= 0:
         raise ValueError(f"a ratio needs positive values: the smallest is {min(first.min(), second.min())}")
     above, below = _flags(a_censored, first), _flags(b_censored, second)
-    log = _mean(np.log(first) - np.log(second), level)
+    log = _mean(np.log(first) - np.log(second), level, resample)
     estimate, low, high = math.exp(log.estimate), math.exp(log.low), math.exp(log.high)
     start, end = math.exp(log.bootstrap[0]), math.exp(log.bootstrap[1])
     if above and below:
@@ -131,6 +132,21 @@ def smallest_detectable(n: int, sd: float, power: float = POWER, level: float = 
 def seeds_to_settle(size: float, sd: float, level: float = LEVEL) -> int:
     """The fewest pairs whose interval is narrower than ``size``, so that it cannot hold both none and ``size``."""
     return _fewest(size, sd, lambda n: 2 * t_quantile(n - 1, level) * sd / math.sqrt(n) < size)
+
+
+def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats, Floats]:
+    """Mean over the first axis and the ends of its t interval, without a bootstrap.
+
+    ``values``: shape (n, ...), n >= 2; each result has the shape of one row. NaN where a column has one. Raises
+    ValueError for fewer than two rows.
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    if len(rows) < 2:
+        raise ValueError(f"an interval needs two values or more: there are {len(rows)}")
+    mean = rows.mean(axis=0)
+    half = t_quantile(len(rows) - 1, level) * rows.std(axis=0, ddof=1) / math.sqrt(len(rows))
+    middle, low, high = (np.where(np.abs(each) < ROUNDING, 0.0, each) for each in (mean, mean - half, mean + half))
+    return middle, low, high
 
 
 def t_quantile(df: int, level: float) -> float:
@@ -186,7 +202,7 @@ def _flags(censored: ArrayLike | None, values: Floats) -> bool:
     return bool(flags.any())
 
 
-def _mean(values: Floats, level: float) -> Effect:
+def _mean(values: Floats, level: float, resample: bool) -> Effect:
     if not 0 < level < 1:
         raise ValueError(f"level={level} must lie between 0 and 1")
     n, mean, sd = len(values), float(values.mean()), float(values.std(ddof=1))
@@ -194,18 +210,25 @@ def _mean(values: Floats, level: float) -> Effect:
     if sd <= 1e-12 * float(np.abs(values).max()):
         return Effect(mean, mean, mean, (mean, mean), 0.0, 1.0 if mean == 0 else 0.0, n, level)
     from scipy.special import stdtr
-    from scipy.stats import bootstrap
 
     error = sd / math.sqrt(n)
-    half = t_quantile(n - 1, level) * error
+    _, start, end = t_interval(values, level)
+    ends = _bootstrap(values, level) if resample else (math.nan, math.nan)
+    p = float(2 * stdtr(n - 1, -abs(mean) / error))
+    mean, low, high, first, last = (
+        0.0 if abs(each) < ROUNDING else each for each in (mean, float(start), float(end), *ends)
+    )
+    return Effect(mean, low, high, (first, last), sd, p, n, level)
+
+
+def _bootstrap(values: Floats, level: float) -> tuple[float, float]:
+    """The ends of the BCa bootstrap interval of the mean."""
+    from scipy.stats import bootstrap
+
     ends = bootstrap(
         (values,), np.mean, confidence_level=level, n_resamples=RESAMPLES, random_state=np.random.default_rng(0)
     ).confidence_interval
-    p = float(2 * stdtr(n - 1, -abs(mean) / error))
-    mean, low, high, first, last = (
-        0.0 if abs(each) < ROUNDING else float(each) for each in (mean, mean - half, mean + half, ends.low, ends.high)
-    )
-    return Effect(mean, low, high, (first, last), sd, p, n, level)
+    return float(ends.low), float(ends.high)
 
 
 def _check_power(n: int, sd: float, power: float, level: float) -> None:

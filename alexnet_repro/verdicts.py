@@ -373,17 +373,21 @@ class Compared(Protocol):
 
 
 def effect_of(
-    entry: Compared, first: list[tuple[float, bool]], second: list[tuple[float, bool]], level: float = LEVEL
+    entry: Compared,
+    first: list[tuple[float, bool]],
+    second: list[tuple[float, bool]],
+    level: float = LEVEL,
+    resample: bool = True,
 ) -> Effect:
-    """The paired effect, in the entry's unit, from (value, censored) of either arm."""
+    """The paired effect, in the entry's unit, from (value, censored) of either arm; resample=False: no bootstrap."""
     scale = 100.0 if entry.unit == "points" else 1.0
     a, b = [scale * value for value, _ in first], [scale * value for value, _ in second]
     a_censored, b_censored = [censored for _, censored in first], [censored for _, censored in second]
     if entry.comparison == "ratio":
-        return paired_ratio(a, b, a_censored, b_censored, level)
+        return paired_ratio(a, b, a_censored, b_censored, level, resample)
     if any(a_censored + b_censored):
         raise UserError(f"{entry.metric} has censored times; compare them as a ratio")
-    return paired_difference(a, b, level)
+    return paired_difference(a, b, level, resample)
 
 
 def _detectable(effect: Effect, entry: Measured) -> float | None:

@@ -167,6 +167,52 @@ def test_differences_are_paired_by_seed(page):
     assert "no number yet" in page.differences("lrn_scaling", ("lrn_scale", "baseline")).data
 
 
+def test_an_effect_by_epoch_has_a_panel_for_each_pair_that_has_runs(page):
+    plan = study("lrn")
+    for arm, errors in {"baseline": (0.6, 0.5), "no_lrn": (0.59, 0.53)}.items():
+        for seed in range(4):
+            curve = [
+                Measurement(epoch=float(e), images=10_000 * e, train_loss=1.0, train_error=error + 0.001 * seed)
+                for e, error in enumerate(errors, 1)
+            ]
+            page.store.save(record(plan.config(arm, seed), curve=curve, metrics=VALUES[arm]))
+    figure = page.by_epoch("lrn", "depth")
+    panel, _ = figure.axes  # the other pair's curves have one epoch
+    (line,) = [line for line in panel.lines if line.get_label() == "training, by epoch"]
+    assert list(line.get_xdata()) == [1, 2]
+    assert list(line.get_ydata()) == pytest.approx([-1, 3])
+    (final,) = [each for each in panel.containers if each.get_label() == "test, final network"]
+    assert final.lines[0].get_ydata() == pytest.approx([2.0])
+    assert {"training, by epoch", "95 % interval", "test, final network"} == {
+        text.get_text() for text in figure.legends[0].texts
+    }
+    assert "no normalization\nminus the whole net\n(points of error)" in panel.get_ylabel()
+    text = page.by_epoch_found("lrn", "depth").data
+    assert text.startswith("CIFAR-10, 24 epochs. No normalization minus the whole net: −1.00 points in epoch 1, 3")
+    assert "in epoch 2, crossing zero for the last time by epoch 2." in text
+
+
+def test_an_effect_in_its_parts_and_by_the_model_of_all_arms(page):
+    text = page.parts("lrn", "depth").data
+    one = "1.00 points (1.00 to 1.00)"
+    assert f"| no normalization minus the whole net | training error | {one} | 100 % of 4 | {one} |" in text
+    two = "2.00 points (2.00 to 2.00)"
+    assert f"| test error | **{two}** | 100 % of 4 | {two} |" in text
+    assert "conv3" not in text
+    assert f"| no normalization | 4 | {two} | {two} | 0.00 |" in page.pooled().data
+
+
+def test_a_claim_side_by_side_with_its_sources(page):
+    text = page.side_by_side("lrn", "depth").data
+    assert "**Every middle layer counts**" in text
+    assert "| the author's log | top-1 | 1.37 points (0.35 to 2.39) | 1 | yes |" in text
+    assert "2.00 points" in text
+
+
+def test_colours_by_chance_come_from_the_baselines_runs(page):
+    assert "The ratio of the 4 runs is 1×" in page.colours_by_chance(None).data
+
+
 def test_when_a_pilot_reached_an_error_that_did_not_end_it(page):
     config = study("alexnet_convergence").config("no_crops", 1000)
     size = config.data.train_images
@@ -222,6 +268,12 @@ def test_a_page_without_runs_is_a_page(page, name):
     assert page.cost(name).data
     assert page.arms(name, list(METRICS)).data
     assert page.curves(name).axes
+
+
+def test_analyses_without_runs_say_so(page):
+    assert page.by_epoch("depth").axes[0].texts[0].get_text() == "no runs yet"
+    assert page.by_epoch_found("depth").data == "No runs yet."
+    assert page.parts("depth").data.startswith("No comparison")
 
 
 def test_without_weights_and_predictions_there_are_no_pictures(page, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from alexnet_repro import figures, report, step_times
+from alexnet_repro import figures, meta, report, step_times
 from alexnet_repro.claims import load
 from alexnet_repro.records import Measurement
 from alexnet_repro.rules import SETTINGS
@@ -121,7 +121,7 @@ def test_what_others_measured_names_claims_that_exist():
     assert len(report.others("relu_speed")) == 1
     table = report.others("lrn")
     assert "claim" not in table
-    assert set(report.pd.read_csv(report.paths.data() / "others.csv")["claim"]) <= {claim.id for claim in load()}
+    assert set(meta.others()["claim"]) <= {claim.id for claim in load()}
 
 
 def test_a_table_in_the_books_style():

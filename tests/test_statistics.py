@@ -18,6 +18,7 @@ from alexnet_repro.statistics import (
     paired_ratio,
     seeds_to_settle,
     smallest_detectable,
+    t_interval,
     trailing_error,
 )
 
@@ -42,6 +43,17 @@ def test_a_difference_by_hand():
     assert (effect.low, effect.high) == pytest.approx(
         (2 - 4.30265 / math.sqrt(3), 2 + 4.30265 / math.sqrt(3)), abs=1e-5
     )
+
+
+def test_intervals_of_many_columns_are_those_of_each():
+    rows = np.stack([A, B, np.full(5, 2.0)], axis=1)
+    mean, low, high = t_interval(rows, 0.9)
+    for i, values in enumerate((A, B)):
+        theirs = stats.ttest_1samp(values, 0).confidence_interval(0.9)
+        assert (mean[i], low[i], high[i]) == pytest.approx((values.mean(), *theirs))
+    assert (mean[2], low[2], high[2]) == (2, 2, 2)
+    with pytest.raises(ValueError, match="there are 1"):
+        t_interval(A[:1])
 
 
 def test_the_bootstrap_is_deterministic_and_beside_the_t_interval():
