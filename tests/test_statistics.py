@@ -15,6 +15,7 @@ from alexnet_repro.statistics import (
     holm,
     paired_difference,
     paired_ratio,
+    prediction_interval,
     seeds_to_settle,
     smallest_detectable,
     trailing_error,
@@ -199,3 +200,13 @@ def test_differences_that_cancel_are_none():
     a, b = [0.3, 40.2, 0.1], [0.1, 40.3, 0.2]
     assert np.mean(np.subtract(a, b)) != 0
     assert paired_difference(a, b).estimate == 0
+
+
+def test_prediction_interval():
+    values = [1.0, 2.0, 4.0, 5.0]
+    low, high = prediction_interval(values, 0.9)
+    expected = stats.t.interval(0.9, 3, loc=3.0, scale=np.std(values, ddof=1) * np.sqrt(1 + 1 / 4))
+    assert (low, high) == pytest.approx(expected, rel=1e-12)
+    for wrong in ([1.0], [1.0, np.nan], [1.0, np.inf], [[1.0, 2.0]]):
+        with pytest.raises(ValueError, match="two numbers or more, all finite"):
+            prediction_interval(wrong, 0.9)
