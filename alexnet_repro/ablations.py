@@ -1,10 +1,18 @@
-"""AlexNet in CIFAR size as it is trained: the baseline of the ablations, and every arm as a named change to it."""
+"""AlexNet for small images as it is trained: the baselines of the ablations, and every arm as a named change to one."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
-from .networks import CIFAR_ALEXNET
+from .config import (
+    TINY_IMAGENET_CLASSES,
+    TINY_IMAGENET_SIDE,
+    TINY_IMAGENET_TRAIN_IMAGES,
+    BudgetConfig,
+    DataConfig,
+    OptimizerConfig,
+    RunConfig,
+)
+from .networks import CIFAR_ALEXNET, TINY_ALEXNET
 
 BASELINE = RunConfig(
     model=CIFAR_ALEXNET,
@@ -26,6 +34,32 @@ BASELINE = RunConfig(
 """Sections 3 to 5 as printed, but for He's initialization below the last layer and what the pilots settled before the
 first run of a study: images, epochs, dated drops, and the scale of the pixels, at which conv1 starts with responses
 about as large as those that the paper's own initial weights give it at full size."""
+
+TINY_BASELINE = RunConfig(
+    model=TINY_ALEXNET,
+    data=DataConfig(
+        dataset="tiny-imagenet",
+        train_images=TINY_IMAGENET_TRAIN_IMAGES,
+        divisor=64.0,
+        crop=56,
+        random_crops=True,
+        reflect=True,
+        color_noise="paper",
+        whole=TINY_IMAGENET_SIDE,
+        classes=TINY_IMAGENET_CLASSES,
+    ),
+    optimizer=OptimizerConfig(
+        learning_rate=0.03, bias_rate_factor=1.0, momentum=0.9, weight_decay=0.0005, batch_size=128, drops=(14, 18)
+    ),
+    budget=BudgetConfig(epochs=20, measurements=1, stop_at_train_error=None, ten_views=True),
+    seed=0,
+)
+"""The same at the scale tiny-imagenet."""
+
+LONG_BASELINE = BASELINE.changed(
+    **{"data.drawn": True, "optimizer.drops": (64, 84), "budget.epochs": 96, "budget.test_curve": True}
+)
+"""Four times the epochs, with drops at the same shares of them, on training images drawn anew for every seed."""
 
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "baseline": {},
@@ -135,6 +169,83 @@ ABLATIONS: Mapping[str, Ablation] = {
 }
 """Studies that share the baseline's runs; the names, arms and seeds are those of data/claims.toml, but for the
 first, which holds all, and the last three, questions that no claim hangs on."""
+
+
+class Scaled(NamedTuple):
+    """The ablations at another scale than the first: the study whose table holds all of its runs, how titles call the
+    scale, the baseline, the arms in the order of their worth, and the number of seeds."""
+
+    home: str
+    words: str
+    baseline: RunConfig
+    arms: Mapping[str, Mapping[str, Any]]
+    seeds: int
+
+
+def _arms(*names: str) -> dict[str, Mapping[str, Any]]:
+    return {name: ARMS[name] for name in names}
+
+
+SCALED: Mapping[str, Scaled] = {
+    "cifar10-long": Scaled(
+        "cifar10_long",
+        "over 96 epochs",
+        LONG_BASELINE,
+        _arms(
+            *("baseline", "no_crops", "no_dropout", "no_color", "no_lrn", "lrn_scale", "pool_2_2", "no_conv4"),
+            "no_weight_decay",
+        ),
+        5,
+    ),
+    "tiny-imagenet": Scaled(
+        "tiny_imagenet",
+        "on Tiny ImageNet",
+        TINY_BASELINE,
+        _arms("baseline", "no_crops", "no_dropout", "half", "no_lrn", "lrn_scale")
+        # So that both poolings leave maps of 3 x 3: windows of 2 over the edge would leave 4 x 4.
+        | {"pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"}}
+        | _arms("no_color", "no_conv4")
+        | {"tanh": {"model.nonlinearity": "tanh"}},
+        3,
+    ),
+}
+"""The scales of stage two, data/rules_stage_2.toml."""
+
+
+def arms_at(scale: str, name: str) -> dict[str, Mapping[str, Any]]:
+    """An ablation study's arms at one of ``SCALED``; none where only the baseline would be left of several."""
+    arms, there = ABLATIONS[name].arms, SCALED[scale].arms
+    if name == "ablations":
+        return dict(there)
+    found = {arm: there.get(arm, changes) for arm, changes in arms.items() if arm in there or not changes}
+    return found if len(found) > 1 or len(arms) == 1 else {}
+
+
+RATE_ARMS: Mapping[str, Mapping[str, Any]] = {
+    **_arms("baseline", "no_lrn", "no_dropout", "half"),
+    "tanh": {"model.nonlinearity": "tanh"},
+}
+"""The arms that change how large the responses of the layers are, and so may need another rate than the baseline."""
+RATES: Mapping[str, tuple[float, ...]] = {"cifar10-long": (0.003, 0.01, 0.03), "tiny-imagenet": (0.01, 0.03, 0.1)}
+"""The grids of their searches. A best rate at an edge extends the grid, for that arm."""
+RATE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "cifar10-long": {"data.held_out": 10_000, "optimizer.drops": (32, 42), "budget.epochs": 48},
+    "tiny-imagenet": {
+        "data.held_out": 10_000, "data.train_images": 90_000, "optimizer.drops": (3,), "budget.epochs": 4,
+        "budget.test_curve": True,
+    },
+}  # fmt: skip
+"""How they are trained: for fewer epochs, and tested on training images that are set apart."""
+
+
+def rate_search(scale: str) -> dict[str, dict[str, Any]]:
+    """The trials at one of ``SCALED``: every arm of ``RATE_ARMS`` at every rate of the grid."""
+    return {
+        f"{arm} {rate:g}": {**changes, "optimizer.learning_rate": rate}
+        for arm, changes in RATE_ARMS.items()
+        for rate in RATES[scale]
+    }
+
 
 FEWER: Mapping[str, int] = {
     arm: seeds

@@ -14,6 +14,9 @@ from .networks import STRICT
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Text = Annotated[str, Field(min_length=1)]
 
+KINDS = ("measured", "observed", "audited", "published", "sourced", "derived", "untested")
+"""A claim's lists of evidence; data/claims.toml says what each is."""
+
 
 class Measured(BaseModel):
     """One comparison by this project's own runs, paired by seed, with the rule that judges it.
@@ -61,12 +64,45 @@ class Measured(BaseModel):
         return self
 
 
+class Observed(BaseModel):
+    """A comparison of runs that were there before the question was asked: an effect with its interval, and no rule.
+
+    A rule written now would know its outcome, so there is no verdict but "no rule".
+    study, arm, against, metric, against_metric, comparison, unit: as of Measured; arms of pilots have spaces.
+    against_study: where the other arm is another study's, with the same seeds.
+    """
+
+    model_config = STRICT
+    study: Name
+    label: str = ""
+    setting: Text
+    metric: Name
+    against_metric: Name | None = None
+    comparison: Literal["difference", "ratio"]
+    arm: Text
+    against: Text
+    against_study: Name | None = None
+    unit: Literal["points", "nats", "×"]
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.unit == "×") != (self.comparison == "ratio"):
+            raise ValueError(f"a {self.comparison} cannot be in {self.unit!r}: a ratio is in '×', a difference is not")
+        first = (self.study, self.arm, self.metric)
+        if first == (self.against_study or self.study, self.against, self.against_metric or self.metric):
+            raise ValueError(f"{self.arm!r} is compared with itself: name another arm, against_study or against_metric")
+        return self
+
+
 class Audited(BaseModel):
     """A number of the paper beside the first author's log, data/author_log.csv.
 
-    Its value is ``column`` of the row (net, views) less that of (against, against_views) where given; errors in
-    percent. Without ``net``, any row of ``train_set`` may hold it. "epochs" and "drops" of the learning rate are
-    read from data/author_schedule.csv.
+    Its value is ``column`` of the row (net, views, eval_set) less that of (against, against_views, against_eval_set)
+    where given; errors in percent. Without ``net``, any row of ``train_set`` may hold it. "epochs" and "drops" of the
+    learning rate are read from data/author_schedule.csv.
+    eval_set: only needed where the log has one net on two sets of images.
+    comparison: the value is to "equal" paper_value as printed, or to differ from 0 by "at most" it.
     paper_value: None where the paper gives no number, so that the log speaks of the direction alone.
     digits: decimals that the paper prints; -1 for a number rounded to tens. note: what a reader must know.
     """
@@ -77,9 +113,12 @@ class Audited(BaseModel):
     train_set: Text
     net: Text | None = None
     views: Literal["10-crop", "center"] = "10-crop"
+    eval_set: Text | None = None
     against: Text | None = None
     against_views: Literal["10-crop", "center"] = "10-crop"
+    against_eval_set: Text | None = None
     unit: Literal["%", "points", "epochs", "drops"]
+    comparison: Literal["equal", "at most"] = "equal"
     paper_value: float | None = None
     digits: Annotated[int, Field(ge=-1, le=3)] = 1
     note: str = ""
@@ -93,7 +132,59 @@ class Audited(BaseModel):
             raise ValueError("without a paper_value there must be a row to compare against")
         if self.against is not None and self.net is None:
             raise ValueError(f"{self.against!r} is compared with no net: name one")
+        if self.comparison == "at most" and (self.against is None or self.paper_value is None):
+            raise ValueError("at most is of a difference: name the row to compare against and a paper_value")
         return self
+
+
+class Published(BaseModel):
+    """A number of the paper beside what the competition's organizers or the cited authors published.
+
+    entry: a row's name in data/published_results.csv. quantity: its error, in percent; or, of a submission whose
+        file names its nets, how many nets those are ("nets"), how many it shares with ``others``, another entry
+        ("shared nets"), or how many are called pre-trained on Fall 2011 ("pre-trained nets").
+    """
+
+    model_config = STRICT
+    label: Text
+    entry: Text
+    quantity: Literal["top1_error", "top5_error", "nets", "shared nets", "pre-trained nets"]
+    others: Text | None = None
+    unit: Literal["%", "nets"]
+    paper_value: float
+    digits: Annotated[int, Field(ge=0, le=3)] = 1
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.unit == "%") != self.quantity.endswith("error"):
+            raise ValueError(f"unit={self.unit!r} does not fit {self.quantity!r}: errors are in '%', counts in 'nets'")
+        if (self.quantity == "shared nets") != (self.others is not None):
+            raise ValueError("others goes with 'shared nets', and only there: it is the other entry")
+        return self
+
+
+class Sourced(BaseModel):
+    """A statement of the paper beside the source of 2012: a row of data/unsaid.toml, by its ``item``.
+
+    It agrees where the row's two values are one.
+    """
+
+    model_config = STRICT
+    item: Text
+
+    @property
+    def label(self) -> str:
+        """What tells it from the claim's other entries."""
+        return self.item
+
+
+class Untested(BaseModel):
+    """A part of a claim that nothing here can judge, and the ``reason``."""
+
+    model_config = STRICT
+    label: str = ""
+    reason: Text
 
 
 class Derived(BaseModel):
@@ -123,6 +214,7 @@ class Claim(BaseModel):
     """One claim of Krizhevsky, Sutskever & Hinton (2012).
 
     paper: its number, as the scorecard shows it. A changed rule bumps ``version``.
+    reading: a sentence for readers on what all evidence comes to; its placeholders are those of conclusions.py.
     """
 
     model_config = STRICT
@@ -132,21 +224,29 @@ class Claim(BaseModel):
     title: Text
     statement: Text
     paper: Text
+    reading: str = ""
     measured: tuple[Measured, ...] = ()
+    observed: tuple[Observed, ...] = ()
     audited: tuple[Audited, ...] = ()
+    published: tuple[Published, ...] = ()
+    sourced: tuple[Sourced, ...] = ()
     derived: tuple[Derived, ...] = ()
+    untested: tuple[Untested, ...] = ()
 
     @property
     def where(self) -> str:
-        """Its place in the paper, in words: "section 6, Table 2", "sections 4.1 and 6"."""
+        """Its place in the paper, in words: "section 6, Table 2", "sections 4.1 and 6", "sections 3 to 5"."""
         first, _, second = self.section.partition(", ")
-        return f"sections {first} and {second}" if second[:1].isdigit() else f"section {self.section}"
+        if second[:1].isdigit():
+            return f"sections {first} and {second}"
+        return f"section{'s' * (' to ' in self.section)} {self.section}"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if not (self.measured or self.audited or self.derived):
-            raise ValueError("has no evidence: add a [[claim.measured]], [[claim.audited]] or [[claim.derived]]")
-        for entries in (self.measured, self.audited, self.derived):
+        kinds = {kind: getattr(self, kind) for kind in KINDS}
+        if not any(kinds.values()):
+            raise ValueError(f"has no evidence: add one of {', '.join(f'[[claim.{kind}]]' for kind in kinds)}")
+        for entries in kinds.values():
             labels = [entry.label for entry in entries]
             if len(set(labels)) < len(labels):
                 raise ValueError(f"labels {labels} must tell its entries of one kind apart")

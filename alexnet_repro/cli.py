@@ -5,7 +5,7 @@ import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -15,7 +15,8 @@ import pandas as pd
 import typer
 
 from . import paths, prepared
-from .config import PRECISIONS, Placement, RunConfig
+from .conclusions import Conclusion, effect_text
+from .config import DIGESTS, PRECISIONS, Placement, RunConfig
 from .contributions import contribute
 from .contributions import faults as contributed_faults
 from .ensembles import MEMBERS
@@ -23,12 +24,11 @@ from .errors import UserError, one_of
 from .imagenet import computing
 from .machine import check_device, columns_of, cores, launched
 from .reruns import rerun
-from .runs import SEEDS_END, finder, from_seed, obtain, publish, start_together, together
+from .runs import SEEDS_END, concluded, from_seed, obtain, publish, start_together, together
 from .scorecard import marked
 from .store import Store
 from .studies import FRESH_SEEDS, PILOT_SEEDS, SCALES, STUDIES, Study, records, study
 from .terminal import print_what_can_be_shown
-from .verdicts import Verdict, scorecard
 
 app = typer.Typer(
     help="Replicate AlexNet (2012), claim by claim.",
@@ -48,6 +48,7 @@ FirstSeed = Annotated[
 PrecisionName = Annotated[str, typer.Option("--precision", help=f"imagenet: of the products, {', '.join(PRECISIONS)}.")]
 Compile = Annotated[bool, typer.Option("--compile", help="imagenet: train with torch.compile.")]
 ScaleName = Annotated[str, typer.Option("--scale", help=f"One of: {', '.join(SCALES)}.")]
+DATA_SETS = ("cifar10", "tiny-imagenet", "imagenet")
 
 
 class Format(StrEnum):
@@ -70,18 +71,30 @@ def _study(name: str, scale: str, first_seed: int, precision: str, compiled: boo
 
 @app.command()
 def data(
-    name: Annotated[str, typer.Argument(metavar="DATASET", help="cifar10 or imagenet")] = "cifar10",
-    source: Annotated[Path | None, typer.Option("--from", help="imagenet: the folder that holds the images.")] = None,
+    name: Annotated[str, typer.Argument(metavar="DATASET", help=f"One of: {', '.join(DATA_SETS)}.")] = "cifar10",
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="imagenet: the folder of the images; tiny-imagenet: its zip, a tar, or its folder."
+        ),
+    ] = None,
     size: Annotated[int, typer.Option(help="imagenet: pixels a side, 256, or 128 for a quarter of the disk.")] = 256,
     workers: Annotated[int | None, typer.Option(help="imagenet: processes; default: one per core.")] = None,
+    hold_out: Annotated[
+        float | None, typer.Option(help="imagenet without val: the share of each class to set apart for it, as 0.1.")
+    ] = None,
 ) -> None:
     """Fetch or prepare a data set, verify it, and say where it is."""
     if name == "imagenet":
-        return _imagenet(source, size, workers)
-    if name != "cifar10":
-        raise one_of("data set", name, ["cifar10", "imagenet"])
+        return _imagenet(source, size, workers, hold_out)
+    if hold_out is not None:
+        raise UserError(f"--hold-out {hold_out:g} is for imagenet: leave it out")
+    if name == "tiny-imagenet":
+        return _tiny_imagenet(source)
+    if name not in DATA_SETS:
+        raise one_of("data set", name, list(DATA_SETS))
     if source is not None:
-        raise UserError(f"--from {source} is for imagenet: {name} is fetched")
+        raise UserError(f"--from {source} is for imagenet and tiny-imagenet: {name} is fetched")
     from .lab import datasets
 
     here = datasets.cifar10()
@@ -91,18 +104,31 @@ def data(
     )
 
 
-def _imagenet(source: Path | None, size: int, workers: int | None) -> None:
+def _imagenet(source: Path | None, size: int, workers: int | None, hold_out: float | None) -> None:
     if size not in prepared.SIZES:
         raise UserError(f"--size {size}: no study takes such images; use {' or '.join(map(str, prepared.SIZES))}")
     from .lab import imagenet
 
     if source is not None:
-        imagenet.prepare(source, size, workers, progress=sys.stderr.isatty())
+        imagenet.prepare(source, size, workers, progress=sys.stderr.isatty(), hold_out=hold_out)
         return
+    if hold_out is not None:
+        raise UserError(f"--hold-out {hold_out:g} without --from: name the folder of the images, too")
     folder = prepared.folder(size)
     manifest = imagenet.verify(folder, progress=sys.stderr.isatty())
-    counts = ", ".join(f"{part.images:,} {name}" for name, part in manifest.parts.items())
-    print(f"{counts} images of {len(manifest.classes):,} classes, every byte as prepared, in {folder}")
+    print(*imagenet.summary(folder, manifest), f"every byte as prepared, in {folder}", sep="\n")
+
+
+def _tiny_imagenet(source: Path | None) -> None:
+    from .lab import tiny_imagenet
+
+    here = tiny_imagenet.get(source, progress=sys.stderr.isatty())
+    print(
+        f"Tiny ImageNet: {len(here.train_labels):,} training and {len(here.test_labels):,} validation images, every "
+        f"file as pinned, in {paths.downloads() / tiny_imagenet.FILE}; SHA-256 of the pixels: {here.digest}"
+    )
+    if here.digest != DIGESTS["tiny-imagenet"]:
+        print("some pixels were rounded otherwise than in the published runs, by another JPEG decoder: no fault")
 
 
 @app.command()
@@ -170,7 +196,7 @@ def run(
         if launched():
             together(chosen, store, parallel, device, progress=sys.stderr.isatty())
         else:
-            start_together(chosen, scale, devices, parallel, device)
+            start_together(chosen, devices, parallel, device)
         return
     if devices < 1:
         raise UserError(f"devices={devices}: ask for at least one")
@@ -186,10 +212,11 @@ def rerun_(
     name: StudyName,
     arm: Annotated[str, typer.Option(help="Which arm.")],
     seed: Annotated[int, typer.Option(help="Which seed.")],
+    scale: ScaleName = "cifar10",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Train one recorded run afresh and say how near it comes to its record; fails where the record is not met."""
-    chosen = study(name)
+    chosen = study(name, scale)
     found = rerun(chosen, arm, seed, Store(), device, progress=sys.stderr.isatty())
     for each in sorted(found.record.metrics.keys() & found.fresh.metrics.keys()):
         print(f"{each:<20} recorded {found.record.metric(each):<12.6g} now {found.fresh.metric(each):.6g}")
@@ -203,27 +230,34 @@ def rerun_(
 def verdict(
     output: Annotated[Format, typer.Option("--format", help="table, json or csv.")] = Format.table,
 ) -> None:
-    """Print the scorecard: every claim, from the records."""
-    verdicts = scorecard(finder(Store()))
+    """Print every claim's conclusion and all its comparisons, from the records."""
+    claims = concluded(Store())
     if output is Format.table:
-        print(_short(verdicts))
+        print(_short(claims))
     elif output is Format.csv:
-        print(_flat(verdicts).to_csv(index=False), end="")
+        print(_flat(claims).to_csv(index=False), end="")
     else:
-        print(json.dumps([each.row() for each in verdicts], indent=1))
+        print(json.dumps([each.row() for each in claims], indent=1))
 
 
-def _flat(verdicts: list[Verdict]) -> pd.DataFrame:
-    """A number a cell: the ends of an interval apart, an open one empty; seeds as whole numbers."""
-    table = pd.DataFrame([each.row() for each in verdicts])
-    for name in ("interval", "bootstrap"):
+def _flat(claims: list[Conclusion]) -> pd.DataFrame:
+    """A row for every comparison of both stages, a number a cell: the ends of an interval apart, an open one empty."""
+    rows = [claim.row() for claim in claims]
+    shared = ("claim", "section", "title", "paper", "conclusion")
+    table = pd.DataFrame(
+        [comparison | {name: row[name] for name in shared} for row in rows for comparison in row["comparisons"]]
+    )
+    for name in ("interval", "bootstrap", "narrow"):
         ends = table.pop(name)
-        table[f"{name}_low"], table[f"{name}_high"] = ([pair and pair[end] for pair in ends] for end in (0, 1))
-    return table.astype({"seeds": "Int64", "declared": "Int64"})
+        for end, index in (("low", 0), ("high", 1)):
+            table[f"{name}_{end}"] = [pair[index] if isinstance(pair, list) else None for pair in ends]
+    return table.astype({"seeds": "Int64", "declared": "Int64", "seen": "Int64"})
 
 
-def _short(verdicts: list[Verdict]) -> str:
-    columns = {
+def _short(claims: list[Conclusion]) -> str:
+    verdicts = [each for claim in claims for each in claim.verdicts]
+    comparisons = [each for claim in claims for each in claim.comparisons]
+    one: dict[str, list[str]] = {
         "claim": [each.claim for each in verdicts],
         "section": [each.section for each in verdicts],
         "": [each.label for each in verdicts],
@@ -233,29 +267,52 @@ def _short(verdicts: list[Verdict]) -> str:
         "found (95 % interval)": [marked(each) for each in verdicts],
         "seeds": [each.counted for each in verdicts],
     }
-    mark = "\n\n† excludes zero, but would not once corrected for all comparisons (Holm)"
-    return pd.DataFrame(columns).to_string(index=False) + (mark if any(each.alone for each in verdicts) else "")
+    two: dict[str, list[str]] = {
+        "claim": [each.claim for each in comparisons],
+        "scale": [each.scale for each in comparisons],
+        "": [each.label or each.role for each in comparisons],
+        "verdict": [f"{each.verdict}{', seen in advance' if each.in_advance else ''}" for each in comparisons],
+        "found (95 % interval)": [effect_text(each) for each in comparisons],
+        "seeds": [f"{each.seeds} of {each.declared}" for each in comparisons],
+    }
+    last = {"claim": [each.claim for each in claims], "conclusion": [each.conclusion for each in claims]}
+    mark = "\n† excludes zero, but would not once corrected for all comparisons (Holm)"
+    parts = [
+        ("Stage one", f"{_lines(one)}{mark if any(each.alone for each in verdicts) else ''}"),
+        ("Stage two", _lines(two)),
+        ("Conclusions", _lines(last)),
+    ]
+    return "\n\n".join(f"{title}\n{text}" for title, text in parts)
+
+
+def _lines(columns: Mapping[str, Sequence[str]]) -> str:
+    return pd.DataFrame(columns).to_string(index=False)
 
 
 @app.command("publish")
 def publish_(
     name: StudyName,
+    scale: ScaleName = "cifar10",
     to: Annotated[Path | None, typer.Option(help="Write there instead, to contribute them.")] = None,
     first_seed: FirstSeed = 0,
     precision: PrecisionName = "float32",
     compiled: Compile = False,
 ) -> None:
-    """Write a study's finished runs into data/evidence/, to be committed; of ensemble, their predictions."""
-    chosen, store = _study(name, "cifar10", first_seed, precision, compiled), Store()
+    """Write a study's finished runs into data/evidence/, to be committed; with what new ones predict."""
+    chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
     if name == MEMBERS and to is None:
         from .lab.predictions import publish as publish_predictions
 
         print(f"{name}: predictions of {publish_predictions(store)} of {len(chosen.seeds)} runs in data/predictions")
         return
-    published, dirty = publish(chosen, store, to)
-    print(f"{chosen.name}: {published} runs published to {to or Path('data', 'evidence')}/{chosen.name}")
-    if dirty:
-        print(f"left out: {dirty} runs whose code was not a clean commit; commit and run them again")
+    done = publish(chosen, store, to)
+    print(f"{chosen.name}: {done.runs} runs published to {to or Path('data', 'evidence')}/{chosen.name}")
+    if done.dirty:
+        print(f"left out: {done.dirty} runs whose code was not a clean commit; commit and run them again")
+    if done.predicted:
+        print(f"predictions of {done.predicted} new runs written to data/predictions")
+    if done.without:
+        print(f"no predictions of {done.without} new runs: the working store has no weights of them")
 
 
 @app.command("contribute")
@@ -335,7 +392,7 @@ def doctor() -> None:
     """Say what this machine has, and what it can do with it."""
     import torch
 
-    from .lab import datasets, provenance
+    from .lab import datasets, provenance, tiny_imagenet
 
     commit, clean = provenance.commit()
     here = provenance.place("cpu")
@@ -344,6 +401,10 @@ def doctor() -> None:
 
     def cifar() -> str:
         datasets.cifar10(fetch=False)
+        return "here and verified"
+
+    def tiny() -> str:
+        tiny_imagenet.load()
         return "here and verified"
 
     def runs() -> str:
@@ -360,10 +421,11 @@ def doctor() -> None:
         else "none: train on the CPU",
         "disk": f"{free / 1e9:.0f} GB free",
         "CIFAR-10": _or_why(cifar),
+        "Tiny ImageNet": _or_why(tiny),
         "store": _or_why(runs),
     }
     for name, text in rows.items():
-        print(f"{name:<10} {text}")
+        print(f"{name:<13} {text}")
 
 
 def _gpu(device: str) -> str:

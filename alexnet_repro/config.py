@@ -18,13 +18,24 @@ RECIPE = 1
 
 CIFAR10_TRAIN_IMAGES = 50_000
 SAMPLE_TRAIN_IMAGES = 2_000
+TINY_IMAGENET_TRAIN_IMAGES = 100_000
+TRAIN_IMAGES = {
+    "cifar10": CIFAR10_TRAIN_IMAGES,
+    "sample": SAMPLE_TRAIN_IMAGES,
+    "tiny-imagenet": TINY_IMAGENET_TRAIN_IMAGES,
+}
+"""How many training images a data set has; of imagenet, its preparation says so."""
 DIGESTS = {
     "cifar10": "013ba16d14ecc4829da62bf2af648ca30f600491ecb3e7f329c827db0dd17522",
     "sample": "b43af32431d8b39c72cfe888843ede41bdd9b906299816ccddc70f04331a0957",
+    "tiny-imagenet": "1192b04b22269dfe3df479fe6fa06badb37d04e071d113301ba9b3d53680b926",
 }
-"""SHA-256 of all records of a data set, training before test, in the official binary form."""
+"""SHA-256 of all records of a data set, training before test, in the official binary form; of tiny-imagenet, of the
+pixels as they were decoded here: see ``lab.tiny_imagenet``."""
 CIFAR10_SIDE = 32
 CIFAR10_CLASSES = 10
+TINY_IMAGENET_SIDE = 64
+TINY_IMAGENET_CLASSES = 200
 
 
 # Plus zero: -0.0 is the same run as 0.0 and gets the same key.
@@ -38,6 +49,8 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 class DataConfig(BaseModel):
     """The images: ``dataset`` ("sample" is the bundled part of CIFAR-10) and the first ``train_images`` of it.
 
+    Those of tiny-imagenet stand in turns, one of each class after another, so that the first ones are balanced.
+
     Inputs are (pixel - per-pixel mean of these training images) / ``divisor``; pixels run from 0 to 255.
     crop: side of the square that is cut out of an image, its mean cut alongside; at the centre in tests. None: whole.
     random_crops, reflect: in training, cut at a random place; mirror half of the images (section 4.1).
@@ -45,11 +58,15 @@ class DataConfig(BaseModel):
         or those of the 2012 source: see ``lab.augment``. color_noise_epochs: in so many epochs only, the first.
     shared_crops: how many consecutive images of an epoch share one place and one coin (32 in the 2012 source).
     digest: of "imagenet", the SHA-256 that the manifest of the prepared images has; the mean is that of all of their
-        training images. whole, classes: the side of the prepared images, and how many classes they have.
+        training images. whole, classes: the side of the images of "imagenet" and "tiny-imagenet", and how many classes
+        they have.
+    drawn: train on ``train_images`` training images drawn at random, others for each seed, instead of the first ones.
+    held_out: set so many training images aside and test on them instead of the test images, to choose settings by.
+        They are drawn at random, the same for every seed, and never trained on.
     """
 
     model_config = STRICT
-    dataset: Literal["cifar10", "sample", "imagenet"]
+    dataset: Literal["cifar10", "sample", "imagenet", "tiny-imagenet"]
     train_images: Annotated[int, Field(ge=1, lt=2**31)]
     divisor: Annotated[float, Field(gt=0)]
     crop: Annotated[int, Field(ge=1)] | None = None
@@ -61,21 +78,13 @@ class DataConfig(BaseModel):
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     whole: Annotated[int, Field(ge=1, le=4096)] = CIFAR10_SIDE
     classes: Annotated[int, Field(ge=2)] = CIFAR10_CLASSES
+    drawn: bool = False
+    held_out: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.dataset == "imagenet" and self.digest is None:
-            raise ValueError("digest=None: imagenet needs the digest of its prepared images")
-        if self.dataset != "imagenet" and (self.digest, self.whole, self.classes) != (
-            None,
-            CIFAR10_SIDE,
-            CIFAR10_CLASSES,
-        ):
-            raise ValueError(f"digest, whole and classes are for imagenet: leave them out for {self.dataset}")
-        has = {"sample": SAMPLE_TRAIN_IMAGES, "cifar10": CIFAR10_TRAIN_IMAGES}.get(self.dataset, self.train_images)
-        if self.train_images > has:
-            name = "the sample" if self.dataset == "sample" else self.dataset
-            raise ValueError(f"train_images={self.train_images}: {name} has {has}; ask for fewer")
+        self._check_dataset()
+        self._check_counts()
         if self.crop is not None and self.crop >= self.whole:
             raise ValueError(f"crop={self.crop} cuts nothing off images of side {self.whole}: use less, or None")
         if self.random_crops and self.crop is None:
@@ -85,6 +94,39 @@ class DataConfig(BaseModel):
         if self.shared_crops > 1 and not (self.random_crops or self.reflect):
             raise ValueError(f"shared_crops={self.shared_crops} with nothing to share: use 1")
         return self
+
+    def _check_dataset(self) -> None:
+        """``digest``, ``whole`` and ``classes`` are those of the data set."""
+        given = (self.digest, self.whole, self.classes)
+        if self.dataset == "imagenet":
+            if self.digest is None:
+                raise ValueError("digest=None: imagenet needs the digest of its prepared images")
+        elif self.dataset == "tiny-imagenet":
+            if given != (None, TINY_IMAGENET_SIDE, TINY_IMAGENET_CLASSES):
+                raise ValueError(
+                    f"tiny-imagenet has whole={TINY_IMAGENET_SIDE} and classes={TINY_IMAGENET_CLASSES}, and no digest: "
+                    f"not whole={self.whole}, classes={self.classes}, digest={self.digest}"
+                )
+        elif given != (None, CIFAR10_SIDE, CIFAR10_CLASSES):
+            raise ValueError(f"digest, whole and classes are for imagenet: leave them out for {self.dataset}")
+
+    def _check_counts(self) -> None:
+        """The data set has as many training images as are asked for."""
+        if self.dataset not in TRAIN_IMAGES:
+            if self.drawn or self.held_out:
+                raise ValueError(f"drawn and held_out are not for {self.dataset}: leave them out")
+            return
+        has, name = TRAIN_IMAGES[self.dataset], "the sample" if self.dataset == "sample" else self.dataset
+        if self.train_images > has:
+            raise ValueError(f"train_images={self.train_images}: {name} has {has}; ask for fewer")
+        left = has - self.held_out
+        if self.train_images > left:
+            raise ValueError(
+                f"train_images={self.train_images} and held_out={self.held_out} are more than the {has} of {name}: "
+                "ask for fewer"
+            )
+        if self.drawn and self.train_images == left:
+            raise ValueError(f"drawn=True with train_images={left}, which are all there are: leave drawn out")
 
     @property
     def side(self) -> int:
@@ -179,8 +221,8 @@ class RunConfig(BaseModel):
             raise ValueError(
                 f"optimizer.plateau={self.optimizer.plateau} watches the test curve: set budget.test_curve"
             )
-        if self.data.dataset == "imagenet" and not isinstance(self.model, AlexNetConfig):
-            raise ValueError(f"model.net={self.model.net!r} is for CIFAR-10: imagenet takes alexnet")
+        if self.data.dataset in ("imagenet", "tiny-imagenet") and not isinstance(self.model, AlexNetConfig):
+            raise ValueError(f"model.net={self.model.net!r} is for CIFAR-10: {self.data.dataset} takes alexnet")
         if self.model.image_size != self.data.side:
             raise ValueError(
                 f"the net takes images of side {self.model.image_size}, and data.crop gives {self.data.side}: "

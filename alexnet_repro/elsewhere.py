@@ -47,7 +47,7 @@ def full_size(groups: Sequence[Group]) -> str:
     if not groups:
         return (
             f"*None yet.* `alexnet-repro run {FULL_SIZE} --device cuda` makes them, and the column ImageNet of the "
-            "[scorecard](index.md) fills.\n"
+            "[scorecard](scorecard.md) fills.\n"
         )
     return (
         "\n".join(line for group in groups for line in [_title(group), "", *_errors(group), *_verdicts(group)]) + "\n"

@@ -1,4 +1,4 @@
-"""The one kind of error that a user is meant to read."""
+"""The kind of error that a user is meant to read."""
 
 
 class UserError(Exception):
@@ -9,10 +9,17 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, code: int = 2) -> None:
-        line = " ".join(message.split())
-        # Names come from files, too: what would move the cursor of a terminal is spelled out.
-        super().__init__("".join(c if c.isprintable() else repr(c)[1:-1] for c in line))
+        super().__init__(printable(" ".join(message.split())))
         self.code = code
+
+
+class NoRuns(UserError):
+    """A study that exists, asked for at a scale that it does not have."""
+
+
+def printable(text: str) -> str:
+    """A text whose names come from files: what would move the cursor of a terminal, or ends no UTF-8, spelled out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def one_of(kind: str, value: str, valid: list[str]) -> UserError:

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Callable, Container, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,6 +23,15 @@ Form = TypeVar("Form", bound=BaseModel)
 
 FULL = (errno.ENOSPC, errno.EDQUOT)
 READ_ONLY = (errno.EACCES, errno.EROFS, errno.EPERM)
+KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+NOT_CONTENT = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
+"""Folders that systems and file servers put beside what people keep."""
 
 
 def is_disk_error(error: OSError) -> bool:
@@ -36,6 +46,27 @@ def disk_error(error: OSError, path: Path) -> UserError:
     if error.errno in READ_ONLY:
         return UserError(f"cannot write {path}: the folder is read-only; make it writable, or name another", 1)
     return UserError(f"cannot write {path}: {error.strerror or error}; mend that and run this again", 1)
+
+
+def regular_file(path: Path) -> bool:
+    """Whether a file lies at ``path`` that can be read to its end; False where nothing does, or a link to nothing.
+
+    Raises UserError for all else: a folder, a device, a FIFO or a socket, which might never end, a link to itself.
+    """
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise UserError(f"cannot read {path} ({error.strerror}): mend that, or move it away", 1) from error
+    if kind != stat.S_IFREG:
+        raise UserError(f"{path} is {KINDS.get(kind, 'something else')}, and a file belongs there: move it away", 1)
+    return True
+
+
+def is_hidden(name: str) -> bool:
+    """Whether the file or folder of this name is nobody's content: .ipynb_checkpoints, ._x, __MACOSX."""
+    return name.startswith(".") or name in NOT_CONTENT
 
 
 @contextmanager
@@ -128,8 +159,10 @@ def sha256(content: bytes | memoryview) -> str:
 def lock(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
     """Hold an exclusive lock for the block; the system frees it when the holder dies.
 
-    Calls ``waiting`` once where another process holds it, then waits. Raises UserError on a read-only disk.
+    Calls ``waiting`` once where another process holds it, then waits. Raises UserError on a read-only disk, and where
+    something else than a file lies at ``path``.
     """
+    regular_file(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("ab")

@@ -11,7 +11,7 @@ from . import audit, downloads, report
 from .captions import caption
 from .claims import load
 from .figures import PALETTE, canvas
-from .scorecard import number
+from .scorecard import number, with_commands
 
 ERRORS = {"top1_error": "top-1", "top5_error": "top-5"}
 EVENTS = {
@@ -54,12 +54,21 @@ def audited_words() -> Markdown:
     printed, unprinted = table[table["paper"] != ""], table[table["paper"] == ""]
     agree, missing = (printed["verdict"].str.contains(word) for word in (r"\[agrees", r"\[not in the log"))
     lacking = ", ".join(dict.fromkeys(printed[missing]["claim"])) or "none"
+    wrong = printed[~agree & ~missing]
+    others = ", ".join(f"{row.claim}, {row.number}" for row in wrong.itertuples()) or "none"
     return Markdown(
         f"{len(printed)} comparisons below hold a number that the paper prints against the log. {agree.sum()} agree to "
-        f"the printed digit, {(~agree & ~missing).sum()} disagree, and {missing.sum()} are not in the log "
+        f"the printed digit, {len(wrong)} disagree ({others}), and {missing.sum()} are not in the log "
         f"({lacking}). For {len(unprinted)} more the paper prints no number, and the log speaks of the direction "
         f"alone. The log as tables: {', '.join(map(downloads.link, audit.TABLES))}."
     )
+
+
+def published_rows() -> Markdown:
+    """Every number of the paper that others published, too, with the place where they did."""
+    rows = report.numbers_table([claim.id for claim in load() if claim.published], "published")
+    named_once = rows["claim"].mask(rows["claim"].duplicated(), "")
+    return report.written(rows.assign(claim=named_once, note=rows["note"].map(with_commands)), wide=True)
 
 
 def scatter_words() -> Markdown:
@@ -102,7 +111,7 @@ def effects_words() -> Markdown:
 
 def effects_table() -> pd.DataFrame:
     """Every effect of the log between two trained nets beside the scatter."""
-    titles = {claim.id: claim.title for claim in load()} | {"longer_training": "(no claim) net 145, trained for longer"}
+    titles = {claim.id: claim.title for claim in load()}
     rows: list[Any] = audit.effects().to_dict("records")
     return pd.DataFrame(
         {

@@ -231,6 +231,29 @@ CIFAR_ALEXNET = AlexNetConfig(
     removed=(),
 )
 
+# The same for Tiny ImageNet: crops of 56 out of 64 pixels, and 200 classes.
+TINY_ALEXNET = AlexNetConfig(
+    net="alexnet",
+    image_size=56,
+    classes=200,
+    kernels=(32, 96, 128, 128, 96),
+    conv1_kernel=7,
+    conv1_stride=2,
+    conv1_padding=(3, 2),
+    hidden=1024,
+    nonlinearity="relu",
+    conv1_order="nonlinearity-norm-pool",
+    cross_map_norm=CrossMapNorm(size=5, alpha=1e-4, beta=0.75, k=2.0, divide_alpha=False, layers=(1, 2)),
+    within_map_norm=None,
+    pool=(3, 2),
+    pool_rounding="ceil",
+    dropout=0.5,
+    columns="linked",
+    bias_init="one",
+    weight_init="he-hidden",
+    removed=(),
+)
+
 
 class Step(NamedTuple):
     """A layer of one of cuda-convnet's nets.

@@ -10,7 +10,7 @@ from typing import Any
 import nbformat
 
 from . import paths
-from .errors import UserError, one_of
+from .errors import NoRuns, UserError, one_of
 from .files import write_atomic
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -98,7 +98,7 @@ def execute(name: str, output: Path, values: Mapping[str, str] | None = None) ->
             coalesce_streams=True,
         )
     except PapermillExecutionError as error:
-        if error.ename == "UserError":
+        if error.ename in (UserError.__name__, NoRuns.__name__):
             raise UserError(f"notebook {name}: {error.evalue}", 1) from error
         raise UserError(
             f"notebook {name} failed in cell [{error.exec_count}] with {error.ename}: {error.evalue}; "

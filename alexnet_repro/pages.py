@@ -1,21 +1,24 @@
 """What the page of an ablation shows: one call a cell, every number from claims and records."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import wraps
+from typing import ParamSpec, TypeVar
 
 import pandas as pd
 from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
 from . import architecture, captions, downloads, ensembles, figures, paths, report, seeds
-from .ablations import arm_label
+from .ablations import SCALED, arm_label
 from .claims import Measured, claim
-from .errors import UserError, one_of
+from .errors import NoRuns, UserError, one_of
 from .files import read_csv
 from .machine import check_device
 from .networks import AlexNetConfig
 from .records import RunRecord
-from .runs import Found, finder, obtain
+from .runs import Found, concluded, finder, obtain
 from .scorecard import capital, level, number
 from .scorecard import found as shown
 from .statistics import paired_difference
@@ -25,7 +28,9 @@ from .verdicts import MIN_PAIRS, Verdict, counted, paired, scorecard
 
 METRICS = {
     "test_error": "test error (%)",
+    "test_top5_error": "test error, top-5 (%)",
     "ten_view_error": "test error, ten views (%)",
+    "ten_view_top5_error": "test error, top-5, ten views (%)",
     "clean_train_error": "error on the training images (%)",
     "gap": "gap (points)",
     "early_train_loss": "loss, first five epochs (nats)",
@@ -40,13 +45,38 @@ METRICS = {
     "knn_pixels": "neighbours of the same class, pixels (%)",
 }
 """Metrics of a run of AlexNet, as a table's column calls them."""
-PERCENT = ("test_error", "train_error", "ten_view_error", "clean_train_error", "gap", "knn_features", "knn_pixels")
+PERCENT = (
+    *("test_error", "test_top5_error", "train_error", "ten_view_error", "ten_view_top5_error", "clean_train_error"),
+    *("gap", "knn_features", "knn_pixels"),
+)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _or_one_line(method: Callable[P, T]) -> Callable[P, T]:
+    """What a method returns, or a line that says why there is nothing at the page's scale."""
+
+    @wraps(method)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except NoRuns as error:
+            return _line(error)  # type: ignore[return-value]
+
+    return called
+
+
+def _line(error: NoRuns) -> Markdown:
+    return Markdown(f"*{capital(str(error))}.*")
 
 
 class Page:
     """The claims of one page at a scale, from the records of ``store``.
 
-    At smoke scale, and with ``train``, runs that have no record are trained when they are first asked for.
+    At smoke scale, and with ``train``, runs that have no record are trained when they are first asked for. Where a
+    study has no runs at the scale, a method returns a line that says so instead of its figure or table.
     """
 
     def __init__(self, scale: str, train: bool, device: str, workers: int) -> None:
@@ -74,23 +104,29 @@ class Page:
     def cost(self, *names: str) -> Markdown:
         """How much there is of these studies, and what it cost."""
         for name in names:
-            self.runs(name)
+            with suppress(NoRuns):
+                self.runs(name)
         return self.spent(*names)
 
     def spent(self, *names: str) -> Markdown:
         """What these studies have cost so far; trains nothing."""
-        lines = [
-            str(report.whole(plan, records(plan, self.store)).data) for plan in (study(n, self.scale) for n in names)
-        ]
-        return Markdown("\n\n".join(lines))
+        return Markdown("\n\n".join(str(self._spent(name).data) for name in names))
+
+    @_or_one_line
+    def _spent(self, name: str) -> Markdown:
+        plan = study(name, self.scale)
+        return report.whole(plan, records(plan, self.store))
 
     def baseline(self) -> Markdown:
         """How the net of the ablations is trained, read from its config."""
         config = study("ablations", self.scale).baseline
         data, optimizer = config.data, config.optimizer
         drops = " and ".join(map(str, optimizer.drops))
+        count = f"{data.train_images:,} training images of"
+        which = f"{count} Tiny ImageNet" if data.dataset == "tiny-imagenet" else f"{count} CIFAR-10"
+        drawn = f"{which}, drawn anew for every seed" if data.drawn else f"the first {which}"
         lines = [
-            f"Images: the first {data.train_images:,} training images of CIFAR-10, minus the mean of each pixel, "
+            f"Images: {drawn}, minus the mean of each pixel, "
             f"divided by {data.divisor:g}; crops of {data.crop} pixels a side, reflections, colour noise as printed.",
             f"Updates: batches of {optimizer.batch_size}, momentum {optimizer.momentum:g}, weight decay "
             f"{optimizer.weight_decay:g}, rate {optimizer.learning_rate:g}"
@@ -100,8 +136,11 @@ class Page:
         ]
         return Markdown("\n".join(f"* {line}" for line in lines))
 
+    @_or_one_line
     def beside_linear(self) -> Markdown:
         """How often the net errs, and a linear classifier of the same training images."""
+        if self.scale in SCALED:
+            raise NoRuns("the linear classifier was trained on the first images of CIFAR-10 alone")
         name = "linear_classifier.csv"
         table = read_csv(paths.data() / name, {"train_images": float, "penalty": float, "test_error": float})
         images, error = int(table["train_images"].item()), float(table["test_error"].item())
@@ -112,10 +151,20 @@ class Page:
         )
 
     def verdict(self, name: str) -> Markdown:
-        """Every verdict on a claim, under its title."""
-        card = report.verdicts_card([each for each in self._verdicts() if each.claim == name])
-        return Markdown(f"**{claim(name).title}**\n\n{card.data}")
+        """What both stages conclude on a claim, and every verdict; of a rehearsal, its own verdicts alone."""
+        ours = None if self.scale in SCALED else self._verdicts()
+        parts = [f"**{claim(name).title}**"]
+        if not self.smoke:
+            (conclusion,) = [each for each in concluded(self.store, ours) if each.claim == name]
+            parts += [str(report.conclusion_card(conclusion).data), "Stage one:"]
+        parts.append(str(self._stage_one(name).data))
+        return Markdown("\n\n".join(parts))
 
+    @_or_one_line
+    def _stage_one(self, name: str) -> Markdown:
+        return report.verdicts_card([each for each in self._verdicts() if each.claim == name])
+
+    @_or_one_line
     def findings(self, *names: str) -> Markdown:
         """What was measured for each of these claims, a sentence per comparison."""
         lines = []
@@ -136,10 +185,13 @@ class Page:
 
     def _verdicts(self) -> list[Verdict]:
         """The whole scorecard, judged anew once this page has trained anything."""
+        if self.scale in SCALED:
+            raise NoRuns(f"stage one's rules are for 24 epochs of CIFAR-10: no verdict at the scale {self.scale}")
         if self._judged is None:
             self._judged = scorecard(finder(self.store, self.scale))
         return self._judged
 
+    @_or_one_line
     def effects(self, *names: str) -> Figure:
         """The effect at every seed, its mean with the interval, the paper's value: a row per comparison."""
         rows, find, verdicts = [], finder(self.store, self.scale), self._compared(names)
@@ -153,6 +205,7 @@ class Page:
         table = pd.DataFrame(rows, columns=["comparison", "seed", "effect"])
         return figures.paired_effects(table, verdicts, self.smoke)
 
+    @_or_one_line
     def effects_found(self, *names: str) -> Markdown:
         """The finding of that figure."""
         return captions.effects(self._compared(names))
@@ -165,6 +218,7 @@ class Page:
             for each in self._measured(names)
         }
 
+    @_or_one_line
     def arms(self, name: str, metrics: Sequence[str]) -> Markdown:
         """Mean and standard deviation of ``metrics`` over the seeds that every arm with runs has."""
         plan, runs = self.runs(name)
@@ -189,6 +243,7 @@ class Page:
             f"{written.data}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}"
         )
 
+    @_or_one_line
     def differences(self, name: str, *pairs: tuple[str, str], metric: str = "test_error") -> Markdown:
         """An error of each first arm minus that of its second, paired by seed: a question without a rule.
 
@@ -199,8 +254,11 @@ class Page:
         _, runs = self.runs(name)
         lines = []
         for arm, against in pairs:
-            seeds = sorted(runs[arm].keys() & runs[against].keys())
             what = f"{arm_label(arm)} minus {arm_label(against)}"
+            if not {arm, against} <= runs.keys():
+                lines.append(f"* {what}: not at the scale {self.scale}.")
+                continue
+            seeds = sorted(runs[arm].keys() & runs[against].keys())
             if len(seeds) < MIN_PAIRS:
                 lines.append(f"* {what}: no number yet.")
                 continue
@@ -225,6 +283,7 @@ class Page:
             f"In the pilot (seed {seed}), the training error came down to {percent:g} % {words or 'in no run yet'}."
         )
 
+    @_or_one_line
     def parameters(self, name: str) -> Markdown:
         """How many parameters each arm of a study has."""
         plan = study(name, self.scale)
@@ -237,11 +296,13 @@ class Page:
         ]
         return Markdown(f"Parameters: {'; '.join(parts)}.")
 
+    @_or_one_line
     def curves(self, name: str) -> Figure:
         """Training error against epochs, as trained: a line per seed."""
         plan, runs = self.runs(name)
         return figures.training_curves(runs, _labels(plan), _threshold(plan), self.smoke)
 
+    @_or_one_line
     def curves_found(self, name: str) -> Markdown:
         """The finding of that figure."""
         plan, runs = self.runs(name)
@@ -250,6 +311,7 @@ class Page:
             return captions.joined(report.when_reached(runs, _labels(plan), threshold))
         return captions.curves(runs, _labels(plan))
 
+    @_or_one_line
     def first_drop_found(self, name: str) -> Markdown:
         """The finding of that figure where the rate drops, and in all seeds of the baseline that there are."""
         plan, runs = self.runs(name)
@@ -257,10 +319,13 @@ class Page:
         every = records(study("ablations", self.scale), self.store)["baseline"]
         return captions.first_drop(groups | {f"{arm_label('baseline')} over all its seeds": every.values()})
 
+    @_or_one_line
     def single_seeds(self, name: str) -> HTML:
         """The same curves, to be looked at seed by seed."""
+        self.runs(name)
         return seeds.one_by_one(self.curves(name))
 
+    @_or_one_line
     def ensembles(self) -> Figure:
         """Test error against the number of networks averaged, a line per group; at smoke scale made now."""
         plan, _ = self.runs(ensembles.MEMBERS)
@@ -273,6 +338,7 @@ class Page:
                     make(config, self.store)
         return figures.ensemble_sizes(ensembles.sizes(self.store, self.scale), self.smoke)
 
+    @_or_one_line
     def ensembles_found(self) -> Markdown:
         """The finding of that figure."""
         return captions.ensembles(ensembles.sizes(self.store, self.scale))

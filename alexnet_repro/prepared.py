@@ -9,9 +9,12 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from . import paths
 from .errors import UserError
-from .networks import STRICT, Count
+from .files import regular_file
+from .networks import STRICT
 
 FILE = "manifest.json"
+Number = Annotated[int, Field(ge=0, lt=2**53)]
+"""A count, or a sum over all pixels, that a double holds exactly: ImageNet's largest are below 10^16."""
 SIZES = (128, 256)
 """Pixels a side of the images that studies are on."""
 
@@ -21,7 +24,7 @@ class Shard(BaseModel):
 
     model_config = STRICT
     file: str
-    images: Annotated[int, Field(ge=0)]
+    images: Number
     sha256: str
 
 
@@ -48,14 +51,14 @@ class Manifest(BaseModel):
 
     model_config = STRICT
     format: Annotated[int, Field(ge=1, le=1)]
-    size: Count
+    size: Annotated[int, Field(ge=1, le=2**14)]
     classes: Annotated[tuple[str, ...], Field(min_length=2)]
     parts: dict[str, Part]
     pixel_sums: str
     pixel_sums_sha256: str
-    color_sums: tuple[int, int, int]
-    color_products: tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]
-    left_out: int
+    color_sums: tuple[Number, Number, Number]
+    color_products: tuple[tuple[Number, Number, Number], tuple[Number, Number, Number], tuple[Number, Number, Number]]
+    left_out: Number
     made_by: str
 
     @model_validator(mode="after")
@@ -95,6 +98,7 @@ def folder(size: int) -> Path:
 def read(place: Path) -> Manifest:
     """The manifest of a folder of prepared images. Raises UserError where there is none, or a damaged one."""
     path = place / FILE
+    regular_file(path)
     try:
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the README says was found, in five lines and a picture: written from the records, checked by a test."""
+"""What the README says was found, in a few lines and a picture: written from the records, checked by a test."""
 
 import re
 import tempfile
@@ -8,27 +8,27 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from . import audit, effects, paths
+from . import effects, paths, scorecard
+from .conclusions import Conclusion
 from .effects import LOOKS, Look
 from .figures import canvas, close, svg
 from .files import write_atomic
-from .runs import finder
-from .scorecard import number
+from .runs import concluded
 from .store import Store
-from .verdicts import Verdict, scorecard, with_unit
+from .verdicts import Verdict
 
 PICTURE = Path(".github", "scorecard.svg")
 BLOCK = re.compile(r"(<!-- found: written by make readme -->\n).*?(<!-- end -->)", re.DOTALL)
-NAMED = 3
-"""So many claims of one verdict are named in a line."""
 
-COLUMNS = {"measured": 0.5, "audited": 1.8, "derived": 3.0}
+COLUMNS = {"measured": 0.7, "observed": 2.3, "audited": 3.8, "derived": 5.1, "untested": 6.5}
 """Where the marks of each kind of evidence stand."""
 OTHER_LOOKS = {
     "agrees": Look("#009e73", "o"),
     "disagrees": Look("#d55e00", "X"),
     "not in the log": Look("#b87300", "s"),
     "not run": Look("#999999", ".", "none"),
+    "no rule": Look("#0072b2", "D", "none"),
+    "not testable here": Look("#999999", "x"),
 }
 
 
@@ -36,50 +36,43 @@ def write() -> None:
     """Bring the README's lines and its picture up to date with what is published."""
     readme = paths.repository() / "README.md"
     with tempfile.TemporaryDirectory() as nothing:  # for a working store: it is this machine's alone
-        verdicts = scorecard(finder(Store(Path(nothing))))
+        claims = concluded(Store(Path(nothing)))
+    verdicts = [verdict for each in claims for verdict in each.verdicts]
     text = readme.read_text(encoding="utf-8")
-    write_atomic(readme, BLOCK.sub(lambda block: block[1] + findings(verdicts) + block[2], text))
+    write_atomic(readme, BLOCK.sub(lambda block: block[1] + findings(claims) + block[2], text))
     drawing = picture(verdicts)
     write_atomic(paths.repository() / PICTURE, svg(drawing, summary(verdicts)))
     close(drawing)
 
 
-def findings(verdicts: Sequence[Verdict]) -> str:
-    """Five lines, in Markdown."""
+def findings(claims: Sequence[Conclusion]) -> str:
+    """What was found, in Markdown: a sentence on each of five claims, then what there is of each kind of evidence."""
+    verdicts = [verdict for each in claims for verdict in each.verdicts]
     measured = [each for each in verdicts if each.evidence == "measured"]
-    judged, drawn = effects.run(verdicts), effects.shown(verdicts)
-    counts = ", ".join(f"{count} {name}" for name in LOOKS if (count := sum(each.verdict == name for each in judged)))
-    reproduced = [each for each in drawn if each.verdict == "reproduced"]
-    contradicted, nothing = (
-        [each for each in reversed(drawn) if each.verdict == name] for name in ("contradicted", "no effect found")
-    )
-    few = sum(each.provisional for each in judged)
-    waiting = f", {few} of them fewer than declared" if few else ""
+    judged = effects.run(verdicts)
     audited, derived = ([each for each in verdicts if each.evidence == kind] for kind in ("audited", "derived"))
-    printed = [each for each in audited if each.paper_value is not None]
-    logged = audit.effects()
-    lines = [
-        f"**Measured**: {len(judged)} of {len(measured)} comparisons have runs{waiting}: {counts or 'no verdict yet'}.",
-        f"**Reproduced**, largest first, in units of the size that each rule names: {_named(reproduced)}.",
-        f"**Contradicted**: {_named(contradicted)}; **no effect found**: {_named(nothing)}.",
-        f"**Audited**: {_agreeing(printed)} of {len(printed)} comparisons find the paper's number in the author's "
-        f"log; of its {len(logged)} differences between two single runs, top-1 and top-5, "
-        f"{int(logged['clear'].sum())} exceed what two runs of one network differ by.",
-        f"**Derived**: {_agreeing(derived)} of {len(derived)} numbers follow from the paper's own description; "
-        f"not: {_named([each for each in derived if not each.verdict.endswith(': agrees')])}.",
-    ]
-    return "".join(f"* {line}\n" for line in lines)
+    printed = [each for each in audited if each.beside == "log" and each.paper_value is not None]
+    results, sourced = ([each for each in audited if each.beside == kind] for kind in ("results", "source"))
+    untested = sum(each.evidence == "untested" for each in verdicts)
+    return scorecard.findings(claims) + (
+        f"\nOf {len(claims)} claims, {len(judged)} of {len(measured)} measured comparisons have runs. "
+        f"{_agreeing(printed)} of {len(printed)} printed numbers are those of the author's log, "
+        f"{_agreeing(results)} of {len(results)} those that others published; "
+        f"in {_agreeing(sourced)} of {len(sourced)} points the 2012 source "
+        f"does what the paper says; {_agreeing(derived)} of {len(derived)} numbers follow from the paper's own "
+        f"description. {untested} parts of claims cannot be tested here.\n"
+    )
 
 
 def picture(verdicts: Sequence[Verdict]) -> Figure:
     """The scorecard at a glance: a line per claim, in two columns, a mark per kind of evidence and verdict."""
     claims = [list(group) for _, group in groupby(verdicts, key=lambda each: each.claim)]
     half = (len(claims) + 1) // 2
-    figure, panels = canvas(width=11.5, height=0.8 + 0.29 * half, columns=2)
+    figure, panels = canvas(width=16.5, height=1.1 + 0.29 * half, columns=2)
     used: dict[str, Look] = {}
     for axes, column in zip(panels, (claims[:half], claims[half:]), strict=True):
         axes.set_axis_off()
-        axes.set(xlim=(0, 12), ylim=(half - 0.4, -1.4))
+        axes.set(xlim=(0, 17), ylim=(half - 0.4, -1.4))
         for kind, x in COLUMNS.items():
             axes.text(x, -0.9, kind, ha="center", fontsize=8, color="0.35")
         for row, claim in enumerate(column):
@@ -90,10 +83,10 @@ def picture(verdicts: Sequence[Verdict]) -> Figure:
                     look = used.setdefault(last, (LOOKS | OTHER_LOOKS)[last])
                     offset = 0.32 * (position - (len(names) - 1) / 2)
                     axes.plot(x + offset, row, look.marker, color=look.color, fillstyle=look.fill, markersize=6)
-            axes.text(3.9, row, f"§ {claim[0].section}  {claim[0].title}", va="center", fontsize=9, in_layout=False)
+            axes.text(7.1, row, f"§ {claim[0].section}  {claim[0].title}", va="center", fontsize=9, in_layout=False)
     for last, look in used.items():
         panels[0].plot([], [], look.marker, color=look.color, fillstyle=look.fill, label=last)
-    figure.legend(loc="outside lower center", ncols=len(used), frameon=False, fontsize=9, handletextpad=0.2)
+    figure.legend(loc="outside lower center", ncols=(len(used) + 1) // 2, frameon=False, fontsize=9, handletextpad=0.2)
     return figure
 
 
@@ -104,15 +97,3 @@ def summary(verdicts: Sequence[Verdict]) -> str:
 
 def _agreeing(verdicts: Sequence[Verdict]) -> int:
     return sum(each.verdict.endswith(": agrees") for each in verdicts)
-
-
-def _named(verdicts: Sequence[Verdict]) -> str:
-    """The first few, with their effects; how many more."""
-    named = []
-    for each in verdicts[:NAMED]:
-        effect = "" if each.effect is None else with_unit(number(each.effect), each.unit)
-        stands = ["provisional" if each.provisional else "", "not after correction" if each.alone else ""]
-        facts = "; ".join(filter(None, [each.label, effect, *stands]))
-        named.append(f"{each.title} ({facts})" if facts else each.title)
-    more = [f"{len(verdicts) - NAMED} more"] if len(verdicts) > NAMED else []
-    return ", ".join(named + more) or "none"

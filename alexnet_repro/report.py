@@ -12,16 +12,18 @@ from IPython.display import Markdown
 
 from . import downloads, paths
 from .ablations import arm_label
-from .claims import Audited, Derived, claim
+from .claims import Audited, Derived, Published, claim
+from .conclusions import Conclusion, effect_text
 from .errors import UserError
 from .files import read_csv
 from .records import RunRecord, core_hours
+from .rules import SETTINGS
 from .runs import Found, finder
-from .scorecard import badge, capital, found, halved, number, papers, with_commands
+from .scorecard import NONE, badge, capital, found, halved, number, papers, row, with_commands
 from .statistics import paired_ratio
 from .store import Store
 from .studies import Study, fastest, records
-from .verdicts import Verdict, audited, derived, probability, scorecard, with_unit
+from .verdicts import Verdict, audited, derived, probability, published, scorecard, with_unit
 
 ENDS = {"finished": "its budget used up", "stopped": "at the threshold", "diverged": "diverged"}
 """How a run ended, as a page calls it."""
@@ -36,6 +38,12 @@ def claim_card(name: str) -> Markdown:
     for measured in entry.measured:
         label = f" ({measured.label})" if measured.label else ""
         lines += [f"**The rule{label}, written down before the runs** (version {entry.version}): {measured.rule}", ""]
+    for seen in entry.observed:
+        label = f", {seen.label}" if seen.label else ""
+        lines += [
+            f"*Observed{label}: without a rule, since the runs were there before the question.* {seen.setting}.",
+            "",
+        ]
     if any(halved(each.unit, each.size, each.paper_value) for each in entry.measured):
         text = "why, and what the whole points would say"
         lines += [f"*Half of the paper's points:* [{text}](#size).", ""]
@@ -67,19 +75,73 @@ def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
     return Markdown("\n\n".join(["\n".join([head, *rows]), *notes, *extra]))
 
 
+def conclusion_card(conclusion: Conclusion) -> Markdown:
+    """A claim's conclusion and sentence, and its comparisons of stage two at all scales in a table."""
+    lines = [f"**Conclusion: {conclusion.conclusion}.** {conclusion.reading}"]
+    if conclusion.comparisons:
+        head = (
+            "| scale | comparison | verdict | effect (95 % interval) | threshold | pairs | on the paper's side |\n"
+            "|---|---|---|---|---|---|---|"
+        )
+        lines += ["Stage two, by [rules for both signs](#stage-two):", "\n".join([head, *_rows(conclusion)])]
+        lines += [f"*{SETTINGS[each.scale].title}:* {each.note}." for each in conclusion.comparisons if each.note]
+    return Markdown("\n\n".join(lines))
+
+
+def _rows(conclusion: Conclusion) -> list[str]:
+    rows = []
+    for each in conclusion.comparisons:
+        marks = [
+            "seen in advance" if each.in_advance else "",
+            f"unseen pairs alone: {each.unseen}" if each.unseen else "",
+        ]
+        side = "" if each.side is None else f"{100 * each.side:.0f} %"
+        cells = [
+            SETTINGS[each.scale].title,
+            ": ".join(filter(None, [each.role, each.label])),
+            "; ".join(filter(None, [f"**{each.verdict}**", *marks])),
+            NONE if each.verdict == "not run" else effect_text(each),
+            f"± {with_unit(number(each.threshold), each.unit)}" if each.unit != "×" else f"{number(each.threshold)}×",
+            f"{each.seeds} of {each.declared}" if each.provisional or not each.seeds else str(each.seeds),
+            side,
+        ]
+        rows.append(row(cells).replace(" %", "\u00a0%"))
+    return rows
+
+
 def _kind(verdict: Verdict) -> str:
     return ", ".join(filter(None, [verdict.evidence, verdict.label]))
 
 
-def numbers_table(names: Sequence[str], evidence: Literal["audited", "derived"]) -> pd.DataFrame:
-    """A row per number of the paper that an audit or arithmetic judges, of these claims."""
+def agreement(name: str) -> Markdown:
+    """How many of a claim's audited numbers or statements agree, and which do not."""
+    judged = [each for each in claim_verdicts(name) if each.evidence == "audited"]
+    wrong = [each.label for each in judged if each.verdict != "audited: agrees"]
+    return Markdown(f"{len(judged) - len(wrong)} of {len(judged)} points agree. Not: {', '.join(wrong) or 'none'}.")
+
+
+def unjudged(*names: str) -> Markdown:
+    """What of these claims cannot be tested here, and why."""
+    parts = [(each.title, part) for each in map(claim, names) for part in each.untested]
+    return Markdown("\n".join(f"* {title}, {part.label}: {part.reason}." for title, part in parts))
+
+
+def claim_verdicts(name: str) -> list[Verdict]:
+    """The verdicts on one claim that need no runs: audited, derived, not testable here."""
+    return [each for each in scorecard(lambda study, arm: {}) if each.claim == name and each.seeds is None]
+
+
+def numbers_table(names: Sequence[str], evidence: Literal["audited", "published", "derived"]) -> pd.DataFrame:
+    """A row per number of the paper that the author's log, what others published, or arithmetic judges."""
     rows = []
     for entry in map(claim, names):
-        judged: list[tuple[Audited | Derived, Verdict]] = (
-            [(each, audited(entry, each)) for each in entry.audited]
-            if evidence == "audited"
-            else [(each, derived(entry, each)) for each in entry.derived]
-        )
+        judged: list[tuple[Audited | Published | Derived, Verdict]]
+        if evidence == "audited":
+            judged = [(each, audited(entry, each)) for each in entry.audited]
+        elif evidence == "published":
+            judged = [(each, published(entry, each)) for each in entry.published]
+        else:
+            judged = [(each, derived(entry, each)) for each in entry.derived]
         for each, verdict in judged:
             rows.append(
                 {
@@ -255,10 +317,13 @@ def _cell(value: object) -> str:
     return str(value).replace("|", "\\|") or " "
 
 
-def _printed(entry: Audited | Derived) -> str:
-    """The paper's number with the digits that it prints."""
+def _printed(entry: Audited | Published | Derived) -> str:
+    """The paper's number with the digits that it prints, and "at most" or "above" where it is a bound."""
     assert entry.paper_value is not None
-    return f"{entry.paper_value:,.{max(entry.digits, 0)}f}" if isinstance(entry, Audited) else number(entry.paper_value)
+    bound = "" if isinstance(entry, Published) or entry.comparison == "equal" else f"{entry.comparison} "
+    if isinstance(entry, Derived):
+        return f"{bound}{number(entry.paper_value)}"
+    return f"{bound}{entry.paper_value:,.{max(entry.digits, 0)}f}"
 
 
 def _interval(pair: tuple[float, float]) -> str:

@@ -1,16 +1,19 @@
 """The door from a study to its records: trains what is missing, when asked, and nothing else."""
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
-from . import ensembles
+from . import conclusions, ensembles, predictions
 from .errors import UserError, one_of
 from .records import RunRecord
+from .rules import SETTINGS
 from .store import Store, published_folder, rows_by_key, write_table
-from .studies import FRESH_SEEDS, PILOT_SEEDS, Study, records, study
-from .verdicts import Find
+from .studies import FRESH_SEEDS, PILOT_SEEDS, SCALES, Study, records, scales, study
+from .verdicts import Find, Records, Verdict, scorecard
 
 SEEDS_END = 2**31
 """The first seed of fresh runs lies below."""
@@ -67,7 +70,7 @@ def obtain(
     return records(plan, store)
 
 
-def start_together(plan: Study, scale: str, devices: int, parallel: str, device: str) -> None:
+def start_together(plan: Study, devices: int, parallel: str, device: str) -> None:
     """Train what is missing, each run on ``devices`` devices of this machine: starts a process for each.
 
     Raises UserError where so many can't be arranged, or no arm has columns to spread.
@@ -76,7 +79,7 @@ def start_together(plan: Study, scale: str, devices: int, parallel: str, device:
     from .lab.processes import start
 
     shareable([config for _, config in plan.runs()], parallel, devices, device)
-    words = ["run", plan.name, "--scale", scale, "--device", device, "--parallel", parallel]
+    words = ["run", plan.name, "--device", device, "--parallel", parallel]
     start([*words, *_options(plan)], devices)
 
 
@@ -84,6 +87,7 @@ def _options(plan: Study) -> list[str]:
     """What the command line needs beside a study's name to mean these runs."""
     base = plan.baseline
     return [
+        *["--scale", plan.scale] * (plan.scale != "cifar10" and len(scales(plan.name)) > 1),
         *["--precision", base.precision] * (base.precision != "float32"),
         *["--compile"] * base.compiled,
         *["--first-seed", f"{plan.seeds[0]}"] * plan.moved,
@@ -113,11 +117,21 @@ def together(plan: Study, store: Store, parallel: str, device: str, progress: bo
 
 
 def finder(store: Store, scale: str = "cifar10") -> Find:
-    """What the scorecard asks for, (study, arm) -> records by seed. Raises UserError for no such study or arm."""
-    groups = cache(lambda: ensembles.judged(store, scale))
+    """What the scorecard asks for, (study, arm) -> records by seed; a study is read when it is first asked for.
 
-    def find(name: str, arm: str) -> dict[int, RunRecord]:
-        found = groups() if name == ensembles.MEMBERS else records(study(name, scale), store)
+    A pilot is looked at, not rehearsed: at any scale its records are the published ones. Raises UserError for no such
+    study or arm.
+    """
+
+    @cache
+    def whole(name: str) -> Mapping[str, Records]:
+        if name == ensembles.MEMBERS:
+            return ensembles.judged(store, scale)
+        plan = study(name, scale)
+        return records(study(name) if plan.pilot else plan, store)
+
+    def find(name: str, arm: str) -> Records:
+        found = whole(name)
         if arm not in found:
             raise one_of(f"arm of {name}", arm, list(found))
         return found[arm]
@@ -125,15 +139,42 @@ def finder(store: Store, scale: str = "cifar10") -> Find:
     return find
 
 
-def publish(plan: Study, store: Store, into: Path | None = None) -> tuple[int, int]:
+def concluded(store: Store, verdicts: Sequence[Verdict] | None = None) -> list[conclusions.Conclusion]:
+    """Every claim's conclusion, with all comparisons of both stages, from the records of the store.
+
+    verdicts: those of stage one, where they have been computed already.
+    """
+    finders: dict[str, Find] = {scale: finder(store, scale) for scale in SCALES}
+
+    def find_at(name: str, arm: str) -> Records:
+        setting = SETTINGS[name]
+        return finders[setting.scale](setting.study, arm)
+
+    find = finders["cifar10"]
+    return conclusions.concluded(verdicts or scorecard(find), conclusions.comparisons(find_at), find)
+
+
+class Published(NamedTuple):
+    """runs: how many the table holds now. dirty: how many were left out, their code no clean commit.
+
+    predicted, without: of the runs that are new in the table, how many predictions were published, and how many
+    could not be, because the working store has no weights of them.
+    """
+
+    runs: int
+    dirty: int
+    predicted: int
+    without: int
+
+
+def publish(plan: Study, store: Store, into: Path | None = None) -> Published:
     """Write the study's finished runs into data/evidence/, each into the table of the study that had it first.
 
     What the table holds already stays in it, or makes way for a clean run of the same key. Or, to be contributed, into
-    a folder of the study's name in ``into``: those of the working store alone. Returns (runs in the table, runs left
-    out because their code was not a clean commit). Raises UserError where there is nothing to publish, and for seeds
-    that are no study's here.
+    a folder of the study's name in ``into``: those of the working store alone. In data/, what new runs predict is
+    published, too. Raises UserError where there is nothing to publish, and for seeds that are no study's here.
     """
-    if plan.baseline.data.dataset == "sample":
+    if plan.scale == "smoke":
         raise UserError(f"{plan.name} at smoke scale is a rehearsal, never evidence: publish the cifar10 scale")
     if plan.moved and into is None:
         raise UserError(f"first seed {plan.seeds[0]}: data/evidence/ holds the seeds of studies; add --to FOLDER")
@@ -151,6 +192,22 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> tuple[int, i
         command = " ".join(["alexnet-repro run", plan.name, *_options(plan)])
         raise UserError(f"{plan.name} has no finished run of a clean commit: commit, then '{command}'", 1)
     folder = published_folder(store, plan.name) if into is None else into / plan.name
-    table = clean if into is not None else rows_by_key(folder) | clean
+    before = rows_by_key(folder) if into is None else {}
+    table = before | clean
+    # First, so that a repeated call makes up for one that was interrupted: the runs are new until the table is written.
+    new = [record for key, (_, record) in clean.items() if key not in before]
+    predicted, without = _publish_predictions(new, store) if into is None else (0, 0)
     write_table(folder, list(table.values()))
-    return len(table), sum(not record.provenance.clean for _, record in rows)
+    return Published(len(table), sum(not record.provenance.clean for _, record in rows), predicted, without)
+
+
+def _publish_predictions(new: list[RunRecord], store: Store) -> tuple[int, int]:
+    """How many predictions were published, and how many weights are not there to make them from."""
+    wanted = predictions.due(new, store)
+    kept = [record for record in wanted if store.weights(record.key).is_file()]
+    if kept:
+        from .lab.predictions import publish_classes  # the lab is opened only to compute
+
+        for record in kept:
+            publish_classes(record, store)
+    return len(kept), len(wanted) - len(kept)

@@ -13,16 +13,28 @@ import pandas as pd
 
 from . import audit, claims, contributions, notebooks
 from .claims import Claim
+from .conclusions import Conclusion
 from .files import write_atomic
 from .records import core_hours
-from .runs import finder
+from .runs import concluded, finder
 from .store import Store
 from .verdicts import Find, Verdict, counted, named, scorecard, with_unit
 
 HEADER = ("§", "Claim", "Evidence", "Verdict", "Found", "Paper", "Seeds", "ImageNet")
 NONE = "–"
+KINDS = {
+    "measured": "measured by a rule",
+    "observed": "observed in runs, without a rule",
+    "audited": "audited",
+    "derived": "derived",
+    "untested": "not testable here",
+}
+"""Kinds of evidence, as the scorecard counts them: each by itself."""
 SHOWN = 4
 """So many numbers of one verdict share a row of the scorecard; of more, it gives the count."""
+
+FINDINGS = ("relu_speed", "lrn", "two_gpu_error", "augmentation", "dropout_overfit")
+"""The claims whose sentences stand on the home page and in the README: what a reader takes along who reads no more."""
 
 INTRODUCTION = """\
 What the paper says, how this replication tests it, and what came of it. A rule is completed and committed before the
@@ -38,8 +50,11 @@ def write(book: Path) -> None:
     store = Store()
     find = finder(store)
     every, verdicts, groups = claims.load(), scorecard(find), contributions.full_size(store)
+    links, every_conclusion = pages(every), concluded(store, verdicts)
     parts = {
-        "scorecard": table(verdicts, pages(every), elsewhere.column(every, groups)),
+        "findings": findings(every_conclusion, links),
+        "conclusions": conclusions(every_conclusion, links),
+        "scorecard": table(verdicts, links, elsewhere.column(every, groups)),
         "claims": details(every, verdicts),
         "scatter": scatter(every),
         "sizes": f"{level(find)}\n{sizes(verdicts)}",
@@ -50,6 +65,27 @@ def write(book: Path) -> None:
     }
     for name, text in parts.items():
         write_atomic(book / "_generated" / f"{name}.md", text)
+
+
+def findings(every: Sequence[Conclusion], links: Mapping[str, str] | None = None) -> str:
+    """The sentences of ``FINDINGS``, a line each, with links to their pages where these are given."""
+    by_claim = {each.claim: each for each in every}
+    lines = []
+    for name in FINDINGS:
+        title = by_claim[name].verdicts[0].title
+        head = f"**{title}.**" if links is None else f"**[{title}]({links[name]}).**"
+        lines.append(f"* {head} {by_claim[name].reading} *Conclusion: {by_claim[name].conclusion}.*\n")
+    return "".join(lines)
+
+
+def conclusions(every: Sequence[Conclusion], links: Mapping[str, str]) -> str:
+    """Every claim in one row: what it says, what all evidence comes to, and the sentence that says so."""
+    rows = [row(("§", "Claim", "Conclusion", "In a sentence")), row(["---"] * 4)]
+    for each in every:
+        first = each.verdicts[0]
+        title = f"[{_plain(first.title)}]({links[each.claim]})"
+        rows.append(row([first.section, title, f"**{capital(each.conclusion)}**", _plain(each.reading)]))
+    return "\n".join(rows) + "\n"
 
 
 def pages(every: Sequence[Claim]) -> dict[str, str]:
@@ -70,14 +106,12 @@ def pages(every: Sequence[Claim]) -> dict[str, str]:
 def table(
     verdicts: Sequence[Verdict], links: Mapping[str, str], full_size: Mapping[tuple[str, str], str] | None = None
 ) -> str:
-    """Every claim, "not run" or not, under a line of counts; numbers of one kind and verdict share a row.
+    """Every claim, "not run" or not, under counts by kind of evidence; numbers of one kind and verdict share a row.
 
     full_size: (claim, label) of a measured comparison -> what came of it at full size.
     """
-    counts = Counter(verdict.verdict for verdict in verdicts)
-    summary = ", ".join(f"{count} {badge(name)}" for name, count in counts.most_common())
     rows = [
-        f"{len(links)} claims, {len(verdicts)} comparisons: {summary}. Numbers of one kind and verdict share a row.",
+        f"{len(links)} claims. {counts(verdicts)} Numbers of one kind and verdict share a row.",
         "",
         row(HEADER),
         row(["---"] * len(HEADER)),
@@ -86,6 +120,19 @@ def table(
         for position, (_, group) in enumerate(groupby(of_claim, key=_together)):
             rows.append(row(_cells(list(group), links[claim], position == 0, full_size or {})))
     return "\n".join(rows) + "\n"
+
+
+def counts(verdicts: Sequence[Verdict]) -> str:
+    """How many verdicts of each name, a sentence per kind of evidence: audits never stand beside measurements."""
+    sentences = []
+    for kind, words in KINDS.items():
+        names = Counter(each.verdict for each in verdicts if each.evidence == kind)
+        if not names:
+            continue
+        told = ", ".join(f"{count} {badge(name, short=True)}" for name, count in names.most_common())
+        one_name = kind in ("observed", "untested") and len(names) == 1
+        sentences.append(f"{capital(words)}: {names.total() if one_name else told}.")
+    return " ".join(sentences)
 
 
 def details(every: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
@@ -124,7 +171,7 @@ def scatter(every: Sequence[Claim]) -> str:
         row(["---"] * 6),
     ]
     for each in effects.to_dict("records"):
-        title = titles.get(each["claim"], "(no claim: one net against itself, trained for longer)")
+        title = titles[each["claim"]]
         error = each["column"].removesuffix("_error").replace("top", "top-")
         clear = "yes" if each["clear"] else "no"
         points = NONE if each["points"] is None else number(each["points"])
@@ -179,12 +226,17 @@ def badge(name: str, short: bool = False) -> str:
 
 def found(verdict: Verdict) -> str:
     """The effect with its unit and interval: "1.52× (1.40 to 1.66)"; a dash where there is none."""
-    if verdict.effect is None:
+    return with_interval(verdict.effect, verdict.interval, verdict.unit)
+
+
+def with_interval(effect: float | None, interval: tuple[float, float] | None, unit: str) -> str:
+    """The same of an effect and the ends of its interval, which may be open."""
+    if effect is None:
         return NONE
-    text = with_unit(number(verdict.effect), verdict.unit)
-    if verdict.interval is None:
+    text = with_unit(number(effect), unit)
+    if interval is None:
         return text
-    low, high = verdict.interval
+    low, high = interval
     if math.isinf(low) and math.isinf(high):
         return text
     if math.isinf(high):
@@ -267,8 +319,9 @@ def markdown(frame: pd.DataFrame) -> str:
 
 
 def with_commands(note: str) -> str:
-    """A verdict's note in Markdown, where a command in plain quotes would lose its double dashes."""
-    return re.sub(r"'((?:alexnet-repro|python) [^']*)'", r"`\1`", note)
+    """A verdict's note in Markdown: a command keeps its double dashes, an address becomes a link."""
+    linked = re.sub(r"https?://[^\s;]+", r"<\g<0>>", note)
+    return re.sub(r"'((?:alexnet-repro|python) [^']*)'", r"`\1`", linked)
 
 
 def _plain(text: str) -> str:

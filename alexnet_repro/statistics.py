@@ -18,6 +18,8 @@ POWER = 0.8
 RESAMPLES = 9_999
 ROUNDING = 1e-12
 """The mean of differences that cancel is not quite zero, and lies on one side of it; nearer than this it is zero."""
+TOP = 5
+"""An image counts as right in the top-5 error where its class is among so many on top."""
 EARLY_EPOCHS = 5
 """How long the learning of AlexNet in CIFAR size is early, for ``early_train_loss``."""
 

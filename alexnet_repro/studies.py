@@ -4,17 +4,21 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from . import ablations, step_times
 from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
-from .errors import UserError, one_of
+from .errors import NoRuns, UserError, one_of
 from .networks import CudaConvnetConfig
 from .records import RunRecord
 from .store import Store
 
-Scale = Literal["smoke", "cifar10"]
-SCALES: tuple[Scale, ...] = ("smoke", "cifar10")
+Scale = Literal["smoke", "cifar10", "cifar10-long", "tiny-imagenet"]
+SCALES: tuple[Scale, ...] = get_args(Scale)
+HOMES: dict[str, Scale] = {each.home: scale for scale, each in ablations.SCALED.items()}  # type: ignore[misc]
+"""The studies that hold all runs of a scale of stage two, each in a table of data/evidence/: its only scale."""
+RATE_SEARCHES: dict[str, Scale] = {f"{home}_rates": scale for home, scale in HOMES.items()}
+"""The pilots that choose the learning rates of a scale, which is their only one."""
 
 PILOT_SEEDS = 1_000
 """Pilots take seeds from here up to FRESH_SEEDS, studies all others: none sees a seed that chose its settings."""
@@ -50,6 +54,13 @@ class Study:
     def changed(self, **changes: Any) -> "Study":
         """The same study over a baseline with dotted fields changed."""
         return replace(self, baseline=self.baseline.changed(**changes))
+
+    @property
+    def scale(self) -> Scale:
+        """The scale of its runs; those of full size, which have none, count as cifar10, the default."""
+        data = self.baseline.data
+        scales: dict[str, Scale] = {"sample": "smoke", "tiny-imagenet": "tiny-imagenet"}
+        return scales.get(data.dataset, "cifar10-long" if data.drawn else "cifar10")
 
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """The seeds of one arm."""
@@ -175,6 +186,34 @@ def _ablation(
     return Study(name, title, baseline, arms, tuple(range(first, first + seeds)), pilot, fewer or {}, home)
 
 
+def _scaled(name: str, scale: str) -> Study:
+    """An ablation study at a scale of stage two, or the one that holds the runs of them all."""
+    there, whole = ablations.SCALED[scale], name in HOMES
+    plan = ablations.ABLATIONS["ablations" if whole else name]
+    arms = ablations.arms_at(scale, "ablations" if whole else name)
+    seeds = tuple(range(min(plan.seeds, there.seeds)))
+    title = f"{'Every ablation of AlexNet for small images' if whole else plan.title}, {there.words}"
+    return Study(name, title, there.baseline, arms, seeds, home="" if whole else there.home)
+
+
+def _rate_search(name: str, scale: Scale) -> Study:
+    """Trials of learning rates for a scale of stage two."""
+    there = ablations.SCALED[scale]
+    baseline = there.baseline.changed(**ablations.RATE_SETTINGS[scale])
+    title = f"Search for the learning rates, {there.words}"
+    return Study(name, title, baseline, ablations.rate_search(scale), (PILOT_SEEDS,), pilot=True)
+
+
+def scales(name: str) -> tuple[Scale, ...]:
+    """The scales that a study of ``STUDIES`` has."""
+    if name in HOMES:
+        return (HOMES[name],)
+    if name in RATE_SEARCHES:
+        return (RATE_SEARCHES[name],)
+    larger = [scale for scale in ablations.SCALED if name in ablations.ABLATIONS and ablations.arms_at(scale, name)]
+    return tuple(scale for scale in SCALES if scale not in ablations.SCALED or scale in larger)
+
+
 STUDIES: dict[str, Callable[[Scale], Study]] = {
     "relu_rates": partial(_relu_rates, "relu_rates", "Search for the learning rates", {}, RATES, 16),
     "relu_speed": partial(_relu_speed, "relu_speed", "ReLU against tanh in the paper's setting", {}, PICKED, 5),
@@ -266,13 +305,16 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         {arm: ablations.ARMS[arm] for arm in ("baseline", "no_crops", "no_dropout")},
         5,
     ),
+    **{name: partial(_scaled, name) for name in HOMES},
+    **{name: partial(_rate_search, name) for name in RATE_SEARCHES},
 }
 
 
 def study(name: str, scale: str = "cifar10") -> Study:
     """A study by name, at a scale. Raises UserError that lists the valid names, or says how the study is timed.
 
-    The full-size ones are those of imagenet.py, which have one scale of their own.
+    A study with one scale of its own needs none given: the full-size ones, those of imagenet.py; ``HOMES`` and
+    ``RATE_SEARCHES``.
     """
     if name.startswith("imagenet"):
         if scale != "cifar10":
@@ -286,7 +328,12 @@ def study(name: str, scale: str = "cifar10") -> Study:
         raise one_of("study", name, list(STUDIES))
     if scale not in SCALES:
         raise one_of("scale", scale, list(SCALES))
-    return STUDIES[name](scale)
+    has = scales(name)
+    if scale == "cifar10" and len(has) == 1:
+        scale = has[0]
+    if scale not in has:
+        raise NoRuns(f"study {name!r} has no runs at the scale {scale}: it has {' and '.join(has)}")
+    return STUDIES[name](scale) if scale not in ablations.SCALED or len(has) == 1 else _scaled(name, scale)
 
 
 def records(plan: Study, store: Store) -> dict[str, dict[int, RunRecord]]:

@@ -1,14 +1,14 @@
 """The paper beside the source of 2012, and which presets follow which."""
 
 import tomllib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import pandas as pd
 from IPython.display import Markdown
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from . import paths
-from .errors import UserError
+from .errors import UserError, one_of
 from .networks import CIFAR_ALEXNET, PAPER, SOURCE, STRICT, AlexNetConfig
 
 PRESETS = {"paper": PAPER, "source": SOURCE, "CIFAR": CIFAR_ALEXNET}
@@ -38,6 +38,16 @@ class Row(BaseModel):
         """Whether a field of AlexNetConfig answers it, rather than one of the training, or none."""
         return self.field is not None and self.field.split(".")[0] in AlexNetConfig.model_fields
 
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.says == "silent":
+            return self
+        if self.paper_value is None or self.source_value is None:
+            raise ValueError(f"{self.item!r} {self.says}, so it needs paper_value and source_value")
+        if (self.paper_value == self.source_value) != (self.says == "same"):
+            raise ValueError(f"{self.item!r} {self.says}, but its values are {self.paper_value}, {self.source_value}")
+        return self
+
 
 def rows() -> list[Row]:
     """Every item. Raises UserError for a damaged file."""
@@ -46,6 +56,14 @@ def rows() -> list[Row]:
         return [Row.model_validate(each) for each in tomllib.loads(path.read_text(encoding="utf-8"))["row"]]
     except (OSError, ValueError, KeyError, ValidationError) as error:
         raise UserError(f"cannot read {path} ({error}): restore it with 'git checkout {path}'", 1) from error
+
+
+def row_of(item: str) -> Row:
+    """One item, by its name. Raises UserError that lists the valid names."""
+    found = {each.item: each for each in rows()}
+    if item not in found:
+        raise one_of("item of unsaid.toml", item, list(found))
+    return found[item]
 
 
 def value(config: AlexNetConfig, field: str) -> str:

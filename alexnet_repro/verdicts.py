@@ -4,14 +4,23 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
-from . import audit, estimates, step_times
-from .claims import Audited, Claim, Derived, Measured, load
+from . import audit, estimates, step_times, unsaid
+from .claims import Audited, Claim, Derived, Measured, Observed, Published, Sourced, Untested, load
 from .derivations import Derivation, derive
 from .errors import UserError
 from .records import RunRecord
-from .statistics import Effect, holm, paired_difference, paired_ratio, seeds_to_settle, smallest_detectable
+from .statistics import (
+    LEVEL,
+    TOP,
+    Effect,
+    holm,
+    paired_difference,
+    paired_ratio,
+    seeds_to_settle,
+    smallest_detectable,
+)
 
 Name = Literal[
     "reproduced",
@@ -25,7 +34,11 @@ Name = Literal[
     "derived: agrees",
     "derived: disagrees",
     "not run",
+    "no rule",
+    "not testable here",
 ]
+Evidence = Literal["measured", "observed", "audited", "derived", "untested"]
+Beside = Literal["", "log", "results", "source"]
 Records = Mapping[int, RunRecord]
 Find = Callable[[str, str], Records]
 """(study, arm) -> records by seed, empty where there are none."""
@@ -33,9 +46,12 @@ Find = Callable[[str, str], Records]
 MIN_PAIRS = 3
 ALPHA = 0.05
 """Of an interval of 95 %."""
-ERRORS = ("test_error", "train_error", "clean_train_error", "ten_view_error")
+TOP5 = ("test_top5_error", "ten_view_top5_error")
+ERRORS = ("test_error", "train_error", "clean_train_error", "ten_view_error", *TOP5)
 TIMES = "epochs_to_"
 SPEEDS = ("images_per_second", "wall_seconds")
+NOT_RUN: dict[str, Any] = {"verdict": "not run", "effect": None, "interval": None, "seeds": 0, "note": ""}
+Entry = Measured | Observed | Audited | Published | Sourced | Derived | Untested
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,7 @@ class Verdict:
     effect, interval, bootstrap, paper_value, size, detectable: in ``unit``; an interval may be open (infinite). Audited
     and derived, the effect is the log's number and the computed one.
     seeds: pairs judged, of the ``declared``; None where the evidence has no seeds.
+    beside: what an audited number stands beside: the author's "log", others' published "results", the "source" code.
     note: what a reader must know beside the verdict.
     bootstrap: the interval by another method. detectable: the smallest effect that so many pairs would have shown
     with a chance of 0.8. p: of no effect; p_holm: corrected for all the comparisons on the scorecard.
@@ -55,7 +72,7 @@ class Verdict:
     title: str
     label: str
     paper: str
-    evidence: Literal["measured", "audited", "derived"]
+    evidence: Evidence
     verdict: Name
     effect: float | None
     interval: tuple[float, float] | None
@@ -70,6 +87,7 @@ class Verdict:
     p: float | None = None
     p_holm: float | None = None
     declared: int | None = None
+    beside: Beside = ""
 
     @property
     def counted(self) -> str:
@@ -90,13 +108,17 @@ class Verdict:
 
     def row(self) -> dict[str, Any]:
         """The fields as plain JSON values; an open end of an interval is None."""
+        values: dict[str, Any] = plain(asdict(self))
+        return values
 
-        def plain(value: Any) -> Any:
-            if isinstance(value, tuple | list):
-                return [plain(each) for each in value]
-            return None if isinstance(value, float) and not math.isfinite(value) else value
 
-        return {name: plain(value) for name, value in asdict(self).items()}
+def plain(value: Any) -> Any:
+    """Dicts, tuples and numbers as JSON has them; what is infinite or NaN becomes None."""
+    if isinstance(value, dict):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verdict:
@@ -114,11 +136,10 @@ def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verd
         return _not_run(claim, entry, len(seeds), f"{len(seeds)} of {entry.seeds} pairs so far" if seeds else "")
     metric = entry.against_metric or entry.metric
     ours, others = [arm[seed] for seed in seeds], [] if constant else [against[seed] for seed in seeds]
-    first = [_value(record, entry.metric) for record in ours]
-    second = [_value(record, metric) for record in others] or [(float(entry.against), False)] * len(seeds)
-    sample = any(record.config.data.dataset == "sample" for record in ours + others)
+    first = [outcome(record, entry.metric) for record in ours]
+    second = [outcome(record, metric) for record in others] or [(float(entry.against), False)] * len(seeds)
     notes = [
-        *(["smoke runs on the bundled sample: no evidence"] if sample else filter(None, [entry.note])),
+        *_first_note(entry, ours + others),
         *_seed_notes(entry, seeds, arm.keys() if constant else arm.keys() | against.keys()),
         *_failures(entry.arm, entry.metric, ours, [censored for _, censored in first]),
         *_failures(str(entry.against), metric, others, [censored for _, censored in second]),
@@ -133,7 +154,8 @@ def timed(claim: Claim, entry: Measured, found: step_times.Found | None) -> Verd
     """
     why = step_times.unfit(found, entry.study, entry.seeds)
     if found is None or why:
-        return replace(_empty(claim, entry), note=f"{why}; '{step_times.COMMAND}' settles it ({entry.cost})")
+        settles = f"{why}; '{step_times.COMMAND}' settles it ({entry.cost})"
+        return replace(_empty(claim, entry), note="; ".join(filter(None, [settles, entry.note])))
     ours = step_times.images_per_second(found, entry.study, entry.arm)
     if isinstance(entry.against, float):
         others = [entry.against] * len(ours)
@@ -143,10 +165,10 @@ def timed(claim: Claim, entry: Measured, found: step_times.Found | None) -> Verd
         others = step_times.images_per_second(found, entry.study, entry.against)
         note = f"on {len(found['devices'])} × {found['device']}"
     first, second = ([(speed, False) for speed in speeds] for speeds in (ours, others))
-    return _judged(claim, entry, first, second, [note])
+    return _judged(claim, entry, first, second, [note, *filter(None, [entry.note])])
 
 
-def paired(entry: Measured, arm: Records, against: Records | None) -> dict[int, float]:
+def paired(entry: Measured | Observed, arm: Records, against: Records | None) -> dict[int, float]:
     """The effect at every seed that both arms have, in the entry's unit; NaN where a run has no number.
 
     ``against`` is None where the entry compares with a number. A censored time stands for itself.
@@ -154,16 +176,86 @@ def paired(entry: Measured, arm: Records, against: Records | None) -> dict[int, 
     metric, constant = entry.against_metric or entry.metric, entry.against if isinstance(entry.against, float) else None
     effects = {}
     for seed in sorted(arm.keys() if against is None else arm.keys() & against.keys()):
-        first, _ = _value(arm[seed], entry.metric)
-        second = _value(against[seed], metric)[0] if against is not None else float(constant or math.nan)
+        first, _ = outcome(arm[seed], entry.metric)
+        second = outcome(against[seed], metric)[0] if against is not None else float(constant or math.nan)
         scale = 100.0 if entry.unit == "points" else 1.0
         effects[seed] = first / second if entry.comparison == "ratio" else scale * (first - second)
     return effects
 
 
+def observed(claim: Claim, entry: Observed, arm: Records, against: Records) -> Verdict:
+    """The effect, with its interval, in runs that were there before the question: no rule, so no verdict.
+
+    One or two pairs give an effect without an interval. A failed run counts as in `judge`.
+    """
+    empty = _about(claim, entry, evidence="observed", setting=entry.setting, **NOT_RUN)
+    seeds = sorted(arm.keys() & against.keys())
+    if not seeds:
+        return replace(empty, note=f"run it with 'alexnet-repro run {entry.study}'")
+    metric = entry.against_metric or entry.metric
+    ours, others = [arm[seed] for seed in seeds], [against[seed] for seed in seeds]
+    first, second = [outcome(each, entry.metric) for each in ours], [outcome(each, metric) for each in others]
+    notes = [
+        *_first_note(entry, ours + others),
+        *_failures(entry.arm, entry.metric, ours, [censored for _, censored in first]),
+        *_failures(entry.against, metric, others, [censored for _, censored in second]),
+    ]
+    found = replace(empty, verdict="no rule", seeds=len(seeds), note="; ".join(notes))
+    if any(math.isnan(value) for value, _ in first + second):
+        return replace(found, note="; ".join([*notes, "without a number for every run the effect is unbounded"]))
+    if len(seeds) < MIN_PAIRS:
+        mean = statistics.fmean(paired(entry, arm, against).values())
+        few = f"{len(seeds)} pair{'s' if len(seeds) > 1 else ''}: too few for an interval"
+        return replace(found, effect=mean, note="; ".join([*notes, few]))
+    effect = effect_of(entry, first, second)
+    estimate = None if math.isnan(effect.estimate) else effect.estimate
+    return replace(found, effect=estimate, interval=(effect.low, effect.high))
+
+
 def audited(claim: Claim, entry: Audited) -> Verdict:
     """The verdict on one number of the paper, from the first author's log."""
-    return _single(claim, entry, "audited", audit.check(entry), f"the first author's log: {entry.train_set}")
+    setting = f"the first author's log: {entry.train_set}"
+    return replace(_single(claim, entry, "audited", audit.check(entry), setting), beside="log")
+
+
+def published(claim: Claim, entry: Published) -> Verdict:
+    """The verdict on a number of the paper that the competition's organizers or cited authors published, too."""
+    found = audit.check_published(entry)
+    return replace(_single(claim, entry, "audited", found, "what others published"), beside="results")
+
+
+def sourced(claim: Claim, entry: Sourced) -> Verdict:
+    """The verdict on a statement of the paper, from the source of 2012. Raises UserError for an unknown item."""
+    row = unsaid.row_of(entry.item)
+    if row.says == "silent":
+        raise UserError(f"claim {claim.id!r}: the paper is silent on {entry.item!r}: name an item that it speaks of", 1)
+    same = row.paper_value == row.source_value
+    return _about(
+        claim,
+        entry,
+        evidence="audited",
+        verdict="audited: agrees" if same else "audited: disagrees",
+        effect=None,
+        interval=None,
+        seeds=None,
+        note=f"the paper: {row.paper}; the source: {row.source}",
+        setting="the source of 2012, net 145",
+        beside="source",
+    )
+
+
+def untested(claim: Claim, entry: Untested) -> Verdict:
+    """That nothing here can judge a part of a claim, and why."""
+    return _about(
+        claim,
+        entry,
+        evidence="untested",
+        verdict="not testable here",
+        effect=None,
+        interval=None,
+        seeds=None,
+        note=entry.reason,
+    )
 
 
 def derived(claim: Claim, entry: Derived) -> Verdict:
@@ -183,8 +275,14 @@ def scorecard(find: Find) -> list[Verdict]:
             arm = find(entry.study, entry.arm)
             against = {} if isinstance(entry.against, float) else find(entry.study, entry.against)
             verdicts.append(judge(claim, entry, arm, against))
+        for seen in claim.observed:
+            second = find(seen.against_study or seen.study, seen.against)
+            verdicts.append(observed(claim, seen, find(seen.study, seen.arm), second))
         verdicts += [audited(claim, entry) for entry in claim.audited]
+        verdicts += [published(claim, entry) for entry in claim.published]
+        verdicts += [sourced(claim, entry) for entry in claim.sourced]
         verdicts += [derived(claim, entry) for entry in claim.derived]
+        verdicts += [untested(claim, entry) for entry in claim.untested]
     tested = [i for i, verdict in enumerate(verdicts) if verdict.p is not None]
     for i, p in zip(tested, holm([verdicts[i].p or 0.0 for i in tested]), strict=True):
         verdicts[i] = replace(verdicts[i], p_holm=float(p))
@@ -202,7 +300,7 @@ def _judged(
     if any(math.isnan(value) for value, _ in first + second):
         notes.append("without a number for every run the effect is unbounded")
         return replace(_empty(claim, entry), verdict="inconclusive", seeds=len(first), note="; ".join(notes), p=1.0)
-    effect = _effect(entry, first, second)
+    effect = effect_of(entry, first, second)
     name = named(effect.low, effect.high, entry.size, entry.null)
     notes += _size_notes(name, effect, entry)
     return replace(
@@ -229,8 +327,8 @@ def named(low: float, high: float, size: float, null: float) -> Name:
     return "no effect found" if high < size else "inconclusive"
 
 
-def _value(record: RunRecord, metric: str) -> tuple[float, bool]:
-    """(value, censored): NaN where a failed run has none."""
+def outcome(record: RunRecord, metric: str) -> tuple[float, bool]:
+    """A metric of a run as (value, censored); NaN where a failed run has none. Raises UserError for no such metric."""
     if metric in SPEEDS:
         return float(getattr(record.provenance, metric)), False
     if metric not in record.metrics and record.status != "diverged":
@@ -243,7 +341,7 @@ def _value(record: RunRecord, metric: str) -> tuple[float, bool]:
 
 def counted(record: RunRecord, metric: str) -> float:
     """A metric as it counts, wherever runs are averaged or compared: a diverged run's errors are chance."""
-    return chance(record) if record.status == "diverged" and metric in ERRORS else record.metric(metric)
+    return chance(record, metric) if record.status == "diverged" and metric in ERRORS else record.metric(metric)
 
 
 def with_unit(text: str, unit: str) -> str:
@@ -256,20 +354,36 @@ def probability(p: float) -> str:
     return "p < 0.0001" if p < 0.0001 else "p > 0.99" if p > 0.99 else f"p = {p:.2g}"
 
 
-def chance(record: RunRecord) -> float:
-    """The error of a network of NaNs on equally frequent classes."""
-    return 1 - 1 / record.config.data.classes
+def chance(record: RunRecord, metric: str = "test_error") -> float:
+    """The error of a network of NaNs on equally frequent classes, top-5 or top-1 as ``metric`` is."""
+    return 1 - (TOP if metric in TOP5 else 1) / record.config.data.classes
 
 
-def _effect(entry: Measured, first: list[tuple[float, bool]], second: list[tuple[float, bool]]) -> Effect:
+class Compared(Protocol):
+    """What says how two arms are compared: an entry of a claim, or a rule of stage two."""
+
+    @property
+    def comparison(self) -> Literal["difference", "ratio"]: ...
+
+    @property
+    def unit(self) -> str: ...
+
+    @property
+    def metric(self) -> str: ...
+
+
+def effect_of(
+    entry: Compared, first: list[tuple[float, bool]], second: list[tuple[float, bool]], level: float = LEVEL
+) -> Effect:
+    """The paired effect, in the entry's unit, from (value, censored) of either arm."""
     scale = 100.0 if entry.unit == "points" else 1.0
     a, b = [scale * value for value, _ in first], [scale * value for value, _ in second]
     a_censored, b_censored = [censored for _, censored in first], [censored for _, censored in second]
     if entry.comparison == "ratio":
-        return paired_ratio(a, b, a_censored, b_censored)
+        return paired_ratio(a, b, a_censored, b_censored, level)
     if any(a_censored + b_censored):
-        raise UserError(f"{entry.study}: {entry.metric} has censored times; compare them as a ratio")
-    return paired_difference(a, b)
+        raise UserError(f"{entry.metric} has censored times; compare them as a ratio")
+    return paired_difference(a, b, level)
 
 
 def _detectable(effect: Effect, entry: Measured) -> float | None:
@@ -289,6 +403,13 @@ def _seed_notes(entry: Measured, seeds: list[int], known: Any) -> list[str]:
     if alone:
         notes.append(f"run in one arm only, and left out so far: seeds {', '.join(map(str, alone))}")
     return notes
+
+
+def _first_note(entry: Measured | Observed, records: list[RunRecord]) -> list[str]:
+    """The entry's own note; of a rehearsal, that it is one."""
+    if any(record.config.data.dataset == "sample" for record in records):
+        return ["smoke runs on the bundled sample: no evidence"]
+    return [entry.note] if entry.note else []
 
 
 def _failures(arm: str, metric: str, records: list[RunRecord], censored: list[bool]) -> list[str]:
@@ -326,16 +447,16 @@ def _size_notes(name: Name, effect: Effect, entry: Measured) -> list[str]:
     return notes
 
 
-def _about(claim: Claim, entry: Measured | Audited | Derived, **rest: Any) -> Verdict:
-    """A verdict with what it takes from its claim and entry, and the ``rest``."""
+def _about(claim: Claim, entry: Entry, **rest: Any) -> Verdict:
+    """A verdict with what it takes from its claim and entry, where that has it, and the ``rest``."""
     return Verdict(
         claim=claim.id,
         section=claim.section,
         title=claim.title,
         label=entry.label,
         paper=claim.paper,
-        unit=entry.unit,
-        paper_value=entry.paper_value,
+        unit=getattr(entry, "unit", ""),
+        paper_value=getattr(entry, "paper_value", None),
         **rest,
     )
 
@@ -345,20 +466,16 @@ def _empty(claim: Claim, entry: Measured) -> Verdict:
         claim,
         entry,
         evidence="measured",
-        verdict="not run",
-        effect=None,
-        interval=None,
-        seeds=0,
         declared=entry.seeds,
-        note="",
         setting=entry.setting,
         size=entry.size,
+        **NOT_RUN,
     )
 
 
 def _single(
     claim: Claim,
-    entry: Audited | Derived,
+    entry: Audited | Published | Derived,
     evidence: Literal["audited", "derived"],
     found: audit.Finding | Derivation,
     setting: str,

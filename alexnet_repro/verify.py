@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 
-from . import ensembles, imagenet, step_times
+from . import ensembles, imagenet, predictions, step_times
 from .config import DIGESTS, RECIPE, RunConfig
 from .errors import UserError
 from .files import remedy
@@ -17,7 +17,7 @@ from .store import Store, read_rows
 from .studies import FRESH_SEEDS, PILOT_SEEDS, STUDIES, Study, study
 
 TEST_IMAGES = 10_000
-"""Of CIFAR-10. How many a collection of full-size images has, its records do not say."""
+"""Of CIFAR-10 and of Tiny ImageNet. How many a collection of full-size images has, its records do not say."""
 ROUNDING = 1e-9
 """How far a number may be from the same number computed anew: rounding, far below one image."""
 FROM_0_TO_1 = ("knn_features", "knn_pixels", "color_gap", "color_gap_shuffled", "color_gap_p")
@@ -47,7 +47,7 @@ def verify(store: Store) -> list[str]:
             homes.setdefault(record.key, name)
             faults += [f"{place}: {fault}" for fault in check(name, arm, record)]
     if not faults:  # damaged tables hold no records to compare with
-        faults = [*ensembles.faults(store), *_weights(store)]
+        faults = [*ensembles.faults(store), *predictions.faults(store), *_weights(store)]
     for kind in ("cpu", "cuda"):
         try:
             step_times.published(kind)
@@ -132,13 +132,18 @@ def _identity(name: str, arm: str, record: RunRecord, any_seed: bool) -> Iterato
 
 
 def _plan(name: str, config: RunConfig) -> Study | None:
-    """The study, on the images that the run was trained on; None where it has no such. Raises UserError as it does."""
+    """The study, at the scale of the images that the run was trained on; None where it has no such.
+
+    Raises UserError as it does.
+    """
     if name in imagenet.names():
         whole = config.data.dataset == "imagenet"
         if not whole:
             return None
         return imagenet.plan(name, imagenet.Images.behind(config)).changed(**imagenet.computing(config))
-    return study(name) if name in STUDIES and config.data.dataset != "imagenet" else None
+    if name not in STUDIES or config.data.dataset == "imagenet":
+        return None
+    return study(name, "tiny-imagenet" if config.data.dataset == "tiny-imagenet" else "cifar10")
 
 
 def _provenance(record: RunRecord) -> Iterator[str]:
@@ -150,7 +155,10 @@ def _provenance(record: RunRecord) -> Iterator[str]:
     if not re.fullmatch(r"[0-9a-f]{64}", source.weights):
         yield f"the digest of its weights {source.weights!r} is no SHA-256"
     data = record.config.data
-    if source.data != (data.digest or DIGESTS[data.dataset]):
+    if data.dataset == "tiny-imagenet":  # JPEG decoders round differently: its files are pinned, not its pixels
+        if not re.fullmatch(r"[0-9a-f]{64}", source.data):
+            yield f"the digest of its data {source.data!r} is no SHA-256"
+    elif source.data != (data.digest or DIGESTS[data.dataset]):
         yield f"its data {source.data!r} are not the pinned {data.dataset}"
     try:
         dated = datetime.fromisoformat(source.started).tzinfo is not None
@@ -243,18 +251,27 @@ def _metrics(record: RunRecord) -> Iterator[str]:
     for name, value in record.metrics.items():
         if (name.endswith("error") or name in FROM_0_TO_1) and value is not None and not 0 <= value <= 1:
             yield f"its {name} {value} is not from 0 to 1"
-    for five, one in (("top5_error", "test_error"), ("ten_view_top5_error", "ten_view_error")):
+    for five, one in (
+        ("top5_error", "test_error"),
+        ("test_top5_error", "test_error"),
+        ("ten_view_top5_error", "ten_view_error"),
+    ):
         if record.metric(five) > record.metric(one):
             yield f"its {five} {record.metric(five)} is above its {one}"
 
 
 def _tests(config: RunConfig) -> str:
-    return "the test images" if config.data.dataset == "imagenet" else f"{TEST_IMAGES} images"
+    return "the test images" if config.data.dataset == "imagenet" else f"{_test_images(config)} images"
+
+
+def _test_images(config: RunConfig) -> int:
+    """How many images a run is tested on that is not of full size."""
+    return config.data.held_out or TEST_IMAGES
 
 
 def _tested(value: float, config: RunConfig) -> bool:
     """Whether ``value`` can be the test error of a run."""
-    return 0 <= value <= 1 if config.data.dataset == "imagenet" else _share(value, TEST_IMAGES)
+    return 0 <= value <= 1 if config.data.dataset == "imagenet" else _share(value, _test_images(config))
 
 
 def _share(value: float, images: int) -> bool:

@@ -36,7 +36,7 @@ def make(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write the checkout and make it the package's; its data folder for downloads and its store are empty."""
     for part in ("data", "notebooks", "book"):
         (folder / part).mkdir(parents=True)
-    for table in [*(ROOT / "data").glob("*.csv"), ROOT / "data" / "claims.toml"]:
+    for table in [*(ROOT / "data").glob("*.csv"), *(ROOT / "data").glob("*.toml")]:
         shutil.copy(table, folder / "data")
     shutil.copy(ROOT / "CITATION.cff", folder)
     (folder / "book" / "_config.yml").write_text(CONFIG)

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_repro import ablations, ensembles
-from alexnet_repro.ablations import ABLATIONS, ARMS, BASELINE
+from alexnet_repro import ablations, ensembles, rules
+from alexnet_repro.ablations import ABLATIONS, ARMS, BASELINE, LONG_BASELINE, SCALED, TINY_BASELINE
 from alexnet_repro.claims import load
 from alexnet_repro.store import Store
-from alexnet_repro.studies import STUDIES, study
+from alexnet_repro.studies import STUDIES, scales, study
 
 PLAIN = json.loads(BASELINE.model_dump_json())
 NAMED = {  # arm -> dotted fields and their values
@@ -91,10 +91,10 @@ def test_no_arm_has_more_seeds_than_its_claims_ask_for():
     plan = study("ablations")
     assert {arm: len(plan.seeds_of(arm)) for arm in plan.arms if len(plan.seeds_of(arm)) < 20} == {
         "no_crops": 5, "no_crops_no_dropout": 5, "no_dropout": 5, "bias_zero": 10, "paper_init": 3,
-        "torch_velocity": 3, "lrn_scale": 5,
+        "torch_velocity": 3,
     }  # fmt: skip
     runs = plan.runs()
-    assert len(runs) == 12 * 20 + 4 * 5 + 10 + 2 * 3
+    assert len(runs) == 13 * 20 + 3 * 5 + 10 + 2 * 3
     assert ("paper_init", 3) not in [(arm, config.seed) for arm, config in runs]
     # Seed by seed: the runs of one seed are whole before the next begins.
     assert [config.seed for _, config in runs] == sorted(config.seed for _, config in runs)
@@ -110,14 +110,70 @@ def test_the_baseline_is_the_paper_but_for_what_the_pilot_picked():
     assert (data.crop, data.shared_crops) == (BASELINE.model.image_size, 1)
 
 
-def test_overlap_is_not_confounded_with_size():
+@pytest.mark.parametrize("scale", ["cifar10", "tiny-imagenet"])
+def test_overlap_is_not_confounded_with_size(scale):
     from alexnet_repro.architecture import layers
 
+    plan = study("overlapping_pooling", scale)
     sides = [
-        [layer.outputs for layer in layers(study("ablations").config(arm, 0).model) if layer.kind == "pooling"]
+        [layer.outputs for layer in layers(plan.config(arm, 0).model) if layer.kind == "pooling"]
         for arm in ("baseline", "pool_2_2")
     ]
     assert sides[0] == sides[1]
+
+
+def test_tiny_imagenet_shares_settings_and_arms_with_cifar10():
+    small, tiny = (json.loads(each.model_dump_json()) for each in (BASELINE, TINY_BASELINE))
+    changed = dict(differences(small, tiny))
+    assert {name for name in changed if not name.startswith("model.")} == {
+        "data.dataset", "data.train_images", "data.divisor", "data.crop", "data.whole", "data.classes",
+        "optimizer.learning_rate", "optimizer.drops", "budget.epochs",
+    }  # fmt: skip
+    plan = study("tiny_imagenet")
+    assert plan.baseline == TINY_BASELINE
+    there = dict(ARMS) | {
+        "pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"},
+        "tanh": {"model.nonlinearity": "tanh"},
+    }
+    assert dict(plan.arms) == {arm: there[arm] for arm in plan.arms}
+
+
+def test_long_runs_change_the_length_and_the_images_alone():
+    small, long = (json.loads(each.model_dump_json()) for each in (BASELINE, LONG_BASELINE))
+    assert dict(differences(small, long)) == {
+        "data.drawn": True, "optimizer.drops": [64, 84], "budget.epochs": 96, "budget.test_curve": True,
+    }  # fmt: skip
+
+
+LARGER = [(name, scale) for scale in SCALED for name in ABLATIONS if scale in scales(name)]
+
+
+@pytest.mark.parametrize(("name", "scale"), LARGER)
+def test_all_studies_of_a_scale_share_their_runs_and_their_table(name, scale):
+    there = SCALED[scale]
+    every = {config.key for _, config in study(there.home).runs()}
+    plan = study(name, scale)
+    assert {config.key for _, config in plan.runs()} <= every
+    assert (plan.name, plan.home, plan.seeds) == (
+        name,
+        there.home,
+        tuple(range(min(there.seeds, ABLATIONS[name].seeds))),
+    )
+
+
+def test_every_rule_of_stage_two_has_its_runs():
+    for rule in rules.load():
+        for scale, count in rule.seeds.items():
+            setting = rules.SETTINGS[scale]
+            plan = study(setting.study, setting.scale)
+            assert min(len(plan.seeds_of(rule.arm)), len(plan.seeds_of(rule.against))) >= count
+
+
+def test_studies_on_tiny_imagenet_keep_the_arms_that_are_run_there():
+    assert list(study("lrn", "tiny-imagenet").arms) == ["baseline", "no_lrn"]
+    assert list(study("depth", "tiny-imagenet").arms) == ["baseline", "no_conv4"]
+    assert list(study("ten_crop", "tiny-imagenet").arms) == ["baseline"]
+    assert "tiny-imagenet" not in scales("velocity")
 
 
 def test_convergence_has_one_rate_and_a_threshold():

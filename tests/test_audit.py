@@ -32,6 +32,21 @@ BY_HAND = {
     ("pretraining_2012", "top-5"): 16.622,
     ("fall_2009", "top-1"): 69.4209,
     ("fall_2009", "top-5"): 43.7308,
+    ("validation_test", "top-1"): 37.7960 - 37.6167,
+    ("validation_test", "top-5"): 17.1020 - 17.1247,
+    ("longer_training", "top-1"): 40.664 - 40.250,
+    ("longer_training", "top-5"): 18.210 - 17.994,
+}
+# label -> what others published: errors in percent, and nets counted in the names of the submitted files.
+PUBLISHED = {
+    "sparse coding, top-1": 100 - 52.9,
+    "sparse coding, top-5": 100 - 71.8,
+    "seven nets, test, top-5": 15.315,
+    "second-best, test, top-5": 26.172,
+    "five nets, test, top-5": 16.422,
+    "nets averaged": 7,
+    "of these, among the five": 4,
+    "of these, pre-trained on Fall 2011": 1,
 }
 ERROR = {"column": "top1_error", "train_set": "ILSVRC-2012", "net": "145", "unit": "%", "paper_value": 40.7}
 
@@ -48,7 +63,35 @@ def test_every_number_by_hand():
         ("fall_2009", "top-1"),
         ("fall_2009", "top-5"),
     }
-    assert "audited: disagrees" not in answers.values()
+    assert [name for name, answer in answers.items() if answer == "audited: disagrees"] == [
+        ("validation_test", "top-1")
+    ]
+
+
+def test_every_published_number_by_hand():
+    found = {each.label: audit.check_published(each) for claim in load() for each in claim.published}
+    assert {name: finding.value for name, finding in found.items()} == pytest.approx(PUBLISHED, abs=1e-9)
+    wrong = {name for name, finding in found.items() if finding.verdict == "audited: disagrees"}
+    assert wrong == {"of these, among the five", "of these, pre-trained on Fall 2011"}
+
+
+def test_the_nets_of_a_submission_are_in_its_name():
+    seven, five = (audit.nets_of(name) for name in ("SuperVision with extra images", "SuperVision"))
+    assert seven == ("141", "146.2009", "131", "137", "145", "146.2011", "145f")
+    assert five == ("131", "137", "145", "135", "145f")
+    with pytest.raises(UserError, match=r"unknown entry of published_results\.csv 'ISSI': choose one of ISI, NEC-UIUC"):
+        audit.nets_of("ISSI")
+
+
+def test_a_bound_holds_on_either_side():
+    twice = {"net": "137", "against": "137", "train_set": "ILSVRC-2010", "unit": "points", "comparison": "at most"}
+    for sets in (("validation", "test"), ("test", "validation")):
+        images = dict(zip(("eval_set", "against_eval_set"), sets, strict=True))
+        assert audit.check(entry(**twice, **images, paper_value=0.18)).verdict == "audited: agrees"
+        assert audit.check(entry(**twice, **images, paper_value=0.17)).verdict == "audited: disagrees"
+    note = audit.check(entry(**twice, eval_set="validation", against_eval_set="test", paper_value=0.1)).note
+    assert note == "net 137, validation against test images"
+    assert audit.check(entry(net="137", train_set="ILSVRC-2010", eval_set="training")).value is None
 
 
 @pytest.mark.parametrize(
@@ -131,8 +174,8 @@ def test_an_audited_difference_says_whether_it_stands_clear():
 
 def test_the_log_has_one_row_per_net_and_evaluation():
     log = audit.log()
-    assert len(log) == 26
-    assert not log.duplicated(["net", "train_set", "views"]).any()
+    assert len(log) == 28
+    assert not log.duplicated(["net", "train_set", "eval_set", "views"]).any()
     assert log[["top1_error", "top5_error"]].apply(lambda errors: errors.between(0, 1)).all(axis=None)
     assert (log["top5_error"] < log["top1_error"]).all()
 
@@ -166,7 +209,7 @@ def test_text_where_a_number_belongs_is_one_line(tmp_path, read, name, old, new,
 
 def test_the_schedules_of_the_compared_nets():
     events = audit.schedule()
-    compared = {entry.net for claim in load() for entry in claim.audited if entry.against}
+    compared = {entry.net for claim in load() for entry in claim.audited if entry.against not in (None, entry.net)}
     assert compared <= set(events["net"])
     stops = events[events["event"] == audit.STOPPED].set_index("net")["epoch"]
     assert dict(stops) == {

@@ -2,36 +2,55 @@ import tomllib
 
 import pytest
 
-from alexnet_repro import claims, paths
+from alexnet_repro import claims, paths, scorecard, unsaid
 from alexnet_repro.errors import UserError
 
 IDS = (
     "relu_speed",
+    "relu_consistent",
     "two_gpu_error",
+    "equal_parameters",
     "two_gpu_time",
     "column_links",
     "lrn",
+    "lrn_generalization",
     "lrn_cifar",
     "overlapping_pooling",
+    "pooling_dimensions",
     "overlapping_pooling_overfit",
     "architecture",
+    "overfitting",
     "augmentation",
+    "augmentation_free",
     "pca_color",
     "ten_crop",
     "dropout_overfit",
     "dropout_convergence",
+    "dropout_mean",
     "weight_decay",
+    "decay_to_learn",
     "bias_one",
     "lr_schedule",
+    "equal_rates",
     "throughput",
+    "previous_best",
     "result_2010",
     "result_2012",
+    "challenge_2012",
+    "validation_test",
     "pretraining_2012",
     "ensemble",
     "fall_2009",
     "filters",
+    "specialization_cause",
+    "kernel_variety",
+    "top5_reasonable",
     "features",
+    "any_layer",
     "depth",
+    "longer_training",
+    "larger_net",
+    "source",
 )
 MEASURED = """
 [[claim]]
@@ -58,6 +77,8 @@ def test_where_a_claim_stands_in_words():
     assert claims.claim("ten_crop").where == "sections 4.1 and 6"
     assert claims.claim("ensemble").where == "section 6, Table 2"
     assert claims.claim("lrn").where == "section 3.3"
+    assert claims.claim("any_layer").where == "sections 1 and 7"
+    assert claims.claim("source").where == "sections 3 to 5"
 
 
 def test_every_claim_is_there_in_the_papers_order():
@@ -65,16 +86,39 @@ def test_every_claim_is_there_in_the_papers_order():
 
 
 def test_the_evidence_is_that_of_the_list():
-    kinds = {
-        claim.id: "".join(kind[0] for kind in ("measured", "audited", "derived") if getattr(claim, kind))
-        for claim in claims.load()
-    }
-    audited_only = {"lr_schedule", "result_2010", "result_2012", "pretraining_2012", "fall_2009"}
+    kinds = {claim.id: "".join(kind[0] for kind in claims.KINDS if getattr(claim, kind)) for claim in claims.load()}
+    assert len({kind[0] for kind in claims.KINDS}) == len(claims.KINDS)  # a letter tells them apart
+    audited_only = {"lr_schedule", "result_2010", "result_2012", "pretraining_2012", "fall_2009", "validation_test"}
     both = {"two_gpu_error", "column_links", "lrn", "overlapping_pooling", "ten_crop"}
     assert {name for name, kind in kinds.items() if kind == "a"} == audited_only
     assert {name for name, kind in kinds.items() if kind == "ma"} == both
-    derived = {"architecture", "augmentation", "two_gpu_time"}
-    assert {name for name, kind in kinds.items() if "d" in kind} == derived
+    derived = {"architecture", "augmentation", "two_gpu_time", "equal_parameters", "pooling_dimensions"}
+    assert {name for name, kind in kinds.items() if "d" in kind} == derived | {"overfitting", "dropout_mean"}
+    observed = {"relu_consistent", "lrn_generalization", "decay_to_learn", "specialization_cause", "larger_net"}
+    assert {name for name, kind in kinds.items() if kind == "o"} == observed
+    untested = {"augmentation_free", "kernel_variety", "top5_reasonable", "any_layer"}
+    assert {name for name, kind in kinds.items() if kind == "u"} == untested
+    assert {name: kind for name, kind in kinds.items() if "p" in kind or "s" in kind} == {
+        "previous_best": "pu",
+        "challenge_2012": "pu",
+        "equal_rates": "s",
+        "source": "s",
+    }
+
+
+def test_a_claim_without_a_rule_brings_no_measurement_of_its_own():
+    """What stage one measured, by its rules: as many comparisons as before the list grew."""
+    assert sum(len(claim.measured) for claim in claims.load()) == 28
+
+
+def test_every_claim_has_a_page():
+    links = scorecard.pages(claims.load())
+    assert [name for name, link in links.items() if not link.startswith("pages/")] == []
+
+
+def test_every_statement_that_the_source_can_answer_is_a_claim_once():
+    items = [entry.item for claim in claims.load() for entry in claim.sourced]
+    assert sorted(items) == sorted(row.item for row in unsaid.rows() if row.says != "silent")
 
 
 def test_every_measured_rule_is_complete():
@@ -96,7 +140,9 @@ def test_the_first_rule_stands_as_it_was_written():
 
 
 def test_an_unknown_claim_lists_the_valid_ones():
-    with pytest.raises(UserError, match=r"unknown claim 'relu': choose one of architecture, .*relu_speed") as error:
+    with pytest.raises(
+        UserError, match=r"unknown claim 'relu': choose one of any_layer, architecture, .*relu_speed"
+    ) as error:
         claims.claim("relu")
     assert all(name in str(error.value) for name in IDS)
 
@@ -193,12 +239,64 @@ def test_a_malformed_derivation_is_named(tmp_path):
         _load(tmp_path, MEASURED + text + "tolerance = 1.0\n")
 
 
+OBSERVED = """
+[[claim.observed]]
+study = "lrn"
+setting = "s"
+metric = "gap"
+comparison = "difference"
+arm = "half as wide"
+against = "baseline"
+unit = "points"
+"""
+PUBLISHED = """
+[[claim.published]]
+label = "l"
+entry = "e"
+quantity = "shared nets"
+others = "o"
+unit = "nets"
+paper_value = 5.0
+"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "old", "new", "message"),
+    [
+        (OBSERVED, 'unit = "points"', 'unit = "×"', r"observed\.0: a difference cannot be in '×'"),
+        (
+            OBSERVED,
+            '"half as wide"',
+            '"baseline"',
+            r"observed\.0: 'baseline' is compared with itself: name another arm",
+        ),
+        (OBSERVED, 'unit = "points"', 'unit = "points"\nrule = "r"', r"observed\.0\.rule: Extra inputs"),
+        (PUBLISHED, 'unit = "nets"', 'unit = "%"', r"published\.0: unit='%' does not fit 'shared nets'"),
+        (PUBLISHED, 'others = "o"\n', "", r"published\.0: others goes with 'shared nets', and only there"),
+        (PUBLISHED, '"shared nets"', '"nets"', r"published\.0: others goes with 'shared nets', and only there"),
+        ('[[claim.untested]]\nreason = "r"\n', 'reason = "r"', "", r"untested\.0\.reason: Field required"),
+        ('[[claim.sourced]]\nitem = "i"\n', '"i"', '""', r"sourced\.0\.item: String should have at least 1"),
+    ],
+)
+def test_a_malformed_entry_of_another_kind_is_named(tmp_path, entry, old, new, message):
+    assert _load(tmp_path, MEASURED + entry)
+    assert old in entry
+    with pytest.raises(UserError, match=message):
+        _load(tmp_path, MEASURED + entry.replace(old, new))
+
+
+def test_a_bound_is_of_a_difference(tmp_path):
+    bound = AUDITED + 'comparison = "at most"\n'
+    assert _load(tmp_path, MEASURED + bound)
+    with pytest.raises(UserError, match=r"audited\.0: at most is of a difference"):
+        _load(tmp_path, MEASURED + bound.replace("paper_value = 1.4\n", ""))
+
+
 def test_no_number_of_the_list_is_lost():
     """The paper's values, literally, as read in the paper."""
     values = {
-        claim.id: [entry.paper_value for entry in (*claim.measured, *claim.audited)]
+        claim.id: [entry.paper_value for entry in (*claim.measured, *claim.audited, *claim.published)]
         for claim in claims.load()
-        if claim.measured or claim.audited
     }
     assert values["two_gpu_error"] == [1.7, 1.7, 1.2]
     assert values["lrn"] == [1.4, 1.4, 1.4, 1.2]
@@ -212,6 +310,9 @@ def test_no_number_of_the_list_is_lost():
     assert values["pretraining_2012"] == [39.0, 16.6]
     assert values["fall_2009"] == [67.4, 40.9]
     assert values["depth"] == [2.0, 2.0, 2.0]
+    assert values["previous_best"] == [47.1, 28.2]
+    assert values["challenge_2012"] == [15.3, 26.2, 16.4, 7.0, 5.0, 2.0]
+    assert values["validation_test"] == [0.1, 0.1]
 
 
 def test_the_file_is_plain_toml():

@@ -27,8 +27,9 @@ def test_scorecard_as_json(monkeypatch, capsys, tmp_path):
     rows = json.loads(out)
     assert code == 0
     assert {row["claim"] for row in rows} == {claim.id for claim in load()}
-    keys = {"claim", "section", "paper", "evidence", "verdict", "effect", "interval", "seeds"}
-    assert all(keys <= row.keys() for row in rows)
+    assert all(row["conclusion"] and row["reading"] and row["comparisons"] for row in rows)
+    keys = {"stage", "scale", "verdict", "effect", "interval", "seeds"}
+    assert all(keys <= each.keys() for row in rows for each in row["comparisons"])
 
 
 def test_ctrl_c_is_said_and_has_its_exit_code(monkeypatch, capsys, tmp_path):
@@ -66,11 +67,12 @@ def test_the_doctor_goes_on_past_a_damaged_record(monkeypatch, capsys, tmp_path)
 
 def test_the_table_marks_what_no_correction_leaves(monkeypatch, capsys, tmp_path):
     _, out, _ = run(monkeypatch, capsys, tmp_path, "verdict", "--format", "json")
-    alone = sum(0 <= (row["p"] or 0) < 0.05 <= (row["p_holm"] or 0) for row in json.loads(out))
+    rows = [each for row in json.loads(out) for each in row["comparisons"] if each["stage"] == 1]
+    alone = sum(0 <= (row["p"] or 0) < 0.05 <= (row["p_holm"] or 0) for row in rows)
     assert alone
     _, out, _ = run(monkeypatch, capsys, tmp_path, "verdict")
     assert out.count(") †") == alone
-    assert out.splitlines()[-1].startswith("† excludes zero")
+    assert "\n† excludes zero" in out
 
 
 def test_plan_counts_what_is_missing(monkeypatch, capsys, tmp_path):
@@ -118,7 +120,13 @@ def test_half_of_a_launchers_environment_is_none(monkeypatch, capsys, tmp_path):
         (["rerun", "relu_speed", "--arm", "relu", "--seed", "0", "--device", "gpu"], ["'gpu'", "cpu", "cuda"], 2),
         (["plan", "imagenet", "--scale", "nonsense"], ["'nonsense'", "imagenet", "--scale"], 2),
         (["run", "imagenet", "--scale", "smoke"], ["'smoke'", "imagenet", "--scale"], 2),
-        (["data", "mnist"], ["'mnist'", "cifar10"], 2),
+        (["data", "mnist"], ["'mnist'", "cifar10", "tiny-imagenet"], 2),
+        (["data", "cifar10", "--from", "x"], ["--from x", "imagenet and tiny-imagenet"], 2),
+        (["data", "tiny-imagenet", "--from", "nowhere.zip"], ["nowhere.zip", "No such file"], 2),
+        (["run", "relu_rates", "--scale", "tiny-imagenet"], ["'relu_rates'", "it has smoke and cifar10"], 2),
+        (["rerun", "lrn", "--scale", "tiny-imagenet", "--arm", "no_lrn", "--seed", "3"], ["no seed 3: it has 3"], 2),
+        (["publish", "lrn", "--scale", "smoke"], ["rehearsal, never evidence"], 2),
+        (["publish", "lrn", "--scale", "tiny-imagenet"], ["'alexnet-repro publish tiny_imagenet'"], 2),
         (["data", "imagenet", "--from", "nowhere", "--size", "192"], ["--size 192", "128 or 256"], 2),
         (["notebook", "nothing"], ["'nothing'", "relu_speed"], 2),
         (["notebook", "relu_speed", "-p", "scale"], ["'scale'", "name=value"], 2),

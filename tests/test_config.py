@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
+from alexnet_repro.ablations import TINY_BASELINE
 from alexnet_repro.config import Placement, RunConfig, parse
 from alexnet_repro.errors import UserError
 from alexnet_repro.networks import CudaConvnetConfig
@@ -45,6 +46,8 @@ AS_BEFORE = {
     "data.digest": None,
     "data.whole": 32,
     "data.classes": 10,
+    "data.drawn": False,
+    "data.held_out": 0,
     "optimizer.drops": [],
     "optimizer.plateau": None,
     "optimizer.layer_decays": [],
@@ -135,6 +138,8 @@ PAIRED = [  # fields whose other values need another field changed as well
     ({"data.crop": 24, "model.layers": "11pct"}, {"model.layers": "13pct"}),
     ({"data.crop": 24, "model.layers": "11pct"}, {"model.normalization": "none"}),
     ({"data.crop": 24, "model.layers": "13pct"}, {"model.normalization": "added"}),
+    ({"data.train_images": 40_000}, {"data.drawn": True}),
+    ({"data.train_images": 40_000}, {"data.held_out": 10_000}),
 ]
 
 
@@ -159,6 +164,23 @@ def test_a_field_without_another_value_has_one_value():
         (
             {"optimizer.weight_decay": 0.004, "optimizer.layer_decays": (0.0,) * 4},
             "weight_decay=0.004 beside .* make it 0",
+        ),
+        ({"data.held_out": 1}, "train_images=50000 and held_out=1 are more than the 50000 of cifar10: ask for fewer"),
+        ({"data.held_out": -1}, "held_out"),
+        ({"data.drawn": True}, "drawn=True with train_images=50000, which are all there are: leave drawn out"),
+        (
+            {"data.train_images": 40_000, "data.held_out": 10_000, "data.drawn": True},
+            "drawn=True with train_images=40000, which are all there are",
+        ),
+        (
+            {"data.dataset": "sample", "data.train_images": 1_500, "data.held_out": 501},
+            "held_out=501 are more than the 2000 of the sample",
+        ),
+        ({"data.whole": 64}, "digest, whole and classes are for imagenet: leave them out for cifar10"),
+        ({"data.dataset": "tiny-imagenet"}, "tiny-imagenet has whole=64 and classes=200, and no digest: not whole=32,"),
+        (
+            {"data.dataset": "tiny-imagenet", "data.whole": 64, "data.classes": 200, "data.crop": 32},
+            "model.net='cuda-convnet' is for CIFAR-10: tiny-imagenet takes alexnet",
         ),
     ],
 )
@@ -302,6 +324,30 @@ def test_the_sample_holds_two_thousand():
     assert CUDA_CONVNET_19PCT.changed(**sample).data.train_images == 2_000
     with pytest.raises(UserError, match="train_images=2001: the sample has 2000"):
         CUDA_CONVNET_19PCT.changed(**(sample | {"data.train_images": 2_001}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"data.train_images": 100_001}, "train_images=100001: tiny-imagenet has 100000; ask for fewer"),
+        ({"data.held_out": 10_000}, "train_images=100000 and held_out=10000 are more than the 100000 of tiny-imagenet"),
+        ({"data.whole": 32}, "tiny-imagenet has whole=64 and classes=200, and no digest: not whole=32, classes=200"),
+        ({"data.classes": 100}, "not whole=64, classes=100"),
+        ({"data.digest": "0" * 64}, "digest=0000"),
+        ({"model.classes": 199}, "model.classes=199 is fewer than the 200 of the data"),
+        (
+            {"data.dataset": "imagenet", "data.digest": "0" * 64, "data.held_out": 1},
+            "drawn and held_out are not for imagenet",
+        ),
+        (
+            {"data.dataset": "imagenet", "data.digest": "0" * 64, "data.drawn": True},
+            "drawn and held_out are not for imagenet",
+        ),
+    ],
+)
+def test_what_tiny_imagenet_does_not_have_is_named(changes, said):
+    with pytest.raises(UserError, match=said):
+        TINY_BASELINE.changed(**changes)
 
 
 json_values = st.recursive(

@@ -60,8 +60,9 @@ def test_which_numbers_of_the_paper_disagree():
         ("architecture", "Fig. 2, conv1"),
         ("augmentation", "crops and reflections"),
         ("architecture", "largest conv layer"),
+        ("pooling_dimensions", "as the author ran it"),
     }
-    assert len(verdicts) == 15
+    assert len(verdicts) == 22
     assert 55 * 48 * 96 == 253_440  # where Figure 2's number may come from
 
 
@@ -86,6 +87,30 @@ def test_at_most_has_its_bound():
 def test_the_largest_conv_layer_is_conv3():
     weights, biases = 384 * 9 * 256, 384
     assert quantities()["largest_conv_share"] == 100 * (weights + biases) / 60_965_224
+
+
+def test_the_one_gpu_net_has_about_as_many_parameters():
+    fc6 = 4096 * 6 * 6 * 256 + 4096
+    dense = fc6 + 4096 * 4096 + 4096 + 1000 * 4096 + 1000
+    half = 48 * 363 + 48 + 128 * 25 * 48 + 128 + 192 * 9 * 128 + 192 + 192 * 9 * 192 + 192 + 256 * 9 * 192 + 256
+    assert quantities()["half_parameters_ratio"] == pytest.approx((half + dense) / 60_965_224)
+    assert (half + dense) / 60_965_224 == pytest.approx(0.981, abs=5e-4)
+    assert quantities()["fc6_share"] == pytest.approx(100 * fc6 / 60_965_224)
+
+
+def test_windows_of_two_give_the_same_sides_where_the_last_is_dropped():
+    # 3/2: 55 -> 27 -> 13 -> 6. 2/2 dropped: the same; rounded up as net 147, borders 1 and 0: 28, 26 -> 13, 11 -> 6.
+    assert [1 + (55 - 3) // 2, 1 + (27 - 3) // 2, 1 + (13 - 3) // 2] == [27, 13, 6]
+    assert [1 + (55 - 2) // 2, 1 + (27 - 2) // 2, 1 + (13 - 2) // 2] == [27, 13, 6]
+    assert quantities()["same_sides"] == 3
+    assert [1 + -(-(55 - 2) // 2), 1 + -(-(28 - 4 + 2 - 2) // 2), 1 + -(-(13 - 2 - 2) // 2)] == [28, 13, 6]
+    assert quantities()["same_sides_147"] == 2
+
+
+def test_bits():
+    assert 2 ** quantities()["label_bits"] == pytest.approx(1000)
+    assert quantities()["parameters_per_bit"] == pytest.approx(60_965_224 / 1_200_000 / 9.965784)
+    assert quantities()["dropout_work"] == 1
 
 
 def test_an_unknown_quantity_lists_the_valid_ones():

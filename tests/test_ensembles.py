@@ -3,7 +3,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from alexnet_repro import ensembles
+from alexnet_repro import ensembles, predictions
 from alexnet_repro.errors import UserError
 from alexnet_repro.runs import finder
 from alexnet_repro.store import Store
@@ -109,16 +109,17 @@ def test_published_predictions_are_verified(store, monkeypatch, tmp_path):
     path = ensembles.published(store, config.key)
     path.parent.mkdir(parents=True)
     path.write_bytes(ensembles.working(store, config.key).read_bytes())
-    assert "no published run" in ensembles.faults(store)[0]
+    assert "no published run" in predictions.faults(store)[0]
     right = store.find(config)
     monkeypatch.setattr(store, "published", lambda: {config.key: right})
-    assert ensembles.faults(store) == []
+    assert predictions.faults(store) == []
     wrong = right.model_copy(update={"metrics": {"test_error": right.metric("test_error") + 0.02}})
     monkeypatch.setattr(store, "published", lambda: {config.key: wrong})
-    assert "20 other images" in ensembles.faults(store)[0]
+    assert "20 other images" in predictions.faults(store)[0]
     path.write_bytes(path.read_bytes()[:-40])
-    assert "damaged" in ensembles.faults(store)[0]
+    assert "damaged" in predictions.faults(store)[0]
     path.unlink()
+    assert predictions.faults(store) == []
     (fault,) = ensembles.faults(store)
     assert fault.startswith(f"{path} is missing, the predictions of a published run: restore it with 'git checkout -- ")
     assert fault.endswith("or make it with 'alexnet-repro publish ensemble'")

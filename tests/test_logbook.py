@@ -17,11 +17,19 @@ def _close():
 
 def test_the_words_count_the_table():
     words, table = logbook.audited_words().data, logbook.audited_table()
-    assert "20 comparisons below hold a number that the paper prints against the log. 18 agree to the printed" in words
-    assert "0 disagree, and 2 are not in the log" in words
+    assert "22 comparisons below hold a number that the paper prints against the log. 19 agree to the printed" in words
+    assert "1 disagree (Validation and test error are alike, top-1), and 2 are not in the log" in words
     assert all(f"(../_generated/records/{name})" in words for name in audit.TABLES)
-    assert len(table) == 22
+    assert len(table) == 26
     assert "39.0 %" in set(table["paper"])  # as printed
+
+
+def test_what_others_published_is_a_row_each_with_its_place():
+    text = logbook.published_rows().data
+    assert text.count("<https://image-net.org/challenges/LSVRC/2012/results.html>") == 6
+    assert text.count("<https://doi.org/10.1109/CVPR.2011.5995477>") == 2
+    assert "| seven nets, test, top-5 | 15.3 % | 15.31 % | [agrees]" in text
+    assert text.count("The competition of 2012") == 1
 
 
 def test_nets_by_name_with_their_errors():

@@ -3,10 +3,10 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from alexnet_repro.networks import CIFAR_ALEXNET, PAPER, SOURCE, AlexNetConfig, CrossMapNorm, side_after
+from alexnet_repro.networks import CIFAR_ALEXNET, PAPER, SOURCE, TINY_ALEXNET, AlexNetConfig, CrossMapNorm, side_after
 
 
-@pytest.mark.parametrize("config", [PAPER, SOURCE, CIFAR_ALEXNET])
+@pytest.mark.parametrize("config", [PAPER, SOURCE, CIFAR_ALEXNET, TINY_ALEXNET])
 def test_a_config_survives_json(config):
     assert AlexNetConfig.model_validate_json(config.model_dump_json()) == config
 
@@ -19,6 +19,14 @@ def test_no_field_has_a_default():
 def test_the_presets_differ_where_paper_and_source_do():
     different = {name for name in AlexNetConfig.model_fields if getattr(PAPER, name) != getattr(SOURCE, name)}
     assert different == {"conv1_order", "cross_map_norm", "within_map_norm", "pool_rounding", "weight_init"}
+
+
+def test_the_small_presets_differ_in_sizes_alone():
+    different = {
+        name for name in AlexNetConfig.model_fields if getattr(TINY_ALEXNET, name) != getattr(CIFAR_ALEXNET, name)
+    }
+    sizes = {"image_size", "classes", "kernels", "conv1_kernel", "conv1_stride", "conv1_padding", "hidden"}
+    assert different == sizes
 
 
 def test_224_gives_55():

@@ -115,9 +115,16 @@ def test_failing_notebook_leaves_the_page_before_it(home: Path, tmp_path: Path) 
     assert (tmp_path / "out.ipynb").read_text() == "before"
 
 
-def test_users_error_inside_a_notebook_stays_one_line(home: Path, tmp_path: Path) -> None:
-    homes.write_notebook(home, "from alexnet_repro.studies import study\nstudy('nosuch')")
-    with pytest.raises(UserError, match=r"^notebook toy: unknown study 'nosuch': choose one of"):
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        ("study('nosuch')", "unknown study 'nosuch': choose one of"),
+        ("study('velocity', 'tiny-imagenet')", "study 'velocity' has no runs at the scale tiny-imagenet: it has"),
+    ],
+)
+def test_users_error_inside_a_notebook_stays_one_line(home: Path, tmp_path: Path, call: str, said: str) -> None:
+    homes.write_notebook(home, f"from alexnet_repro.studies import study\n{call}")
+    with pytest.raises(UserError, match=f"^notebook toy: {said}"):
         notebooks.execute("toy", tmp_path / "out.ipynb")
 
 

@@ -57,6 +57,65 @@ def test_a_parameter_that_is_none_is_named(values, said):
         Page(*values)
 
 
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """The page at the scale tiny-imagenet, with two seeds of two arms."""
+    store, plan = Store(tmp_path, tmp_path / "evidence"), study("tiny_imagenet")
+    for arm, error in (("baseline", 0.6), ("no_lrn", 0.625)):
+        for seed in range(2):
+            metrics = {"test_error": error, "test_top5_error": error / 2}
+            store.save(record(plan.config(arm, seed), metrics=metrics))
+    shown = Page("tiny-imagenet", False, "cpu", 0)
+    monkeypatch.setattr(shown, "store", store)
+    return shown
+
+
+def test_a_study_that_is_not_at_the_scale_is_one_line(tiny):
+    said = "*Study 'lrn_cifar' has no runs at the scale tiny-imagenet: it has smoke and cifar10.*"
+    assert tiny.arms("lrn_cifar", ["test_error"]).data == said
+    for method in (tiny.curves, tiny.curves_found, tiny.single_seeds, tiny.parameters):
+        assert method("lrn_cifar").data == said
+    first, second = tiny.cost("lrn", "lrn_cifar").data.split("\n\n")
+    assert "4" in first
+    assert second == said
+    assert tiny.ensembles().data.startswith("*Study 'ensemble' has no runs at the scale tiny-imagenet")
+
+
+def test_no_rule_for_cifar10_judges_tiny_imagenet(tiny):
+    said = "*Stage one's rules are for 24 epochs of CIFAR-10: no verdict at the scale tiny-imagenet.*"
+    for method in (tiny.findings, tiny.effects, tiny.effects_found):
+        assert method("lrn").data == said
+    assert "first images of CIFAR-10 alone" in tiny.beside_linear().data
+    card = tiny.verdict("lrn").data
+    assert card.endswith(said)
+    assert "**Conclusion: not run.** Not all of the runs that this sentence needs are there yet." in card
+
+
+def test_a_pair_of_arms_that_is_not_at_the_scale_is_a_line(tiny):
+    lines = tiny.differences("lrn_scaling", ("no_lrn", "baseline"), ("strong_lrn", "baseline")).data.splitlines()
+    assert lines[-2:] == [
+        "* no normalization minus the whole net: no number yet.",
+        "* normalization, alpha × 64 minus the whole net: not at the scale tiny-imagenet.",
+    ]
+
+
+def test_arms_at_the_scale_have_their_top5(tiny):
+    table = tiny.arms("lrn", ["test_error", "test_top5_error"]).data
+    assert "test error, top-5 (%)" in table
+    assert "62.50" in table
+    assert "30.00" in table
+    assert "Tiny ImageNet" in tiny.baseline().data
+
+
+def test_a_diverged_run_on_tiny_imagenet_counts_at_its_chance(tiny):
+    for seed in range(2):
+        lost = {"test_error": None, "test_top5_error": None}
+        tiny.store.save(record(study("tiny_imagenet").config("no_lrn", seed), status="diverged", metrics=lost))
+    table = tiny.arms("lrn", ["test_error", "test_top5_error"]).data
+    assert "99.50" in table
+    assert "97.50" in table
+
+
 def test_a_trial_has_a_name_for_readers():
     assert arm_label("he, no_dropout") == "he, no dropout"
     assert arm_label("relu 0.001") == "ReLU 0.001"

@@ -1,6 +1,7 @@
 """What a page says: numbers of records, and plain words where there are none yet."""
 
 import math
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 from alexnet_repro import figures, report, step_times
 from alexnet_repro.claims import load
 from alexnet_repro.records import Measurement
-from alexnet_repro.runs import finder, obtain, publish
+from alexnet_repro.rules import SETTINGS
+from alexnet_repro.runs import concluded, finder, obtain, publish
 from alexnet_repro.store import Store
 from alexnet_repro.studies import STUDIES, fastest, study
 from alexnet_repro.verdicts import scorecard
@@ -137,6 +139,32 @@ def test_numbers_as_the_paper_prints_them():
     derived = report.numbers_table(["architecture"], "derived").set_index("number")
     assert derived.loc["parameters", "paper"] == "60,000,000 parameters"
     assert "disagrees" in derived.loc["Fig. 2, conv1", "verdict"]
+    assert derived.loc["largest conv layer", "paper"] == "at most 1 % of all parameters"
+    assert report.numbers_table(["challenge_2012"], "published")["paper"].tolist()[:4] == [
+        "15.3 %", "26.2 %", "16.4 %", "7 nets",
+    ]  # fmt: skip
+
+
+def test_how_far_the_source_agrees_is_counted():
+    rows = tomllib.loads((report.paths.data() / "unsaid.toml").read_text())["row"]
+    spoken = [row for row in rows if row["says"] != "silent" and "learning rate of" not in row["item"]]
+    differ = [row["item"] for row in spoken if row["says"] == "differs"]
+    text = report.agreement("source").data
+    assert text == f"{len(spoken) - len(differ)} of {len(spoken)} points agree. Not: {', '.join(differ)}."
+
+
+def test_what_cannot_be_tested_says_why():
+    lines = report.unjudged("previous_best", "challenge_2012").data.splitlines()
+    assert len(lines) == 2
+    assert lines[0].startswith("* What others had reached before, Fisher vectors; Fall 2009: The numbers of the two")
+    text = report.verdicts_card(report.claim_verdicts("kernel_variety")).data
+    assert "**not testable here**" in text
+    assert "it takes the net at full size" in text
+
+
+def test_an_observed_comparison_is_said_to_have_no_rule():
+    assert "Observed, gap: without a rule" in report.claim_card("lrn_generalization").data
+    assert "without a rule" not in report.claim_card("lrn").data
 
 
 def test_reached_counts_the_runs_that_never_did(store):
@@ -166,3 +194,14 @@ def test_the_scorecard_names_no_command_that_does_not_exist(store):
         assert f"'{command}'" in each.note
         assert (name in STUDIES) != (name in step_times.STUDIES)
     assert (Path(__file__).parent.parent / step_times.COMMAND.split()[1]).is_file()
+
+
+def test_a_conclusion_stands_with_every_scale(tmp_path):
+    (lrn,) = [each for each in concluded(Store(tmp_path)) if each.claim == "lrn"]
+    card = report.conclusion_card(lrn).data
+    assert card.startswith(f"**Conclusion: {lrn.conclusion}.** {lrn.reading}")
+    table = [line for line in card.splitlines() if line.startswith("|")]
+    assert len(table) == 2 + len(lrn.comparisons)
+    assert all(any(SETTINGS[each.scale].title in line for line in table) for each in lrn.comparisons)
+    seen = next(each for each in lrn.comparisons if each.in_advance)
+    assert any(f"**{seen.verdict}**; seen in advance" in line and "4.40 points" in line for line in table)

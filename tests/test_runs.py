@@ -70,7 +70,7 @@ def test_publishes_clean_runs_and_counts_the_others(store):
     clean, dirty = record(plan.config("relu", 0)), record(plan.config("tanh", 0), clean=False)
     for each in (clean, dirty):
         store.save(each)
-    assert publish(plan, store) == (1, 1)
+    assert publish(plan, store)[:2] == (1, 1)
     read = Store(store.root.parent / "nothing", store.evidence)
     assert read.find(clean.config) == clean
     assert read.find(dirty.config) is None
@@ -84,7 +84,7 @@ def test_publishing_keeps_what_is_published(store):
     publish(plan, store)
     elsewhere = Store(store.root.parent / "another store", store.evidence)
     elsewhere.save(second)
-    assert publish(plan, elsewhere) == (2, 0)
+    assert publish(plan, elsewhere)[:2] == (2, 0)
 
 
 def test_a_published_run_stays_whatever_the_working_store_holds(store):
@@ -95,7 +95,7 @@ def test_a_published_run_stays_whatever_the_working_store_holds(store):
     later = Store(store.root, store.evidence)
     later.save(first.model_copy(update={"provenance": record(clean=False).provenance}))
     later.save(second)
-    assert publish(plan, later) == (2, 1)
+    assert publish(plan, later)[:2] == (2, 1)
     assert [each for _, each in read_rows(store.evidence / "relu_speed")] == [first, second]
 
 
@@ -106,7 +106,7 @@ def test_runs_of_another_precision_or_of_other_images_join_the_table(store):
     ]
     for count, plan in enumerate(plans, 1):
         store.save(record(plan.config("no_lrn", 0)))
-        assert publish(plan, Store(store.root, store.evidence)) == (count, 0)
+        assert publish(plan, Store(store.root, store.evidence))[:2] == (count, 0)
 
 
 def test_fresh_seeds_are_for_others_to_publish(store, tmp_path):
@@ -114,7 +114,7 @@ def test_fresh_seeds_are_for_others_to_publish(store, tmp_path):
     store.save(record(plan.config("relu", 100)))
     with pytest.raises(UserError, match=r"first seed 100: .* --to"):
         publish(plan, store)
-    assert publish(plan, store, tmp_path / "mine") == (1, 0)
+    assert publish(plan, store, tmp_path / "mine")[:2] == (1, 0)
 
 
 def test_a_study_may_declare_seeds_from_another_number_up(store):
@@ -123,7 +123,7 @@ def test_a_study_may_declare_seeds_from_another_number_up(store):
     with pytest.raises(UserError, match=r"commit, then 'alexnet-repro run lrn_fresh'$"):
         publish(plan, store)
     store.save(record(plan.config("no_lrn", plan.seeds[0])))
-    assert publish(plan, store) == (1, 0)
+    assert publish(plan, store)[:2] == (1, 0)
     assert from_seed(plan, 5_000).seeds == tuple(range(5_000, 5_010))
 
 
@@ -145,9 +145,22 @@ def test_processes_that_train_together_mean_the_same_runs(monkeypatch):
     group.shareable, processes.start = lambda *_: [], lambda words, devices: started.append((words, devices))
     for name, module in (("group", group), ("processes", processes)):
         monkeypatch.setitem(sys.modules, f"alexnet_repro.lab.{name}", module)
-    start_together(from_seed(study("lrn", "smoke"), 100), "smoke", 2, "columns", "cpu")
-    words = ["run", "lrn", "--scale", "smoke", "--device", "cpu", "--parallel", "columns", "--first-seed", "100"]
+    start_together(from_seed(study("lrn", "smoke"), 100), 2, "columns", "cpu")
+    words = ["run", "lrn", "--device", "cpu", "--parallel", "columns", "--scale", "smoke", "--first-seed", "100"]
     assert started == [(words, 2)]
+
+
+def test_runs_on_tiny_imagenet_share_one_table(store, tmp_path):
+    plan = study("lrn", "tiny-imagenet")
+    store.save(record(plan.config("no_lrn", 0)))
+    with pytest.raises(
+        UserError, match="lrn shares its runs with tiny_imagenet: 'alexnet-repro publish tiny_imagenet'"
+    ):
+        publish(plan, store)
+    assert publish(study("tiny_imagenet"), store)[:2] == (1, 0)
+    assert Store(store.root, store.evidence).homes() == {plan.config("no_lrn", 0).key: "tiny_imagenet"}
+    with pytest.raises(UserError, match=r"'alexnet-repro run lrn --scale tiny-imagenet --first-seed 100'$"):
+        publish(from_seed(plan, 100), store, tmp_path / "mine")
 
 
 @pytest.mark.parametrize("scale", ["smoke", "cifar10"])
@@ -158,3 +171,10 @@ def test_nothing_to_publish(store, scale):
     with pytest.raises(UserError, match="relu_speed"):
         publish(plan, store)
     assert not store.evidence.exists()
+
+
+def test_a_pilot_is_looked_at_whatever_the_scale(store):
+    config = study("alexnet_pilot").config("half as wide", 1000)
+    store.save(record(config, metrics={"test_error": 0.4}))
+    found = finder(store, "smoke")("alexnet_pilot", "half as wide")
+    assert [each.key for each in found.values()] == [config.key]

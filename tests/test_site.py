@@ -1,5 +1,6 @@
 """The build of the book, on a book of a few lines: only what changed, nothing where something fails."""
 
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -177,6 +178,20 @@ def test_scorecard_has_every_claim_and_links_pages(home: Path) -> None:
     details = scorecard.details(every, verdict_list)
     assert all(f"(claim-{claim.id})=" in details for claim in every)
     assert all(entry.rule in details for claim in every for entry in claim.measured)
+    assert all(entry.reason in details for claim in every for entry in claim.untested)
+
+
+def test_audits_are_not_counted_beside_measurements(home: Path) -> None:
+    some = verdicts.scorecard(lambda study, arm: {})
+    measured, observed, audited, derived, untested = scorecard.counts(some).split(". ")
+    assert measured == "Measured by a rule: 28 [not run]{.verdict .not-run}"
+    assert observed.startswith("Observed in runs, without a rule: ")
+    assert "agrees" in audited
+    assert "not run" not in audited + derived + untested
+    counted = {kind: sum(each.evidence == kind for each in some) for kind in scorecard.KINDS}
+    assert observed.endswith(f": {counted['observed']}")
+    assert untested == f"Not testable here: {counted['untested']}."
+    assert sum(map(int, re.findall(r"\d+(?= \[)", audited))) == counted["audited"]
 
 
 def test_the_papers_values_have_its_decimals() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from alexnet_repro import step_times
 from alexnet_repro.errors import UserError
-from alexnet_repro.studies import CUDA_CONVNET_19PCT, FRESH_SEEDS, PILOT_SEEDS, SCALES, STUDIES, study
+from alexnet_repro.studies import CUDA_CONVNET_19PCT, FRESH_SEEDS, PILOT_SEEDS, STUDIES, scales, study
 from alexnet_repro.verdicts import MIN_PAIRS
 
 SECTION_3_1 = {
@@ -82,8 +82,7 @@ def test_the_matched_pair_of_lrn_cifar_differs_in_normalization_alone():
     assert {arm: plan.config(arm, 0).key for arm in plan.arms} == LRN_CIFAR
 
 
-@pytest.mark.parametrize("scale", SCALES)
-@pytest.mark.parametrize("name", STUDIES)
+@pytest.mark.parametrize(("name", "scale"), [(name, scale) for name in STUDIES for scale in scales(name)])
 def test_every_study(name, scale):
     plan = study(name, scale)
     runs = plan.runs()
@@ -95,6 +94,26 @@ def test_every_study(name, scale):
     assert plan.pilot or min(len(plan.seeds_of(arm)) for arm in plan.arms) >= MIN_PAIRS
     if scale == "smoke":
         assert all(config.data.dataset == "sample" for _, config in runs)
+    if scale == "tiny-imagenet":
+        assert all(config.data.dataset == "tiny-imagenet" for _, config in runs)
+
+
+@pytest.mark.parametrize("name", ["tiny_imagenet", "cifar10_long", "tiny_imagenet_rates", "cifar10_long_rates"])
+def test_a_study_of_one_scale_needs_none_given(name):
+    (scale,) = scales(name)
+    assert study(name) == study(name, scale)
+
+
+@pytest.mark.parametrize("name", ["tiny_imagenet_rates", "cifar10_long_rates"])
+def test_rates_are_chosen_on_images_that_never_judge(name):
+    plan = study(name)
+    assert plan.pilot
+    assert all(config.data.held_out == 10_000 for _, config in plan.runs())
+    rates = {arm.split()[0]: [] for arm in plan.arms}
+    for arm, config in plan.runs():
+        rates[arm.split()[0]].append(config.optimizer.learning_rate)
+    assert all(len(set(each)) >= 3 for each in rates.values())
+    assert set(rates) == {"baseline", "no_lrn", "no_dropout", "half", "tanh"}
 
 
 def test_a_study_cut_short_has_whole_pairs():
@@ -115,6 +134,16 @@ def test_what_is_timed_says_how(name):
         (lambda: study("relu_speeed"), ["relu_speeed", "relu_rates"]),
         (lambda: study("relu_rates", "huge"), ["huge", "smoke", "cifar10"]),
         (lambda: study("imagenet", "smoke"), ["smoke", "imagenet"]),
+        (
+            lambda: study("relu_rates", "tiny-imagenet"),
+            ["'relu_rates' has no runs at the scale tiny-imagenet: it has smoke and cifar10"],
+        ),
+        (lambda: study("lrn_cifar", "tiny-imagenet"), ["'lrn_cifar'", "it has smoke and cifar10"]),
+        (lambda: study("velocity", "tiny-imagenet"), ["'velocity'", "it has smoke and cifar10"]),
+        (
+            lambda: study("tiny_imagenet", "smoke"),
+            ["'tiny_imagenet' has no runs at the scale smoke: it has tiny-imagenet"],
+        ),
         (lambda: study("relu_rates").config("swish", 0), ["swish", "relu 0.001"]),
     ],
 )

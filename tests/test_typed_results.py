@@ -29,6 +29,7 @@ OTHERS = {
     "3.11": "a version",
     "22.05": "a version",
     "0.1": "section 6, validation against test error",
+    "90": "confidence, in percent, of the interval of two one-sided tests",
 }
 PAGES = sorted([*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "book").glob("*.md")])
 

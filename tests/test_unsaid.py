@@ -2,8 +2,9 @@
 
 import pytest
 
-from alexnet_repro import unsaid
+from alexnet_repro import audit, unsaid
 from alexnet_repro.config import RunConfig
+from alexnet_repro.errors import UserError
 from alexnet_repro.networks import PAPER, SOURCE, AlexNetConfig
 
 
@@ -19,10 +20,8 @@ def exists(model, path):
 @pytest.mark.parametrize("row", unsaid.rows(), ids=lambda row: row.item)
 def test_fields_exist(row):
     assert row.field is None or exists(AlexNetConfig, row.field) or exists(RunConfig, row.field)
-    assert row.of_network == (row.source_value is not None)
-    assert row.of_network or row.paper_value is None
-    if row.of_network:  # silent rows have no value of the paper, the others have one
-        assert (row.paper_value is None) == (row.says == "silent")
+    assert (row.paper_value is None) == (row.says == "silent")  # silent rows have no value of the paper
+    assert not row.of_network or row.source_value is not None
 
 
 @pytest.mark.parametrize("row", [row for row in unsaid.rows() if row.of_network], ids=lambda row: row.item)
@@ -36,6 +35,38 @@ def test_each_preset_follows_its_own(row):
 def test_every_field_in_which_the_presets_differ_has_a_row():
     tops = {row.field.split(".")[0] for row in unsaid.rows() if row.of_network}
     assert {name for name in AlexNetConfig.model_fields if getattr(PAPER, name) != getattr(SOURCE, name)} <= tops
+
+
+def test_values_of_training_are_those_of_the_authors_notes():
+    """By hand: the layer-parameter file of net 145 and its comments."""
+    values = {row.item: row.source_value for row in unsaid.rows()}
+    events, nets = audit.schedule().query("net == '145'"), audit.nets().set_index("net")
+    epochs = events.set_index("event")["epoch"].astype(int)
+    alone, frozen = epochs["learning rate of conv1 alone divided by 10"], epochs["conv1 frozen"]
+    assert values["learning rate of conv1"] == f"divided alone at epoch {alone}, 0 from epoch {frozen}"
+    assert (alone, frozen) == (67, 72)
+    assert values["divisions of the rate"] == f"{(events['event'] == audit.DROP).sum()}, by 10"
+    assert values["learning rate of the biases"].startswith(nets.loc["145", "bias_rate"])
+    assert values["crops"] == f"{2 * (256 - 224 + 1) ** 2:,} variants"
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"source_value": None}, "'batch' same, so it needs paper_value and source_value"),
+        ({"source_value": "64"}, "'batch' same, but its values are 128, 64"),
+        ({"says": "differs"}, "'batch' differs, but its values are 128, 128"),
+    ],
+)
+def test_a_row_whose_values_belie_it_is_named(changes, said):
+    values = unsaid.row_of("batch").model_dump() | changes
+    with pytest.raises(ValueError, match=said):
+        unsaid.Row.model_validate(values)
+
+
+def test_an_unknown_item_lists_the_valid_ones():
+    with pytest.raises(UserError, match=r"unknown item of unsaid\.toml 'batches': choose one of .*batch, border"):
+        unsaid.row_of("batches")
 
 
 def test_values_shown_are_the_presets():

@@ -1,15 +1,16 @@
 import json
 import math
 
+import pandas as pd
 import pytest
 
-from alexnet_repro import step_times
-from alexnet_repro.claims import Claim, Measured, load
+from alexnet_repro import paths, step_times
+from alexnet_repro.claims import Claim, Measured, Observed, Sourced, load
 from alexnet_repro.config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
 from alexnet_repro.errors import UserError
 from alexnet_repro.networks import CudaConvnetConfig
 from alexnet_repro.records import Measurement, Provenance, RunRecord
-from alexnet_repro.verdicts import judge, named, probability, scorecard
+from alexnet_repro.verdicts import judge, named, observed, probability, scorecard, sourced
 
 CONFIG = RunConfig(
     model=CudaConvnetConfig(net="cuda-convnet", layers="19pct", nonlinearity="relu", initialization="cuda-convnet"),
@@ -263,16 +264,90 @@ def test_an_effect_that_no_correction_leaves_says_so(monkeypatch):
     )
 
 
+SEEN = Observed(
+    study="relu_speed", label="seen", setting="s", metric="test_error", comparison="difference", arm="without",
+    against="with", unit="points", note="its own note",
+)  # fmt: skip
+
+
+def test_an_observed_effect_has_an_interval_and_no_rule():
+    seen = observed(CLAIM, SEEN, errors(20.4, 20.7, 20.3, 20.4, 20.5), WITH)
+    judged_ = judge(CLAIM, POINTS, errors(20.4, 20.7, 20.3, 20.4, 20.5), WITH)
+    assert (seen.evidence, seen.verdict, seen.seeds, seen.note) == ("observed", "no rule", 5, "its own note")
+    assert (seen.effect, seen.interval) == (judged_.effect, judged_.interval)
+    assert (seen.p, seen.size, seen.declared) == (None, None, None)
+
+
+def test_one_or_two_pairs_are_seen_without_an_interval():
+    seen = observed(CLAIM, SEEN, errors(20.4, 20.9), WITH)
+    assert (seen.verdict, seen.seeds, seen.interval) == ("no rule", 2, None)
+    assert seen.effect == pytest.approx((0.4 + 0.7) / 2)
+    assert seen.note == "its own note; 2 pairs: too few for an interval"
+    assert observed(CLAIM, SEEN, {}, WITH).verdict == "not run"
+
+
+def test_a_failed_run_that_was_seen_counts():
+    diverged = errors(20.4, 20.7, 20.3) | {3: record(3, status="diverged", test_error=None)}
+    seen = observed(CLAIM, SEEN, diverged, WITH)
+    assert seen.effect == pytest.approx((0.4 + 0.5 + 0.4 + 90 - 20.1) / 4)
+    assert "1 of 4 runs of 'without' diverged and count at chance" in seen.note
+
+
+def test_observed_effects_change_no_p_value(monkeypatch):
+    found = {("relu_speed", "tanh"): times(36, 37, 35, 36, 38), ("relu_speed", "relu"): RELU,
+             ("lrn", "with"): WITH, ("lrn", "without"): errors(20.4, 20.7, 20.3, 20.4, 20.5)}  # fmt: skip
+    found |= {("relu_speed", arm): found["lrn", arm] for arm in ("with", "without")}
+    monkeypatch.setattr("alexnet_repro.verdicts.load", lambda: (CLAIM,))
+    before = scorecard(lambda study, arm: found[study, arm])
+    monkeypatch.setattr("alexnet_repro.verdicts.load", lambda: (CLAIM.model_copy(update={"observed": (SEEN,)}),))
+    after = scorecard(lambda study, arm: found[study, arm])
+    assert [each for each in after if each.evidence == "measured"] == before
+    assert len(after) == len(before) + 1
+
+
+def test_the_other_arm_may_be_another_studys(monkeypatch):
+    longer = SEEN.model_copy(update={"arm": "baseline", "against": "baseline", "against_study": "longer"})
+    monkeypatch.setattr(
+        "alexnet_repro.verdicts.load", lambda: (CLAIM.model_copy(update={"measured": (), "observed": (longer,)}),)
+    )
+    found = {("relu_speed", "baseline"): errors(21.0, 21.0, 21.0), ("longer", "baseline"): errors(20.0, 20.0, 20.0)}
+    (seen,) = scorecard(lambda study, arm: found[study, arm])
+    assert seen.effect == pytest.approx(1.0)
+
+
+def test_a_statement_beside_the_source_is_judged_by_its_values():
+    same, other = (sourced(CLAIM, Sourced(item=item)) for item in ("batch", "crops"))
+    assert (same.verdict, other.verdict) == ("audited: agrees", "audited: disagrees")
+    assert (other.effect, other.beside, other.label) == (None, "source", "crops")
+    assert "2048-fold" in other.note
+    assert "33 × 33" in other.note
+    with pytest.raises(UserError, match="the paper is silent on 'border of conv1'"):
+        sourced(CLAIM, Sourced(item="border of conv1"))
+
+
+def test_the_pace_of_2012_is_said_to_test_little():
+    (pace,) = [each for each in scorecard(lambda study, arm: {}) if each.claim == "throughput"]
+    assert "one GPU of today passes by its peak rate alone" in pace.note
+    gpus = pd.read_csv(paths.data() / "gpus.csv").set_index("gpu")["single"]
+    assert gpus.drop("GTX 580").min() > 2 * gpus["GTX 580"]
+
+
 def test_the_scorecard_of_the_whole_file(monkeypatch):
     """Without a single run or time: every claim once or more, in order, and the kinds of evidence never mixed."""
     monkeypatch.setattr("alexnet_repro.step_times.published", lambda kind: None)
     verdicts = scorecard(lambda study, arm: {})
     assert list(dict.fromkeys(verdict.claim for verdict in verdicts)) == [claim.id for claim in load()]
     for verdict in verdicts:
-        assert verdict.verdict == "not run" if verdict.evidence == "measured" else verdict.verdict != "not run"
-        assert verdict.evidence == "measured" or verdict.verdict.startswith(verdict.evidence)
+        of_runs = verdict.evidence in ("measured", "observed")
+        assert (verdict.verdict == "not run") == of_runs
+        assert (verdict.seeds is None) != of_runs
+        assert verdict.evidence not in ("audited", "derived") or verdict.verdict.startswith(verdict.evidence)
+        assert (verdict.verdict == "not testable here") == (verdict.evidence == "untested")
+        assert (verdict.beside != "") == (verdict.evidence == "audited")
         command = step_times.COMMAND if verdict.claim in step_times.STUDIES else "alexnet-repro run"
-        assert command in verdict.note if verdict.verdict == "not run" else verdict.effect is not None
+        bare = verdict.evidence == "untested" or verdict.beside == "source"
+        assert command in verdict.note if of_runs else (verdict.effect is None) == bare
+        assert verdict.note
         json.dumps(verdict.row(), allow_nan=False)
 
 

@@ -8,13 +8,14 @@ import sys
 import pytest
 
 from alexnet_repro import ensembles, imagenet, paths, step_times
+from alexnet_repro.ablations import TINY_BASELINE
 from alexnet_repro.config import DIGESTS
 from alexnet_repro.errors import UserError
 from alexnet_repro.records import Measurement
 from alexnet_repro.store import Store, write_table
 from alexnet_repro.studies import CUDA_CONVNET_19PCT, study
 from alexnet_repro.verdicts import scorecard
-from alexnet_repro.verify import verify
+from alexnet_repro.verify import check, verify
 
 from . import homes
 from .runs import record
@@ -64,6 +65,57 @@ def store(tmp_path):
 def faults(store, *records, name="relu_rates", arm=ARM):
     write_table(store.evidence / name, [(arm, each) for each in records])
     return verify(store)
+
+
+def tiny(metrics=(), data="5" * 64, **changes):
+    """The record of a finished run on Tiny ImageNet."""
+    config = TINY_BASELINE.changed(**changes)
+    size = config.data.train_images
+    curve = [
+        Measurement(epoch=float(epoch), images=epoch * size, train_loss=3.0, train_error=0.75) for epoch in range(1, 21)
+    ]
+    found = {
+        "epochs": 20.0, "train_error": 0.75, "train_loss": 3.0, "test_error": 0.625, "test_top5_error": 0.375,
+        "ten_view_error": 0.5, "ten_view_top5_error": 0.25, "clean_train_error": 0.5, "gap": 0.125,
+        "early_train_loss": 3.0,
+    }  # fmt: skip
+    rate = round(20 * size / 1000.0, 1)
+    return record(
+        config, curve=curve, metrics=found | dict(metrics), data=data, weights="a" * 64, wall_seconds=1000.0,
+        images_per_second=rate,
+    )  # fmt: skip
+
+
+def test_runs_on_tiny_imagenet_are_verified(store):
+    assert faults(store, tiny(), name="tiny_imagenet", arm="baseline") == []
+    # JPEG decoders round differently: pixels of another are no fault, and no digest at all is one.
+    for data, said in (("6" * 64, []), ("6" * 63, ["is no SHA-256"])):
+        found = faults(store, tiny(data=data), name="tiny_imagenet", arm="baseline")
+        assert len(found) == len(said)
+        assert all(part in line for part, line in zip(said, found, strict=True))
+    for metrics, said in (
+        ({"test_top5_error": 0.75}, "its test_top5_error 0.75 is above its test_error"),
+        ({"ten_view_top5_error": 0.75}, "its ten_view_top5_error 0.75 is above its ten_view_error"),
+        ({"test_error": 0.62505, "gap": 0.12505}, "its test_error 0.62505 is no share of 10000 images"),
+    ):
+        (fault,) = faults(store, tiny(metrics), name="tiny_imagenet", arm="baseline")
+        assert fault.endswith(said)
+
+
+def test_runs_of_another_scale_are_those_of_their_scale(store):
+    # At the default scale the arm has the net of CIFAR-10; here it is compared with that of the run's own images.
+    assert check("lrn", "baseline", tiny()) == []
+    assert check("relu_speed", "relu", tiny()) == [
+        "study 'relu_speed' has no runs at the scale tiny-imagenet: it has smoke and cifar10"
+    ]
+
+
+def test_held_out_images_are_those_that_errors_are_shares_of():
+    held = {"data.train_images": 90_000, "data.held_out": 8}
+    (fault,) = check("tiny_imagenet", "baseline", tiny(**held))
+    assert fault == "its config is not that of its arm"
+    _, fault = check("tiny_imagenet", "baseline", tiny({"test_error": 0.7, "gap": 0.2}, **held))
+    assert fault == "its test_error 0.7 is no share of 8 images"
 
 
 def test_sound_evidence_has_no_faults(store):

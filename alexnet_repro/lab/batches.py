@@ -23,7 +23,7 @@ class Images:
 
     @classmethod
     def of(cls, images: Records, labels: Records, mean: Tensor, divisor: float, device: str) -> "Images":
-        """Move a data set's (n, 3, h, w) images and labels to ``device``."""
+        """A data set's (n, 3, h, w) images and labels on ``device``: no copy of what lies there, channels last."""
         channels_last = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
         return cls(
             torch.from_numpy(channels_last).to(device),
@@ -31,6 +31,10 @@ class Images:
             mean.to(device),
             divisor,
         )
+
+    def first(self, count: int) -> "Images":
+        """The first ``count`` images, or all where there are fewer: views, no copies."""
+        return replace(self, pixels=self.pixels[:count], labels=self.labels[:count])
 
     def window(self, top: int, left: int, side: int) -> "Images":
         """The same square of every image and of the mean, its upper left pixel in row ``top``: views, no copies."""

@@ -11,16 +11,15 @@ from .. import prepared
 from ..config import RunConfig
 from ..errors import UserError
 from ..records import Measurement
-from ..statistics import epochs_to_converge, mean_until
+from ..statistics import EARLY_EPOCHS, TOP, epochs_to_converge, mean_until
 from .augment import ColorNoise, principal
 from .batches import Images
-from .evaluate import EARLY_EPOCHS, reflected, ten_views, testing
+from .evaluate import reflected, ten_views, testing
 from .loader import Loader
-from .shards import Shards
+from .shards import Shards, sums
 
 CHUNK = 64
 """Images that are tested at once: of ten views, one by one, so that memory stays small."""
-TOP = 5
 
 
 class Collection:
@@ -37,8 +36,7 @@ class Collection:
         train = manifest.parts["train"].images
         if config.data.train_images > train:
             raise UserError(f"data.train_images={config.data.train_images} and {train} are prepared: ask for fewer")
-        sums = np.load(folder / manifest.pixel_sums, allow_pickle=False)
-        self.mean = torch.from_numpy((sums / train).astype(np.float32))
+        self.mean = torch.from_numpy((sums(folder, manifest) / train).astype(np.float32))
         noise = None
         if config.data.color_noise != "none":
             total = torch.tensor(manifest.color_sums, dtype=torch.float64)

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from .. import paths
 from ..config import CIFAR10_TRAIN_IMAGES, DIGESTS, SAMPLE_TRAIN_IMAGES
 from ..errors import UserError
-from ..files import atomic, disk_error, is_disk_error, lock, sha256, sweep, write_atomic
+from ..files import atomic, disk_error, is_disk_error, lock, regular_file, sha256, sweep, write_atomic
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 BATCHES = {  # name -> SHA-256 of the batch in the official binary form
@@ -46,7 +46,7 @@ Attempt = tuple[str, Callable[[Path], Records]]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images (n, 3, 32, 32) uint8 and labels (n,) uint8, for training and for testing; ``digest`` of both."""
+    """Images (n, 3, side, side) uint8 and labels (n,) uint8, for training and for testing; ``digest`` of both."""
 
     train_images: Records
     train_labels: Records
@@ -77,6 +77,7 @@ class _Damaged(Exception):
 
 
 def _stored(path: Path) -> Records:
+    regular_file(path)
     try:
         return _check(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError as error:
@@ -134,6 +135,10 @@ def write_sample() -> None:
 
 def load(name: str) -> Dataset:
     """A data set by the name that a DataConfig gives it."""
+    if name == "tiny-imagenet":
+        from . import tiny_imagenet  # it builds on this module
+
+        return tiny_imagenet.load()
     return sample() if name == "sample" else cifar10()
 
 
@@ -200,7 +205,7 @@ def _official(place: Path) -> Records:
     from torchvision.datasets.utils import check_integrity
 
     by_hand = paths.downloads() / OFFICIAL_ARCHIVE
-    if by_hand.is_file():
+    if regular_file(by_hand):
         if not check_integrity(str(by_hand), CIFAR10.tgz_md5):  # torchvision would write over it
             raise ValueError(f"{by_hand} does not have the official MD5: delete it")
         (place / OFFICIAL_ARCHIVE).symlink_to(by_hand)

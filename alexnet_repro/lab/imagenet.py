@@ -4,8 +4,10 @@ import csv
 import hashlib
 import io
 import json
+import re
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,13 @@ from PIL import features
 from tqdm.auto import tqdm
 
 from .. import prepared
-from ..errors import UserError
-from ..files import lock, sha256, write_atomic
+from ..errors import UserError, printable
+from ..files import lock, regular_file, sha256, write_atomic
 from ..machine import cores
 from ..prepared import Manifest, Part, Shard
 from . import shards
 from .folders import Found, Source, find
-from .pictures import Unreadable, square
+from .pictures import Unreadable, check, square
 from .pool import Task, write_all
 from .shards import Written
 
@@ -35,33 +37,106 @@ TRIAL = 24
 Say = Callable[[str], None]
 
 
-def prepare(source: Path, size: int, workers: int | None = None, progress: bool = True, say: Say = print) -> Manifest:
+def prepare(
+    source: Path,
+    size: int,
+    workers: int | None = None,
+    progress: bool = True,
+    say: Say = print,
+    hold_out: float | None = None,
+) -> Manifest:
     """Prepare the images in ``source`` (see ``folders.find``) into ``prepared.folder(size)``, ``size`` pixels a side.
 
     Killed at any point and called again, it goes on where it was; what comes out is the same for any number of
     ``workers`` (processes, one per core by default). Every file that was left out or mended is in the report. Says
-    first what it will take. Raises UserError where the images, or the room for them, are missing, and where the
-    folder holds other prepared images.
+    first what it found and what it will take, and at the end what each part holds. Raises UserError where the images,
+    or the room for them, are missing, where the folder lies in the source or holds other prepared images, and for a
+    class of which no training image can be read.
     """
-    folder = prepared.folder(size)
+    folder, source = prepared.folder(size), source.expanduser()
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers}: ask for at least one")
-    say(f"looking through {source}")
-    found = find(source.expanduser())
+    if folder.resolve().is_relative_to(source.resolve()):
+        raise UserError(f"{folder} lies in {source}: set ALEXNET_REPRO_DATA to a folder outside of the images'")
+    say(printable(f"looking through {source}"))
+    found = find(source, hold_out)
     with lock(folder / LOCK, lambda: say(f"waiting for another preparation into {folder}")):
         _sweep(folder)
         tasks = _tasks(folder, found)
-        if _same_plan(folder, found, size) and (folder / prepared.FILE).is_file():
-            say(f"already prepared in {folder}")
+        if _same_plan(folder, found, size) and regular_file(folder / prepared.FILE):
+            manifest = prepared.read(folder)
             _forget(tasks)
-            return prepared.read(folder)
+            for line in summary(folder, manifest):
+                say(line)
+            say(f"already prepared in {folder}")
+            return manifest
+        _images_in_each_class(found)
         missing = [task for task in tasks if shards.whole(task.path) is None]
         count = workers or cores()
         _announce(found, tasks, missing, folder, size, count, say)
         write_all(missing, size, count, progress)
         manifest = _finish(folder, found, tasks, size)
-    say(f"prepared in {folder}: {_numbers(manifest)}, {manifest.left_out} files left out; see {folder / REPORT}")
+    for line in summary(folder, manifest):
+        say(line)
+    say(f"prepared in {folder}; {REPORT} there lists what was left out or mended")
     return manifest
+
+
+def summary(folder: Path, manifest: Manifest) -> list[str]:
+    """A line per part of a folder of prepared images: images, classes, least and most a class, left out and why."""
+    reasons = _reasons(folder / REPORT)
+    lines = []
+    for name in manifest.parts:
+        counts = np.bincount(shards.Shards(folder, manifest, name).labels, minlength=len(manifest.classes))
+        line = f"{name}: {_counted(counts.tolist(), manifest.classes)}"
+        why = [f"{count:,} {reason}" for reason, count in reasons.get(name, Counter()).most_common(4)]
+        lines.append(f"{line}; left out: {', '.join(why)}" if why else f"{line}; none left out")
+    return lines
+
+
+def _counted(counts: list[int], classes: tuple[str, ...]) -> str:
+    """How many images there are of how many classes, and the classes of which there are least and most."""
+    there = [count for count in counts if count]
+    of = f"all {len(classes):,}" if len(there) == len(classes) else f"{len(there):,} of {len(classes):,}"
+    least, most = (f"{pick(there):,} ({classes[counts.index(pick(there))]})" for pick in (min, max))
+    each = f"{there[0]:,} of each" if len(set(there)) == 1 else f"from {least} to {most} of each"
+    return f"{sum(there):,} images of {of} classes, {each}"
+
+
+def _reasons(report: Path) -> dict[str, Counter[str]]:
+    """Part -> why its files were left out, without what differs from one to the next; empty without a report."""
+    found: dict[str, Counter[str]] = {}
+    try:
+        if regular_file(report):
+            with report.open(encoding="utf-8", newline="") as file:
+                for row in csv.DictReader(file):
+                    if row.get("what") == "left out":
+                        reason = re.sub(r"\(.*?\)|[\d,.]*\d", "", row.get("why") or "")
+                        found.setdefault(row.get("part") or "", Counter())[" ".join(reason.split())] += 1
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{report} is damaged ({error}): delete its folder, and prepare the images again", 1) from error
+    return found
+
+
+def _images_in_each_class(found: Found) -> None:
+    """Raise UserError for a class of which no training file begins as images do, before any is decoded."""
+    without, why = dict(enumerate(found.classes)), {}
+    files = Counter(source.label for source in found.parts["train"])
+    for source in found.parts["train"]:
+        if source.label in without:
+            try:
+                check(shards.read(source))
+                del without[source.label]
+            except (Unreadable, OSError) as error:
+                why[source.label] = f"{source.name}: {error}"
+        elif not without:
+            return
+    for label, name in without.items():
+        raise UserError(
+            f"none of the {files[label]:,} files of class {name!r} is an image ({why[label]}): mend them, or take its "
+            "folder out",
+            1,
+        )
 
 
 def verify(folder: Path, progress: bool = True) -> Manifest:
@@ -77,6 +152,7 @@ def verify(folder: Path, progress: bool = True) -> Manifest:
                 raise ValueError(file)
         rest = {part.labels: part.labels_sha256 for part in manifest.parts.values()}
         for file, digest in (rest | {manifest.pixel_sums: manifest.pixel_sums_sha256}).items():
+            regular_file(folder / file)
             if sha256((folder / file).read_bytes()) != digest:
                 raise ValueError(file)
     except (OSError, ValueError) as error:
@@ -94,8 +170,14 @@ def _same_plan(folder: Path, found: Found, size: int) -> bool:
         for each in sources:
             digest.update(f"{each.name}\0{each.label}\0{each.size}\n".encode(errors="surrogateescape"))
     path = folder / PLAN
-    if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) == {"sources": digest.hexdigest()}:
+    if regular_file(path):
+        try:
+            begun = json.loads(path.read_bytes())["sources"]
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+            raise UserError(
+                f"{path} is damaged ({type(error).__name__}): delete {folder}, and run it again", 1
+            ) from error
+        if begun == digest.hexdigest():
             return True
         raise UserError(
             f"{folder} holds a preparation of other images, or by another Pillow: move it away or delete it"
@@ -116,10 +198,14 @@ def _announce(
     found: Found, tasks: list[Task], missing: list[Task], folder: Path, size: int, workers: int, say: Say
 ) -> None:
     """Say what there is and what it will take. Raises UserError where the disk has no room for it."""
-    counts = ", ".join(f"{len(sources):,} {part}" for part, sources in found.parts.items())
-    say(f"{counts} images of {len(found.classes):,} classes")
+    few = len(found.classes) <= 6
+    names = ", ".join(found.classes if few else [*found.classes[:3], "...", *found.classes[-2:]])
+    say(f"layout: {found.layout}; {len(found.classes):,} classes: {names}")
+    for part, sources in found.parts.items():
+        counts = Counter(source.label for source in sources)
+        say(f"{part}: {_counted([counts[label] for label in range(len(found.classes))], found.classes)}")
     for remark in found.remarks:
-        say(remark)
+        say(printable(remark))
     left = sum(len(task.sources) for task in missing)
     if len(missing) < len(tasks):
         say(f"resuming: {len(tasks) - len(missing)} of {len(tasks)} shards are there")
@@ -146,7 +232,7 @@ def _seconds_each(sources: list[Source], size: int) -> float:
     start = time.perf_counter()
     for source in chosen:
         try:
-            square(source.read(), source.name, size)
+            square(shards.read(source), source.name, size)
         except (Unreadable, OSError):
             continue
     return (time.perf_counter() - start) / len(chosen)
@@ -173,7 +259,8 @@ def _finish(folder: Path, found: Found, tasks: list[Task], size: int) -> Manifes
         written.append((task, shard))
     parts = {part: _part(folder, part, [shard for task, shard in written if task.part == part]) for part in found.parts}
     training = [(task, shard) for task, shard in written if task.part == "train"]
-    sums = sum((shards.pixel_sums(task.path) for task, _ in training), np.zeros((size, size, 3), np.int64))
+    readable = {label for _, shard in training for label in shard.labels}
+    empty = [name for label, name in enumerate(found.classes) if label not in readable]
     lines = [
         (task.part, name, what, remark)
         for task, shard in written
@@ -181,6 +268,18 @@ def _finish(folder: Path, found: Found, tasks: list[Task], size: int) -> Manifes
         for name, remark in listed
     ]
     _table(folder / REPORT, [("part", "file", "what", "why"), *lines])
+    if empty:
+        raise UserError(
+            f"of class {empty[0]!r} no training image can be read, as of {len(empty) - 1} others: see "
+            f"{folder / REPORT}, mend them or take their folders out, delete {folder} and run it again",
+            1,
+        )
+    try:
+        sums = sum((shards.pixel_sums(task.path) for task, _ in training), np.zeros((size, size, 3), np.int64))
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise UserError(
+            f"the sums of a shard in {folder} are damaged ({error}): delete it and run it again", 1
+        ) from error
     products = [[sum(shard.color_products[i][j] for _, shard in training) for j in range(3)] for i in range(3)]
     values = {
         "format": 1,
@@ -236,7 +335,3 @@ def _table(path: Path, rows: list[tuple[str, str, str, str]]) -> None:
     file = io.StringIO()
     csv.writer(file, lineterminator="\n").writerows(rows)
     write_atomic(path, file.getvalue().encode(errors="backslashreplace"))
-
-
-def _numbers(manifest: Manifest) -> str:
-    return ", ".join(f"{part.images:,} {name}" for name, part in manifest.parts.items())

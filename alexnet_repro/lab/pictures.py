@@ -2,6 +2,8 @@
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,11 @@ SUFFIXES = {
     "TIFF": (".tiff", ".tif"),
     "PPM": (".ppm", ".pgm", ".pbm", ".pnm"),
 }
+NAMES = {f".{form.lower()}" for form in FORMATS}.union(*SUFFIXES.values())
+SIXTEEN = ("PPM", "PNG")
+"""Formats of which Pillow opens 16-bit grey in its mode of 32-bit numbers, I: PNG did so up to Pillow 10."""
+SCAN = b"\xff\xda"
+"""What begins a scan of a JPEG."""
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -28,10 +35,23 @@ UPRIGHT = {
     8: Image.Transpose.ROTATE_90,
 }
 """What undoes each EXIF orientation but the first, which is upright."""
+BYTES = 2**30
+"""Of a file that is read at all."""
+PIXELS = 178_956_970
+"""Of an image that is decoded, Pillow's own limit. They take 10 bytes each, of WebP 20: 3.6 GB a process at most."""
+SCANS = 20
+"""How often a progressive JPEG may refine that many pixels; a smaller one, so much more often."""
+STRIP = 2**20
+"""Pixels that are converted to RGB at once."""
 
 
 class Unreadable(Exception):
     """A file that is no whole image; the message says why, in one line."""
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file has a name as images have."""
+    return name[name.rfind(".") :].lower() in NAMES if "." in name else False
 
 
 def square(content: bytes, name: str, size: int) -> tuple[Pixels, list[str]]:
@@ -43,13 +63,33 @@ def square(content: bytes, name: str, size: int) -> tuple[Pixels, list[str]]:
     lie on their side by their EXIF tag, or whose ``name`` names another format, are mended, and a remark says so.
     Raises Unreadable for all else.
     """
+    with _opened(content) as image:
+        return _square(image, name, size)
+
+
+def check(content: bytes) -> None:
+    """Raise Unreadable for what is no image by its first bytes; the pixels are not looked at."""
+    with _opened(content):
+        pass
+
+
+@contextmanager
+def _opened(content: bytes) -> Iterator[Image.Image]:
+    """The image of a file. Whatever is wrong with it, also in the block, is raised as Unreadable."""
     if not content:
         raise Unreadable("empty file")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damaged metadata and large images only warn
             with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-                return _square(image, name, size)
+                pixels = image.width * image.height
+                if pixels > PIXELS:
+                    raise Unreadable(f"more than {PIXELS:,} pixels")
+                if image.format in ("JPEG", "MPO") and pixels * content.count(SCAN) > SCANS * PIXELS:
+                    raise Unreadable("too many scans of its pixels")
+                yield image
+    except (Unreadable, MemoryError):
+        raise
     except Image.UnidentifiedImageError:
         raise Unreadable("not an image") from None
     except Exception as error:  # a decoder meets a damaged file with whatever comes to hand
@@ -76,8 +116,23 @@ def _square(image: Image.Image, name: str, size: int) -> tuple[Pixels, list[str]
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    """An image of another mode in RGB: 16-bit grey by its upper bytes, transparency over white."""
-    if image.mode.startswith("I;16"):
+    """An image of another mode in RGB, a strip at a time, so that no third copy of all of it is made.
+
+    Raises Unreadable for numbers of which nobody knows what is white: floats, and whole numbers of 32 bits.
+    """
+    if image.mode == "F" or (image.mode == "I" and image.format not in SIXTEEN):
+        raise Unreadable(f"mode {image.mode}, of which no number is known to be white")
+    rows = max(1, STRIP // image.width)
+    whole = Image.new("RGB", image.size)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        whole.paste(_strip_rgb(image.crop((0, top, image.width, bottom))), (0, top))
+    return whole
+
+
+def _strip_rgb(image: Image.Image) -> Image.Image:
+    """Some rows in RGB: 16-bit grey by its upper bytes, transparency over white."""
+    if image.mode == "I" or image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")

@@ -10,6 +10,8 @@ from .. import ensembles
 from ..config import RunConfig
 from ..errors import UserError
 from ..files import remedy
+from ..predictions import Classes, Predictions, ranked, write
+from ..records import RunRecord
 from ..store import Store
 from ..studies import study
 from . import checkpoint, datasets
@@ -17,7 +19,7 @@ from .alexnet import AlexNet
 from .batches import pixel_mean
 from .evaluate import BATCH, testing
 from .nets import build
-from .resident import Resident
+from .resident import parts
 
 
 def network(path: Path, config: RunConfig) -> AlexNet:
@@ -44,19 +46,40 @@ def make(config: RunConfig, store: Store) -> bool:
     path, record = store.weights(config.key), store.find(config)
     if record is None or not path.is_file():
         return False
-    net = network(path, config)
-    data = Resident(config, datasets.load(config.data.dataset), "cpu")
-    images = data.test.centre(config.data.side)
-    torch.set_num_threads(1)
-    with torch.no_grad(), testing(net):
-        parts = torch.arange(len(images.labels)).split(BATCH)
-        outputs = torch.cat([net(images.batch(part)[0]).softmax(1) for part in parts]).numpy().astype(np.float16)
-    labels = images.labels.numpy().astype(np.uint8)
-    off = ensembles.off(outputs, labels, record)
-    if off > ensembles.ROUNDED:
-        raise UserError(f"the weights at {path} err on {off} other images than their record: delete them", 1)
+    logits, labels = _logits(path, config)
+    outputs = logits.softmax(1).numpy().astype(np.float16)
+    _check(path, ensembles.off(outputs, labels, record))
     ensembles.write(ensembles.working(store, config.key), outputs, labels)
     return True
+
+
+def publish_classes(record: RunRecord, store: Store) -> None:
+    """Publish the classes that a run's kept weights predict.
+
+    Raises UserError where they err otherwise than the record says.
+    """
+    path = store.weights(record.key)
+    logits, labels = _logits(path, record.config)
+    predictions = Predictions(ranked(logits.numpy()), labels)
+    _check(path, predictions.off(record))
+    write(ensembles.published(store, record.key), predictions)
+
+
+def _logits(path: Path, config: RunConfig) -> tuple[Tensor, Classes]:
+    """What the weights at ``path`` make of the test images at their centre, (images, classes), and the labels."""
+    net = network(path, config)
+    _, test = parts(config, datasets.load(config.data.dataset), "cpu")
+    images = test.centre(config.data.side)
+    torch.set_num_threads(1)
+    with torch.no_grad(), testing(net):
+        index = torch.arange(len(images.labels)).split(BATCH)
+        logits = torch.cat([net(images.batch(part)[0]) for part in index])
+    return logits, images.labels.numpy().astype(np.uint8)
+
+
+def _check(path: Path, off: int) -> None:
+    if off > ensembles.ROUNDED:
+        raise UserError(f"the weights at {path} err on {off} other images than their record: delete them", 1)
 
 
 def publish(store: Store) -> int:

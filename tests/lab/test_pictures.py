@@ -1,14 +1,19 @@
+import io
 from contextlib import suppress
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
-from alexnet_repro.lab.pictures import Unreadable, square
+from alexnet_repro.lab import pictures
+from alexnet_repro.lab.pictures import Unreadable, check, is_image_name, square
 
 from ..pictures import BAD, GOOD, jpeg, nasty, png, scene
 
+KINDS = nasty()
 REMARKS = {
     "plain.JPEG": [],
     "grey.JPEG": ["mode L"],
@@ -102,3 +107,87 @@ def test_random_bytes_after_a_real_header_never_crash():
                 broken[place] = rng.integers(256)
             with suppress(Unreadable):
                 assert square(bytes(broken), name, 16)[0].shape == (16, 16, 3)
+
+
+def pgm(values, most=65535):
+    """A 16-bit grey picture as PGM has it."""
+    height, width = values.shape
+    return f"P5 {width} {height} {most}\n".encode() + values.astype(">u2").tobytes()
+
+
+def test_sixteen_bit_pgm_is_scaled_as_png_is():
+    values = np.linspace(0, 65535, 60 * 40).astype(np.uint16).reshape(40, 60)
+    ours, remarks = square(pgm(values), "a.pgm", 32)
+    theirs = square(png(Image.fromarray(values)), "a.png", 32)[0]
+    assert np.array_equal(ours, theirs)
+    assert remarks == ["mode I"]
+    assert (ours == 255).mean() < 0.05
+
+
+def tiff(values):
+    file = io.BytesIO()
+    Image.fromarray(values).save(file, format="TIFF")
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.float32])
+def test_numbers_of_no_known_scale_are_left_out(kind):
+    with pytest.raises(Unreadable, match="no number is known to be white"):
+        square(tiff(np.arange(600, dtype=kind).reshape(20, 30)), "a.tiff", 16)
+
+
+def test_sixteen_bit_tiff_of_both_ends():
+    values = np.linspace(0, 65535, 600).astype(np.uint16).reshape(20, 30)
+    wanted = square(png(Image.fromarray(values)), "a.png", 16)[0]
+    for order in ("<u2", ">u2"):
+        assert np.array_equal(square(tiff(values.astype(order)), "a.tiff", 16)[0], wanted)
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_strips_give_what_the_whole_gives(name, monkeypatch):
+    content = nasty()[name]
+    whole = square(content, name, 32)[0]
+    monkeypatch.setattr(pictures, "STRIP", 150)
+    assert np.array_equal(square(content, name, 32)[0], whole)
+
+
+def test_more_pixels_or_scans_than_the_limit_are_not_decoded(monkeypatch):
+    monkeypatch.setattr(pictures, "PIXELS", 2_000)
+    for content in (png(scene(1)), jpeg(scene(1))):
+        with pytest.raises(Unreadable, match="more than 2,000 pixels"):
+            square(content, "a", 32)
+    monkeypatch.setattr(pictures, "PIXELS", 2_400)
+    content = jpeg(scene(1), progressive=True)
+    assert square(content, "a.jpg", 32)[0].shape == (32, 32, 3)
+    scan = content[content.rindex(pictures.SCAN) : -2]
+    with pytest.raises(Unreadable, match="too many scans"):
+        square(content[:-2] + 20 * scan + content[-2:], "a.jpg", 32)
+
+
+def test_the_first_bytes_tell_an_image():
+    for name, content in nasty().items():
+        if name in BAD - {"corrupt.JPEG", "cut.JPEG"}:
+            with pytest.raises(Unreadable):
+                check(content)
+        elif name in GOOD:
+            check(content)
+
+
+def test_names_of_images():
+    names = ["a.JPEG", "a.jpg", "a.png", "a.PGM", "a.b.webp", "a", "a.txt", "JPEG", "a.xml", "a.jpeg.tar"]
+    assert [is_image_name(name) for name in names] == [True] * 5 + [False] * 5
+
+
+@given(
+    st.sampled_from([*sorted(GOOD), "pgm"]),
+    st.lists(st.tuples(st.integers(0, 100_000), st.integers(0, 255)), max_size=6),
+    st.one_of(st.none(), st.integers(0, 5_000)),
+)
+def test_flipped_bytes_and_cuts(name, flips, end):
+    content = pgm(np.full((9, 9), 300)) if name == "pgm" else KINDS[name]
+    spoiled = bytearray(content[:end])
+    for at, value in flips:
+        if spoiled:
+            spoiled[at % min(len(spoiled), 600)] = value
+    with suppress(Unreadable):
+        assert square(bytes(spoiled), name, 16)[0].shape == (16, 16, 3)

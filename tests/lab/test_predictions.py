@@ -2,13 +2,14 @@
 
 import pytest
 
-from alexnet_repro import ensembles
+from alexnet_repro import ensembles, predictions
 from alexnet_repro.config import Placement
 from alexnet_repro.errors import UserError
-from alexnet_repro.lab.predictions import make, mean_of, network
+from alexnet_repro.lab.predictions import make, mean_of, network, publish_classes
 from alexnet_repro.lab.training import train
+from alexnet_repro.runs import publish
 from alexnet_repro.store import Store
-from alexnet_repro.studies import study
+from alexnet_repro.studies import Study, study
 from tests import homes
 
 
@@ -30,6 +31,33 @@ def test_they_err_as_their_record_says(trained):
     assert outputs.shape == (1000, 10)
     assert outputs.astype(float).sum(1) == pytest.approx(1, abs=0.01)
     assert ensembles.error([outputs], labels) == pytest.approx(store.find(config).metric("test_error"), abs=0.005)
+
+
+def test_published_classes_err_as_their_record_says_to_the_image(trained, tmp_path, monkeypatch):
+    kept, config = trained
+    store, record = Store(kept.root, tmp_path / "data" / "evidence"), kept.find(config)
+    publish_classes(record, store)
+    found = predictions.read(ensembles.published(store, config.key))
+    assert found.top.shape == (1000, 5)
+    assert found.off(record) == 0
+    assert found.wrong[1] < found.wrong[0]
+    wrong = record.model_copy(update={"metrics": record.metrics | {"test_error": 0.1}})
+    with pytest.raises(UserError, match="other images than their record"):
+        publish_classes(wrong, store)
+
+
+def test_a_new_run_is_published_with_what_it_predicts(trained, tmp_path, monkeypatch):
+    kept, config = trained
+    store, record = Store(kept.root, tmp_path / "data" / "evidence"), kept.find(config)
+    plan = Study("rehearsal", "A rehearsal", config, {"only": {}}, (0,))
+    monkeypatch.setattr(Study, "scale", "cifar10")  # what is at smoke scale is never published
+    clean = record.model_copy(update={"provenance": record.provenance.model_copy(update={"clean": True})})
+    monkeypatch.setattr(store, "find", lambda _: clean)
+    assert publish(plan, store) == (1, 0, 1, 0)
+    later = Store(kept.root, store.evidence)
+    monkeypatch.setattr(later, "find", lambda _: clean)
+    assert predictions.faults(later) == []
+    assert publish(plan, later) == (1, 0, 0, 0)
 
 
 def test_weights_of_another_run_are_refused(trained, tmp_path):

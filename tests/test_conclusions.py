@@ -1,0 +1,243 @@
+import json
+import subprocess
+import tomllib
+from functools import cache
+
+import pytest
+
+from alexnet_repro import paths, rules
+from alexnet_repro.claims import claim, load
+from alexnet_repro.conclusions import Comparison, classify, compare, conclude, corrected, reading
+from alexnet_repro.errors import UserError
+from alexnet_repro.rules import SETTINGS, Rule
+from alexnet_repro.runs import concluded, finder
+from alexnet_repro.store import Store
+from alexnet_repro.studies import SCALES
+from alexnet_repro.verdicts import scorecard
+
+from .runs import record, tiny
+
+RULE = Rule(
+    claim="lrn",
+    role="primary",
+    metric="test_error",
+    comparison="difference",
+    arm="no_lrn",
+    against="baseline",
+    unit="points",
+    threshold=1.0,
+    why="a judgement",
+    seeds={"cifar10": 5},
+)
+
+
+def errors(*percent, status="finished"):
+    return {i: record(tiny(seed=i), status, metrics={"test_error": p / 100}) for i, p in enumerate(percent)}
+
+
+BASE = errors(40.0, 40.3, 39.8, 40.1, 40.0)
+
+
+@pytest.mark.parametrize(
+    ("interval", "narrow", "name"),
+    [
+        ((1.0, 2.0), (1.1, 1.9), "supported"),
+        ((0.1, 2.0), (0.2, 1.9), "direction only"),
+        ((0.1, 0.9), (0.2, 0.8), "equivalent"),  # an effect that is there, and too small to matter
+        ((-1.1, 1.1), (-0.9, 0.9), "equivalent"),  # two one-sided tests look at the 90 % interval alone
+        ((-0.9, 0.9), (-1.0, 0.8), "inconclusive"),
+        ((-0.5, 1.5), (-0.4, 1.4), "inconclusive"),
+        ((-2.0, -0.1), (-1.9, -0.2), "opposite direction"),
+        ((-2.0, -1.0), (-1.9, -1.1), "contradicted"),
+    ],
+)
+def test_every_verdict(interval, narrow, name):
+    assert classify(interval, narrow, (-1.0, 1.0), 0.0) == name
+
+
+def test_a_ratio_has_its_inverse_on_the_other_side():
+    ratio = RULE.model_copy(update={"comparison": "ratio", "unit": "×", "threshold": 1.5})
+    assert ratio.bounds == (1 / 1.5, 1.5)
+    assert classify((0.7, 1.4), (0.72, 1.35), ratio.bounds, ratio.null) == "equivalent"
+    assert classify((0.3, 0.6), (0.35, 0.55), ratio.bounds, ratio.null) == "contradicted"
+
+
+def test_pairs_by_seed_in_points():
+    judged = compare(RULE, "cifar10", errors(42.0, 42.1, 41.9, 42.2, 39.9), BASE)
+    # differences 2.0, 1.8, 2.1, 2.1, -0.1: mean 1.58, sd 0.9471, t(4) at 95 % 2.7764
+    assert judged.effect == pytest.approx(1.58)
+    assert judged.interval == pytest.approx((1.58 - 1.1759, 1.58 + 1.1759), abs=1e-3)
+    assert judged.narrow == pytest.approx((1.58 - 0.9029, 1.58 + 0.9029), abs=1e-3)
+    assert (judged.verdict, judged.seeds, judged.side) == ("direction only", 5, 0.8)
+    assert not judged.provisional
+
+
+def test_only_declared_pairs_count():
+    few = RULE.model_copy(update={"seeds": {"cifar10": 3}})
+    arm = errors(42.0, 42.1, 41.9, 90.0, 90.0)
+    assert compare(few, "cifar10", arm, BASE).effect == pytest.approx((2.0 + 1.8 + 2.1) / 3)
+
+
+def test_fewer_than_three_pairs_are_not_run():
+    judged = compare(RULE, "cifar10", errors(42.0, 42.1), BASE)
+    assert (judged.verdict, judged.note) == ("not run", "2 of 5 pairs so far")
+
+
+def test_a_diverged_run_counts_at_chance():
+    arm = errors(42.0, 42.1, 41.9, 42.2) | {4: record(tiny(seed=4), "diverged", metrics={})}
+    judged = compare(RULE, "cifar10", arm, BASE)
+    assert judged.effect == pytest.approx((2.0 + 1.8 + 2.1 + 2.1 + 50.0) / 5)  # chance of ten classes is 90 %
+    assert judged.note == "1 of 5 runs of 'no_lrn' diverged"
+
+
+def test_unseen_pairs_are_judged_alone_too():
+    rule = RULE.model_copy(update={"seen": {"cifar10": 2}})
+    judged = compare(rule, "cifar10", errors(60.0, 60.3, 39.8, 40.2, 40.0), BASE)
+    assert (judged.verdict, judged.unseen) == ("inconclusive", "equivalent")
+    assert compare(RULE, "cifar10", BASE | errors(42.0), BASE).unseen is None
+
+
+def comparison(verdict, role="primary", scale="cifar10", **changes):
+    return Comparison("lrn", role, "", scale, verdict, "points", 1.0, 5, **{"seeds": 5, **changes})
+
+
+def test_holm_over_the_primary_comparisons_that_were_not_seen_in_advance():
+    several = [
+        comparison("supported", p=0.001),
+        comparison("direction only", p=0.04),
+        comparison("equivalent", p=0.03),
+        comparison("supported", p=0.04, seen=5),
+        comparison("direction only", "secondary", p=0.04),
+    ]
+    first, second, third, seen, secondary = corrected(several)
+    assert [each.p_holm for each in (first, second, third)] == pytest.approx([0.003, 0.06, 0.06])
+    assert (seen.p_holm, secondary.p_holm) == (None, None)
+    assert [each.verdict for each in (first, second, third, seen, secondary)] == [
+        "supported", "inconclusive", "equivalent", "supported", "direction only",
+    ]  # fmt: skip
+    assert second.note == "direction only before correction for 3 primary comparisons"
+
+
+@pytest.mark.parametrize(
+    ("verdicts", "words"),
+    [
+        ([], "not run"),
+        (["supported"], "supported"),
+        (["supported", "supported"], "supported at every scale"),
+        (["supported", "direction only"], "right in direction"),
+        (["equivalent", "equivalent"], "no effect"),
+        (["contradicted", "opposite direction"], "contradicted"),
+        (["supported", "equivalent"], "depends on scale"),
+        (["direction only", "opposite direction", "inconclusive"], "depends on scale"),
+        (["supported", "inconclusive"], "supported, with a scale inconclusive"),
+        (["direction only", "inconclusive"], "not shown"),
+        (["equivalent", "opposite direction"], "not shown"),
+        (["supported", "not run"], "supported"),
+    ],
+)
+def test_every_conclusion(verdicts, words):
+    assert conclude("lrn", [comparison(each) for each in verdicts], "") == words
+
+
+@pytest.mark.parametrize(
+    ("control", "words"),
+    [
+        (["equivalent", "equivalent"], "explained by its scaling"),
+        (["contradicted"], "explained by its scaling"),
+        (["equivalent", "inconclusive"], "supported"),
+        (["supported"], "supported"),
+        (["not run"], "supported"),
+    ],
+)
+def test_a_control_explains_an_effect(control, words):
+    found = [comparison("supported"), *(comparison(each, "control") for each in control)]
+    assert conclude("lrn", found, "its scaling") == words
+
+
+def test_a_conclusion_on_fewer_pairs_than_declared_says_so():
+    assert conclude("lrn", [comparison("supported", seeds=3)], "") == "supported, so far"
+    assert conclude("lrn", [comparison("supported"), comparison("not run", seeds=0)], "") == "supported, so far"
+    secondary = comparison("inconclusive", "secondary", seeds=3)
+    assert conclude("lrn", [comparison("supported"), secondary], "") == "supported"
+
+
+@cache
+def every():
+    return concluded(Store(paths.repository() / "nowhere"))
+
+
+def test_every_claim_has_a_conclusion_and_a_sentence():
+    assert [each.claim for each in every()] == [each.id for each in load()]
+    for each in every():
+        assert each.conclusion
+        assert each.reading.endswith(".")
+        assert not set("{}") & set(each.reading)
+        json.dumps(each.row(), allow_nan=False)
+
+
+def test_stage_one_stays_as_it_was():
+    verdicts = scorecard(finder(Store(paths.repository() / "nowhere")))
+    assert [verdict for each in every() for verdict in each.verdicts] == verdicts
+
+
+def test_a_placeholder_that_nothing_fills_is_named():
+    said = claim("lrn").model_copy(update={"reading": "It is {no_such@cifar10}."})
+    with pytest.raises(UserError, match=r"claim 'lrn': nothing fills \{no_such@cifar10\} of its reading"):
+        reading(said, (), (), lambda study, arm: {})
+
+
+def git(*words):
+    done = subprocess.run(["git", "-C", str(paths.repository()), *words], capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout
+
+
+def entries(text):
+    """What each rule of a version of the file says, without its reasons, for each of its scales."""
+    for rule in tomllib.loads(text)["rule"]:
+        for scale, count in rule["seeds"].items():
+            fixed = {name: value for name, value in rule.items() if name not in ("seeds", "seen", "why", "explains")}
+            yield json.dumps(fixed | {"scale": scale, "count": count, "seen": rule.get("seen", {}).get(scale, 0)})
+
+
+@cache
+def declared():
+    """The commit in which each rule came to stand as it stands now."""
+    file = f"data/{rules.FILE}"
+    code, out = git("log", "--reverse", "--format=%H", "--", file)
+    commits = out.split()
+    if code or not commits or git("rev-parse", "--is-shallow-repository")[1].strip() == "true":
+        pytest.skip("needs the project's whole git history")
+    now = set(entries((paths.data() / rules.FILE).read_text()))
+    since = {}
+    for commit in commits:
+        there = set(entries(git("show", f"{commit}:{file}")[1]))
+        since = {entry: since.get(entry, commit) for entry in there & now}
+    return since
+
+
+def test_every_rule_is_older_than_the_runs_that_it_judges():
+    """Of a pair that was not seen in advance, at least one run was made of a commit that has the rule."""
+    store, since, checked = Store(paths.repository() / "nowhere"), declared(), 0
+    for rule in rules.load():
+        for scale, count in rule.seeds.items():
+            setting = SETTINGS[scale]
+            if setting.scale not in SCALES:
+                continue
+            find = finder(store, setting.scale)
+            arm, against = find(setting.study, rule.arm), find(setting.study, rule.against)
+            (entry,) = [
+                each for each in entries((paths.data() / rules.FILE).read_text())
+                if (said := json.loads(each))["scale"] == scale
+                and (said["claim"], said.get("label", "")) == (rule.claim, rule.label)
+            ]  # fmt: skip
+            if entry not in since:
+                assert git("status", "--porcelain", "--", f"data/{rules.FILE}")[1], f"{entry} is in no commit"
+                continue
+            for seed in sorted(arm.keys() & against.keys())[rule.seen.get(scale, 0) : count]:
+                made = {arm[seed].provenance.commit, against[seed].provenance.commit}
+                assert any(git("merge-base", "--is-ancestor", since[entry], commit)[0] == 0 for commit in made), (
+                    f"{rule.claim} {rule.label} at {scale}: seed {seed} was trained before its rule stood"
+                )
+                checked += 1
+    if not checked:
+        pytest.skip("no run of stage two is published yet")
