@@ -16,6 +16,7 @@ from alexnet_repro.statistics import (
     holm,
     paired_difference,
     paired_ratio,
+    prediction_interval,
     seeds_to_settle,
     smallest_detectable,
     t_interval,
@@ -221,3 +222,13 @@ def test_the_lowest_error_of_a_long_curve_is_looked_for_once(monkeypatch):
     assert statistics.epochs_to_converge(range(1_000), errors, 0.0) == 998
     assert len(looked) == 1
     assert statistics.epochs_to_converge([1, 2], [0.5, 0.5]) is None
+
+
+def test_prediction_interval():
+    values = [1.0, 2.0, 4.0, 5.0]
+    low, high = prediction_interval(values, 0.9)
+    expected = stats.t.interval(0.9, 3, loc=3.0, scale=np.std(values, ddof=1) * np.sqrt(1 + 1 / 4))
+    assert (low, high) == pytest.approx(expected, rel=1e-12)
+    for wrong in ([1.0], [1.0, np.nan], [1.0, np.inf], [[1.0, 2.0]]):
+        with pytest.raises(ValueError, match="two numbers or more, all finite"):
+            prediction_interval(wrong, 0.9)
