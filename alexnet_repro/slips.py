@@ -105,7 +105,7 @@ def _torchvision() -> Slip:
     norms = sum("norm" in layer.kind for layer in architecture.layers(PAPER))
     return Slip(
         "torchvision's network as the paper's",
-        "The code of torchvision.models.alexnet is shown as the network of the paper.",
+        "torchvision's code of AlexNet is shown as the network of the paper.",
         "Two columns, 96, 256, 384, 384 and 256 kernels, local response normalization (sections 3.2 to 3.5).",
         f"torchvision follows a later paper, “One weird trick” (2014): {_list([int(n) for n in convs['maps']])} "
         f"kernels, {'no' if (convs['groups'] == 1).all() else 'some'} columns, "
