@@ -7,7 +7,7 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
-from . import architecture, captions, downloads, ensembles, figures, paths, report, seeds
+from . import architecture, captions, downloads, ensembles, figures, paths, report
 from .ablations import arm_label
 from .claims import Measured, claim
 from .errors import UserError, one_of
@@ -261,9 +261,9 @@ class Page:
         every = records(study("ablations", self.scale), self.store)["baseline"]
         return captions.first_drop(groups | {f"{arm_label('baseline')} over all its seeds": every.values()})
 
-    def single_seeds(self, name: str) -> HTML:
-        """The same curves, to be looked at seed by seed."""
-        return seeds.one_by_one(self.curves(name))
+    def explore(self, *names: str) -> HTML:
+        """Links to the page that shows any run, opened at each of these studies."""
+        return report.explore_link(*names)
 
     def ensembles(self) -> Figure:
         """Test error against the number of networks averaged, a line per group; at smoke scale made now."""
