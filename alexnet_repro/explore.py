@@ -192,10 +192,14 @@ def curves_chart() -> alt.LayerChart:
         detail="arm:N",
         opacity=alt.when("picked === null").then(alt.value(1)).otherwise(alt.value(0.3)),
     )
-    tip = [ARM, SEED, alt.Tooltip("epoch:Q", format=".4~g"), VALUE]
+    # Vega-Lite finds the nearest point through a mark whose datum is the point's mark, and from there reads no text.
+    row = "(datum.datum || datum)"
+    told = {"arm": f"{row}.label", "seed": f"{row}.seed", "epoch": f"format({row}.epoch, '.4~g')"}
+    told["value"] = f"format({row}.value, '.5~g')"
+    tip = alt.expr("{" + ", ".join(f"'{name}': {text}" for name, text in told.items()) + "}")
     points = (
         chart.mark_circle(size=40)
-        .encode(epochs, value, COLOR, opacity=_emphasis(hovered, 1, 0, 0), tooltip=tip)
+        .encode(epochs, value, COLOR, opacity=_emphasis(hovered, 1, 0, 0), tooltip=alt.value(tip))
         .add_params(hovered)
         .properties(name="points")
     )

@@ -191,7 +191,7 @@ def test_scorecard_sorts_what_asks_for_no_seeds_before_what_has_none_yet(page: P
 
 
 EXPLORED = "explore.html#study=lrn&metric=train_error&arms=baseline,no_lrn"
-SEED_LINES = ".explore-chart .seeds_pathgroup path"
+SEED_LINES = ".explore-chart .seeds_marks path"
 
 
 def choices(page: Page) -> dict[str, object]:
@@ -213,10 +213,13 @@ def test_shared_address_restores_a_figure_that_the_keyboard_changes(
     assert page.locator(SEED_LINES).count() == 40
     assert page.locator(".explore-table tbody tr").count() == 2
 
-    page.get_by_role("combobox", name="Study").focus()
-    page.keyboard.type("One conv layer less")
+    study = page.get_by_role("combobox", name="Study")
+    study.focus()
+    for _ in range(study.locator("option").count()):
+        if study.input_value() != "depth":
+            page.keyboard.press("ArrowDown")
     page.get_by_role("combobox", name="Metric").focus()
-    page.keyboard.type("training loss")
+    page.keyboard.press("ArrowDown")
     page.get_by_label("without conv3").focus()
     page.keyboard.press("Space")
     page.wait_for_function(f"() => document.querySelectorAll('{SEED_LINES}').length === 60")
@@ -242,7 +245,7 @@ def test_shared_address_restores_a_figure_that_the_keyboard_changes(
 
 def test_pointing_at_a_line_tells_its_seed_and_value(page: Page, host: str, complaints: list[str]) -> None:
     page.goto(f"{host}/explore.html#study=lrn&metric=end.test_error&arms=no_lrn", wait_until="networkidle")
-    page.locator(".explore-chart .dots_marks path").first.hover()
+    page.locator(".explore-chart .dots_marks path").last.hover()
     assert re.search(
         r"no normalization.*seed\s*\d+.*value\s*\d", page.locator("#vg-tooltip-element").inner_text(), re.S
     )

@@ -241,7 +241,15 @@ function make(tag, className) {
   return made;
 }
 
+// Options that stay the same are left alone: who chooses by typing has not finished.
 function fill(select, groups, value) {
+  const content = JSON.stringify(groups);
+  if (select.dataset.content !== content) select.replaceChildren(...options(groups));
+  select.dataset.content = content;
+  if (select.value !== value) select.value = value;
+}
+
+function options(groups) {
   const filled = groups.filter(([, options]) => options.length).map(([title, options]) => {
     const made = options.map(([name, text]) => new Option(text, name));
     if (!title) return made;
@@ -250,8 +258,7 @@ function fill(select, groups, value) {
     group.append(...made);
     return group;
   });
-  select.replaceChildren(...filled.flat());
-  select.value = value;
+  return filled.flat();
 }
 
 // Mean with standard deviation, and range; a dash for what so few values do not have.
