@@ -70,10 +70,10 @@ def training_curves(
     figure, (axes,) = canvas(smoke=smoke)
     table = curves_table(found)
     for (arm, label), color, line in zip(labels.items(), PALETTE, LINES, strict=False):
-        for number, (seed, run) in enumerate(table[table["arm"] == arm].groupby("seed")):
+        for number, (_, run) in enumerate(table[table["arm"] == arm].groupby("seed")):
             axes.plot(
                 run["epoch"], run["train_error"], line, color=color, linewidth=1.1, alpha=0.8,
-                label=label if number == 0 else None, gid=f"seed-{seed}",
+                label=label if number == 0 else None,
             )  # fmt: skip
     if table.empty:
         axes.text(0.5, 0.5, "no runs yet", transform=axes.transAxes, ha="center", color="0.35")

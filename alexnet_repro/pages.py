@@ -10,19 +10,7 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
-from . import (
-    analyses,
-    architecture,
-    captions,
-    downloads,
-    ensembles,
-    figures,
-    gallery,
-    meta,
-    report,
-    seeds,
-    tables,
-)
+from . import analyses, architecture, captions, downloads, ensembles, figures, gallery, meta, report, tables
 from .ablations import SCALED, arm_label
 from .claims import Measured, claim
 from .conclusions import Conclusion
@@ -430,11 +418,9 @@ class Page:
         every = records(study("ablations", self.scale), self.store)["baseline"]
         return captions.first_drop(groups | {f"{arm_label('baseline')} over all its seeds": every.values()})
 
-    @_or_one_line
-    def single_seeds(self, name: str) -> HTML:
-        """The same curves, to be looked at seed by seed."""
-        self.runs(name)
-        return seeds.one_by_one(self.curves(name))
+    def explore(self, *names: str) -> HTML:
+        """Links to the page that shows any run, opened at each of these studies."""
+        return report.explore_link(*names)
 
     @_or_one_line
     def ensembles(self) -> Figure:

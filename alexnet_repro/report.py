@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from statistics import median
 from typing import Literal
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import HTML, Markdown
 
 from . import downloads, meta, paths
 from .ablations import arm_label
@@ -23,7 +23,7 @@ from .runs import Found, finder
 from .scorecard import NONE, badge, capital, found, halved, number, papers, row, with_commands
 from .statistics import paired_ratio
 from .store import Store
-from .studies import Study, fastest, records
+from .studies import Study, fastest, records, study
 from .verdicts import Verdict, audited, derived, probability, published, scorecard, with_unit
 
 ENDS = {"finished": "its budget used up", "stopped": "at the threshold", "diverged": "diverged"}
@@ -49,6 +49,15 @@ def claim_card(name: str) -> Markdown:
         text = "why, and what the whole points would say"
         lines += [f"*Half of the paper's points:* [{text}](#size).", ""]
     return Markdown("\n".join(lines))
+
+
+def explore_link(*names: str) -> HTML:
+    """Links from a notebook's page to the one that shows any run, opened at each of these studies.
+
+    Raises UserError for an unknown study.
+    """
+    links = [f'<a href="../explore.html#study={quote(name)}">{study(name).title}</a>' for name in names]
+    return HTML(f'<p class="explore-link">Explore the runs, seed by seed: {"; ".join(links)}.</p>')
 
 
 def verdict_card(name: str, store: Store, scale: str = "cifar10") -> Markdown:

@@ -18,7 +18,7 @@ from typing import Any
 import nbformat
 import yaml
 
-from . import citation, downloads, effects, notebooks, paths, scorecard
+from . import citation, downloads, effects, explore, notebooks, paths, scorecard
 from .errors import UserError
 from .files import lock, sha256, write_atomic
 from .machine import cores
@@ -58,6 +58,7 @@ def build() -> Path:
         _execute_pages(book / "pages")
         scorecard.write(book)
         effects.write(book)
+        explore.write(book)
         downloads.write(book)
         citation.write(book)
         write_atomic(book / "_generated" / "pdf.md", PDF_PUBLISHED if address(configuration(book)) else PDF_HERE)

@@ -13,7 +13,7 @@ LAB = sorted((PACKAGE / "lab").glob("*.py"))
 HEAVY = {"torch", "torchvision", "safetensors", "distributed", "dask"}
 
 # From the bottom up: what a record is, what claims say, how they are judged, what is shown.
-CHAIN = ("errors", "config", "records", "store", "studies", "runs", "notebooks", "scorecard", "site", "cli")
+CHAIN = ("errors", "config", "records", "store", "studies", "query", "runs", "notebooks", "scorecard", "site", "cli")
 
 
 def imports(path: Path, top_only: bool) -> set[str]:

@@ -73,7 +73,7 @@ def tiny(tmp_path, monkeypatch):
 def test_a_study_that_is_not_at_the_scale_is_one_line(tiny):
     said = "*Study 'lrn_cifar' has no runs at the scale tiny-imagenet: it has smoke and cifar10.*"
     assert tiny.arms("lrn_cifar", ["test_error"]).data == said
-    for method in (tiny.curves, tiny.curves_found, tiny.single_seeds, tiny.parameters):
+    for method in (tiny.curves, tiny.curves_found, tiny.parameters):
         assert method("lrn_cifar").data == said
     first, second = tiny.cost("lrn", "lrn_cifar").data.split("\n\n")
     assert "4" in first

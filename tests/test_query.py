@@ -1,0 +1,130 @@
+"""The recorded runs as data frames: what the published CSV files say, study by study."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scipy import stats
+
+import alexnet_repro
+from alexnet_repro import load_curves, load_runs, paths, studies
+from alexnet_repro.errors import UserError
+from alexnet_repro.records import Measurement
+from alexnet_repro.runs import finder
+from alexnet_repro.store import Store
+from alexnet_repro.verdicts import scorecard
+
+from .runs import record
+
+IDENTITY = ["study", "scale", "arm", "seed", "key"]
+
+
+@pytest.fixture(autouse=True)
+def no_runs_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALEXNET_REPRO_STORE", str(tmp_path / "none"))
+
+
+def published(study: str, table: str) -> pd.DataFrame:
+    return pd.read_csv(paths.data() / "evidence" / study / f"{table}.csv")
+
+
+def test_a_study_finds_the_shared_runs_of_the_baseline() -> None:
+    runs = load_runs("lrn")
+    assert list(runs.columns[:6]) == [*IDENTITY, "status"]
+    assert list(runs["arm"].unique()) == ["baseline", "no_lrn", "strong_lrn"]
+    assert set(runs["study"]) == {"lrn"}
+    assert set(runs["scale"]) == {"cifar10"}
+    assert runs.groupby("arm")["seed"].apply(list).tolist() == [list(range(20))] * 3
+
+
+def test_runs_are_those_of_the_published_table() -> None:
+    ours, theirs = load_runs("ablations").set_index("key"), published("ablations", "runs").set_index("key")
+    assert set(ours.index) == set(theirs.index)
+    assert list(ours["arm"]) == list(theirs["arm"].loc[ours.index])
+    for name in ("test_error", "gap", "knn_features", "early_train_loss"):
+        pd.testing.assert_series_equal(ours[name], theirs[f"metric.{name}"].loc[ours.index], check_names=False)
+    wall = "provenance.wall_seconds"
+    pd.testing.assert_series_equal(ours[wall], theirs[wall].loc[ours.index])
+
+
+def test_curves_are_those_of_the_published_table() -> None:
+    curves = load_curves("dropout_convergence")
+    assert list(curves.columns) == [*IDENTITY, "epoch", "images", "train_loss", "train_error", "test_error"]
+    theirs = published("dropout_convergence", "curves")
+    columns = ["key", "epoch", "images", "train_loss", "train_error"]
+    ordered = [table[columns].sort_values(["key", "epoch"], ignore_index=True) for table in (curves, theirs)]
+    pd.testing.assert_frame_equal(*ordered)
+    assert curves["test_error"].isna().all()
+    assert load_curves("alexnet_convergence")["test_error"].notna().all()
+
+
+def test_four_lines_give_the_effect_that_the_verdict_has() -> None:
+    error = 100 * load_runs("lrn").pivot(index="seed", columns="arm", values="test_error")
+    gain = error["no_lrn"] - error["baseline"]
+    interval = stats.ttest_1samp(gain, 0).confidence_interval(0.95)
+    verdict = next(each for each in scorecard(finder(Store())) if each.claim == "lrn")
+    assert gain.mean() == pytest.approx(verdict.effect)
+    assert tuple(interval) == pytest.approx(verdict.interval)
+
+
+def test_without_a_study_every_published_run_stands_once() -> None:
+    runs, known = load_runs(), Store().published()
+    assert runs["key"].is_unique
+    assert set(runs["key"]) == set(known)
+    assert set(runs["study"]) == set(Store().homes().values())
+    assert set(load_curves()["key"]) == set(known)
+
+
+def test_a_store_of_ones_own_adds_its_runs(tmp_path: Path) -> None:
+    plan = studies.study("lrn", "smoke")
+    lost = record(plan.config("no_lrn", 1), status="diverged", metrics={"test_error": None})
+    point = Measurement(epoch=1.0, images=1_000, train_loss=None, train_error=0.9, test_error=0.8)
+    for each in (record(plan.config("baseline", 1), curve=[point]), lost):
+        Store(tmp_path).save(each)
+    runs = load_runs("lrn", "smoke", tmp_path)
+    assert list(runs["arm"]) == ["baseline", "no_lrn"]
+    assert list(runs["status"]) == ["finished", "diverged"]
+    assert runs["test_error"].dtype == float
+    assert list(runs["test_error"].isna()) == [False, True]
+    curves = load_curves("lrn", "smoke", str(tmp_path))
+    assert list(curves.loc[curves["arm"] == "baseline", "test_error"]) == [0.8]
+    assert curves["train_loss"].isna().tolist() == [True, False]
+    assert list(load_runs(None, "smoke", tmp_path)["study"]) == ["ablations"] * 2  # once, though "longer" shares one
+
+
+def test_a_study_without_runs_is_a_frame_without_rows() -> None:
+    runs, curves = load_runs("lrn", "smoke"), load_curves("lrn", "smoke")
+    assert (len(runs), len(curves)) == (0, 0)
+    assert list(runs.columns) == [*IDENTITY, "status"]
+    assert "test_error" in curves
+
+
+@pytest.mark.parametrize("load", [load_runs, load_curves])
+def test_unknown_names_list_the_valid_ones(load, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"unknown study 'lnr': choose one of .*, lrn, "):
+        load("lnr")
+    for study in (None, "lrn"):
+        with pytest.raises(UserError, match=r"unknown scale 'cifar11': choose one of cifar10, smoke"):
+            load(study, scale="cifar11")
+    with pytest.raises(UserError, match=f"no working store at {tmp_path / 'nowhere'}"):
+        load(store=tmp_path / "nowhere")
+
+
+def test_public_names_are_there_and_no_others() -> None:
+    assert set(alexnet_repro.__all__) <= set(dir(alexnet_repro))
+    with pytest.raises(AttributeError, match="no attribute 'load_run'"):
+        alexnet_repro.load_run  # noqa: B018
+
+
+def test_reading_runs_needs_neither_torch_nor_ipython() -> None:
+    code = (
+        "import sys\n"
+        "from alexnet_repro import load_curves, load_runs\n"
+        "assert len(load_runs('lrn')) == 60 and len(load_curves('lrn'))\n"
+        "heavy = {'torch', 'IPython', 'matplotlib'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
