@@ -19,7 +19,7 @@ from .pages import METRICS, PERCENT
 from .records import RunRecord
 from .runs import Found
 from .store import Store
-from .studies import SCALES, STUDIES, Study, records, study
+from .studies import SCALES, STUDIES, Study, records, scales, study
 
 FIRST = "relu_speed"
 """The study that the page opens with: the paper's Fig. 1."""
@@ -87,7 +87,10 @@ def content(store: Store) -> dict[str, Any]:
     listed: list[dict[str, Any]] = []
     pages = _pages()
     for scale in (each for each in SCALES if each != "smoke"):
-        plans = sorted((study(name, scale) for name in STUDIES), key=lambda plan: (plan.pilot, plan.name != FIRST))
+        plans = sorted(
+            (study(name, scale) for name in STUDIES if scale in scales(name)),
+            key=lambda plan: (plan.pilot, plan.name != FIRST),
+        )
         for plan in plans:
             found = {arm: by_seed for arm, by_seed in records(plan, store).items() if by_seed}
             if found:

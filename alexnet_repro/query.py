@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from . import studies
-from .errors import UserError
+from .errors import UserError, one_of
 from .records import PROVENANCE, Measurement, RunRecord
 from .store import Store
 
@@ -72,6 +72,8 @@ def load_curves(study: str | None = None, scale: str = "cifar10", store: str | P
 def _found(study: str | None, scale: str, store: str | Path | None) -> Iterator[tuple[str, str, RunRecord]]:
     """(study, arm, record) of every run that there is, by study, arm and seed."""
     where = Store() if store is None else Store(_folder(store))
+    if scale not in studies.SCALES:
+        raise one_of("scale", scale, list(studies.SCALES))
     if study is not None:
         plans = [studies.study(study, scale)]
     else:
