@@ -9,7 +9,7 @@ class UserError(Exception):
     """
 
     def __init__(self, message: str, code: int = 2) -> None:
-        super().__init__(printable(message))
+        super().__init__(printable(" ".join(message.split())))
         self.code = code
 
 
@@ -18,8 +18,8 @@ class NoRuns(UserError):
 
 
 def printable(text: str) -> str:
-    """The text in one line. Names come from files, too: what would move the cursor of a terminal is spelled out."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in " ".join(text.split()))
+    """A text whose names come from files: what would move the cursor of a terminal, or ends no UTF-8, spelled out."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def one_of(kind: str, value: str, valid: list[str]) -> UserError:
