@@ -72,10 +72,10 @@ def place(device: str) -> dict[str, Any]:
     return found
 
 
-def processor() -> str:
-    """What tells processors of one name apart: vendor, family, model and stepping, as far as the system says."""
+def processor() -> str | None:
+    """What tells processors of one name apart: vendor, family, model and stepping; None where the system is silent."""
     info = _cpuinfo()
-    return " ".join(words + info[name] for name, words in PARTS.items() if name in info) or platform.processor()
+    return " ".join(words + info[name] for name, words in PARTS.items() if name in info) or platform.processor() or None
 
 
 def _cpuinfo() -> dict[str, str]:
