@@ -139,12 +139,13 @@ def _rounded(value: float | None, factor: float = 1) -> float | None:
     return None if value is None or not math.isfinite(value) else round(factor * value, 4)
 
 
-# The rows that the script fills in: arm, label, color, order, seed, value; during training, epoch, too.
+# The rows that the script fills in: arm, label, color, dashed, order, seed, value; during training, epoch, too.
 ROWS = "rows"
 SEED = alt.Tooltip("seed:Q")
 VALUE = alt.Tooltip("value:Q", format=".5~g")
 ARM = alt.Tooltip("label:N", title="arm")
 COLOR = alt.Color("color:N", scale=None)
+DASH = alt.StrokeDash("dashed:N", scale=alt.Scale(domain=[False, True], range=[[1, 0], [6, 3]]), legend=None)
 TITLE = alt.TitleParams(text=alt.expr("metric"), anchor="start", fontSize=13, fontWeight="normal")
 
 
@@ -162,6 +163,7 @@ def curves_chart() -> alt.LayerChart:
             epochs,
             value,
             COLOR,
+            DASH,
             detail=["arm:N", "seed:N"],
             opacity=_emphasis(hovered, 1, 0.45, 0.12),
             strokeWidth=_emphasis(hovered, 2.5, 1, 1),
@@ -171,7 +173,11 @@ def curves_chart() -> alt.LayerChart:
     over_seeds = (
         chart.transform_joinaggregate(runs="distinct(seed)", groupby=["arm"])
         .transform_aggregate(
-            mean="mean(value)", sd="stdev(value)", n="count()", runs="max(runs)", groupby=["arm", "color", "epoch"]
+            mean="mean(value)",
+            sd="stdev(value)",
+            n="count()",
+            runs="max(runs)",
+            groupby=["arm", "color", "dashed", "epoch"],
         )
         .transform_filter("datum.n > 1 && datum.n === datum.runs")
         .transform_calculate(low="datum.mean - datum.sd", high="datum.mean + datum.sd")
@@ -182,13 +188,18 @@ def curves_chart() -> alt.LayerChart:
         epochs,
         alt.Y("mean:Q"),
         COLOR,
+        DASH,
         detail="arm:N",
         opacity=alt.when("picked === null").then(alt.value(1)).otherwise(alt.value(0.3)),
     )
-    tip = [ARM, SEED, alt.Tooltip("epoch:Q", format=".4~g"), VALUE]
+    # Vega-Lite finds the nearest point through a mark whose datum is the point's mark, and from there reads no text.
+    row = "(datum.datum || datum)"
+    told = {"arm": f"{row}.label", "seed": f"{row}.seed", "epoch": f"format({row}.epoch, '.4~g')"}
+    told["value"] = f"format({row}.value, '.5~g')"
+    tip = alt.expr("{" + ", ".join(f"'{name}': {text}" for name, text in told.items()) + "}")
     points = (
         chart.mark_circle(size=40)
-        .encode(epochs, value, COLOR, opacity=_emphasis(hovered, 1, 0, 0), tooltip=tip)
+        .encode(epochs, value, COLOR, opacity=_emphasis(hovered, 1, 0, 0), tooltip=alt.value(tip))
         .add_params(hovered)
         .properties(name="points")
     )

@@ -190,21 +190,92 @@ def test_scorecard_sorts_what_asks_for_no_seeds_before_what_has_none_yet(page: P
     assert len(set(numbers)) > 2
 
 
-@pytest.mark.parametrize("name", ["relu_speed", "augmentation"])
-def test_single_seeds_are_looked_at_by_keyboard(name: str, page: Page, host: str) -> None:
-    page.goto(f"{host}/pages/{name}.html", wait_until="networkidle")
-    seeds = page.locator("details.seeds").first
-    lines = seeds.locator("[data-seed]").count()
-    seeds.locator("summary").focus()
-    page.keyboard.press("Enter")
-    seeds.get_by_role("radio", name="all").focus()
-    page.keyboard.press("ArrowRight")
-    of_seed = seeds.locator('[data-seed="0"]').count()
-    assert 0 < of_seed < lines
-    assert seeds.locator(".faded").count() == lines - of_seed
-    assert seeds.locator('[data-seed="0"].faded').count() == 0
-    page.keyboard.press("ArrowLeft")
-    assert seeds.locator(".faded").count() == 0
+EXPLORED = "explore.html#study=lrn&metric=train_error&arms=baseline,no_lrn"
+SEED_LINES = ".explore-chart .seeds_marks path"
+
+
+def choices(page: Page) -> dict[str, object]:
+    """What the controls of the explorer say."""
+    controls = {name: page.get_by_role("combobox", name=name) for name in ("Study", "Metric", "Seed")}
+    chosen: dict[str, object] = {name: control.input_value() for name, control in controls.items()}
+    return chosen | {"arms": [box.input_value() for box in page.get_by_role("checkbox", checked=True).all()]}
+
+
+@pytest.mark.parametrize("width", [360, 1280])
+def test_shared_address_restores_a_figure_that_the_keyboard_changes(
+    width: int, page: Page, host: str, complaints: list[str]
+) -> None:
+    page.set_viewport_size({"width": width, "height": 900})
+    page.goto(f"{host}/{EXPLORED}", wait_until="networkidle")
+    page.wait_for_selector(SEED_LINES)
+    lrn = {"Study": "lrn", "Metric": "train_error", "Seed": "", "arms": ["baseline", "no_lrn"]}
+    assert choices(page) == lrn
+    assert page.locator(SEED_LINES).count() == 40
+    assert page.locator(".explore-table tbody tr").count() == 2
+
+    study = page.get_by_role("combobox", name="Study")
+    study.focus()
+    for _ in range(study.locator("option").count()):
+        if study.input_value() != "depth":
+            page.keyboard.press("ArrowDown")
+    page.get_by_role("combobox", name="Metric").focus()
+    page.keyboard.press("ArrowDown")
+    page.get_by_label("without conv3").focus()
+    page.keyboard.press("Space")
+    page.wait_for_function(f"() => document.querySelectorAll('{SEED_LINES}').length === 60")
+    assert page.evaluate("document.activeElement.value") == "no_conv3"  # the focus stays where it was
+    address = urlsplit(page.url).fragment
+    assert address == "study=depth&metric=train_loss&arms=baseline,no_conv4,no_conv5"
+    for each in (360, 1280):
+        page.set_viewport_size({"width": each, "height": 900})
+        drawn = f"() => document.querySelector('.explore-chart svg').clientWidth <= {each}"
+        page.wait_for_function(drawn)
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= each
+
+    page.goto(f"{host}/index.html")
+    page.goto(f"{host}/explore.html#{address}&seed=3", wait_until="networkidle")
+    page.wait_for_selector(SEED_LINES)
+    depth = {"Study": "depth", "Metric": "train_loss", "Seed": "3", "arms": ["baseline", "no_conv4", "no_conv5"]}
+    assert choices(page) == depth
+    page.evaluate(f"() => {{ location.hash = '{EXPLORED.partition('#')[2]}'; }}")
+    page.wait_for_function(f"() => document.querySelectorAll('{SEED_LINES}').length === 40")
+    assert choices(page) == lrn
+    assert complaints == []
+
+
+def test_pointing_at_a_line_tells_its_seed_and_value(page: Page, host: str, complaints: list[str]) -> None:
+    page.goto(f"{host}/explore.html#study=lrn&metric=end.test_error&arms=no_lrn", wait_until="networkidle")
+    page.locator(".explore-chart .dots_marks path").last.hover()
+    assert re.search(
+        r"no normalization.*seed\s*\d+.*value\s*\d", page.locator("#vg-tooltip-element").inner_text(), re.S
+    )
+    page.get_by_role("combobox", name="Metric").select_option("train_error")
+    page.wait_for_selector(SEED_LINES)
+    page.locator(".explore-chart svg").hover()
+    shown = page.locator("#vg-tooltip-element.visible").inner_text()
+    assert re.search(r"no normalization.*seed\s*\d+.*epoch\s*\d+.*value\s*\d", shown, re.S)
+    assert complaints == []
+
+
+def test_address_that_names_what_is_not_there_says_so(page: Page, host: str, complaints: list[str]) -> None:
+    page.goto(f"{host}/explore.html#study=lrn&arms=baseline,no_lnr&metric=%", wait_until="networkidle")
+    page.wait_for_selector(SEED_LINES)
+    assert page.locator(".explore-status").inner_text().endswith("not recorded here: arm no_lnr.")
+    assert choices(page)["arms"] == ["baseline"]
+    page.goto(f"{host}/index.html")
+    page.goto(f"{host}/explore.html#study=lnr", wait_until="networkidle")
+    page.wait_for_selector(SEED_LINES)
+    assert page.locator(".explore-status").inner_text().endswith("not recorded here: study lnr.")
+    assert complaints == []
+
+
+def test_without_scripts_there_is_a_figure_of_runs(browser: Browser, host: str) -> None:
+    with browser.new_context(java_script_enabled=False) as context:
+        opened = context.new_page()
+        opened.set_default_timeout(PATIENCE)
+        opened.goto(f"{host}/explore.html")
+        assert opened.locator(".explore-static figure img").is_visible()
+        assert opened.locator(".explore select").count() == 0
 
 
 def test_page_gives_its_notebook_and_its_records_away(page: Page, host: str) -> None:
@@ -231,6 +302,10 @@ def test_internal_links_and_anchors_lead_somewhere(page: Page, host: str) -> Non
             target = SITE / path
             if not target.is_file():
                 broken.append(f"{name}: {path} is missing")
+            elif anchor.startswith("study="):  # the explorer reads it
+                studied = f'"name":"{anchor.removeprefix("study=")}"'
+                if studied not in target.read_text(encoding="utf-8"):
+                    broken.append(f"{name}: {path} has no {anchor}")
             elif anchor and not re.search(rf'\b(id|name)="{re.escape(anchor)}"', target.read_text(encoding="utf-8")):
                 broken.append(f"{name}: {path} has no #{anchor}")
     assert broken == []

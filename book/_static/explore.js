@@ -92,14 +92,18 @@ class Explorer {
     form.append(this.boxes);
     this.status = make("p", "explore-status");
     this.status.setAttribute("role", "status");
+    // To assistive technology the chart is one picture; the table below says in numbers what its marks show.
+    this.picture = make("div", "explore-picture");
+    this.picture.setAttribute("role", "img");
     this.chart = make("div", "explore-chart");
-    this.chart.setAttribute("role", "img");
+    this.chart.setAttribute("aria-hidden", "true");
+    this.picture.append(this.chart);
     this.note = make("p", "explore-note");
     this.table = make("div", "explore-table");
     form.addEventListener("submit", event => event.preventDefault());
     form.addEventListener("change", event => this.changed(event.target));
     const live = make("div", "explore-live");
-    live.append(form, this.status, this.chart, this.note, this.table);
+    live.append(form, this.status, this.picture, this.note, this.table);
     this.frame.prepend(live);
     this.frame.classList.add("is-live");
     // The theme's columns move for a while after a screen has turned: what counts is the width in the end.
@@ -131,12 +135,12 @@ class Explorer {
     const { label, during } = this.metrics[this.metric];
     const rows = chosen.flatMap(arm => {
       const order = this.study.arms.indexOf(arm);
-      const named = { arm: arm.name, label: arm.label, color: this.color(arm), order };
+      const named = { arm: arm.name, label: arm.label, ...this.look(arm), order };
       return this.runsOf([arm]).flatMap(run => this.values(run, this.metric).map(value => ({ ...named, ...value })));
     });
     this.fillTable(chosen, label, during);
     this.note.replaceChildren(...this.explain(during));
-    this.chart.setAttribute("aria-label", `${this.study.title}: ${label}, a ${during ? "line" : "dot"} per seed; the table below has its numbers.`);
+    this.picture.setAttribute("aria-label", `${this.study.title}: ${label}, a ${during ? "line" : "dot"} per seed; the table below has its numbers.`);
     this.draw(during, label, rows, chosen.length);
   }
 
@@ -158,7 +162,8 @@ class Explorer {
     const labels = study.arms.map(arm => {
       const label = document.createElement("label"), box = document.createElement("input"), mark = make("span", "explore-color");
       Object.assign(box, { type: "checkbox", value: arm.name });
-      mark.style.background = this.color(arm);
+      const { color, dashed } = this.look(arm);
+      mark.style.borderTop = `0.3rem ${dashed ? "dashed" : "solid"} ${color}`;
       label.append(box, mark, arm.label);
       return label;
     });
@@ -170,15 +175,17 @@ class Explorer {
     for (const box of this.boxes.querySelectorAll("input")) box.checked = this.arms.includes(box.value);
   }
 
-  color(arm) {
-    return this.colors[this.study.arms.indexOf(arm) % this.colors.length];
+  // An arm keeps its look whatever else is shown; after the last colour they come again, dashed.
+  look(arm) {
+    const position = this.study.arms.indexOf(arm), { colors } = this;
+    return { color: colors[position % colors.length], dashed: position >= colors.length };
   }
 
   explain(during) {
     const parts = [during
       ? "Thin lines are runs, one per seed. A thick line is the mean over the seeds of an arm, its band one standard deviation to each side; both end where the arm's first run ends. "
       : "Dots are runs, one per seed; the diamond is their mean, the bar one standard deviation to each side. ",
-      `Point at a ${during ? "line" : "dot"} for its seed and value. `];
+      `Point at a ${during ? "line" : "dot"}, or tap it, for its seed and value. `];
     if (this.study.page) {
       const link = document.createElement("a");
       link.href = this.study.page;
@@ -223,7 +230,7 @@ class Explorer {
         if (param.name === "picked") param.value = this.seed === "" ? null : Number(this.seed);
       }
       if (this.result) this.result.finalize();
-      this.result = await vegaEmbed(this.chart, spec, { actions: false, renderer: "svg" });
+      this.result = await vegaEmbed(this.chart, spec, { actions: false, renderer: "svg", logLevel: vega.Error });
     });
   }
 }
@@ -234,7 +241,15 @@ function make(tag, className) {
   return made;
 }
 
+// Options that stay the same are left alone: who chooses by typing has not finished.
 function fill(select, groups, value) {
+  const content = JSON.stringify(groups);
+  if (select.dataset.content !== content) select.replaceChildren(...options(groups));
+  select.dataset.content = content;
+  if (select.value !== value) select.value = value;
+}
+
+function options(groups) {
   const filled = groups.filter(([, options]) => options.length).map(([title, options]) => {
     const made = options.map(([name, text]) => new Option(text, name));
     if (!title) return made;
@@ -243,8 +258,7 @@ function fill(select, groups, value) {
     group.append(...made);
     return group;
   });
-  select.replaceChildren(...filled.flat());
-  select.value = value;
+  return filled.flat();
 }
 
 // Mean with standard deviation, and range; a dash for what so few values do not have.
