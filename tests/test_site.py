@@ -122,7 +122,7 @@ def test_build_does_only_what_changed(home: Path, executed: list[str], rendered:
 def test_new_evidence_runs_the_notebooks_again(
     home: Path, executed: list[str], rendered: list[str], monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
-    for written in (site.scorecard, site.effects):  # they read the records, which these files are not
+    for written in (site.scorecard, site.effects, site.explore):  # they read the records, which these files are not
         monkeypatch.setattr(written, "write", lambda book: None)
     monkeypatch.setattr(site, "check_published", lambda store: None)
     site.build()
