@@ -47,6 +47,7 @@ def commands(folder: Path) -> list[list[str]]:
         ["verdict"],
         ["publish", "relu_speed", "--to", f"{folder}/mine"],
         ["contribute", f"{folder}/mine/relu_speed", "--source", "jane"],
+        ["sums"],
         ["verify"],
         ["notebook", "toy", "--output", f"{folder}/toy.ipynb"],
         ["book"],

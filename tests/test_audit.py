@@ -198,7 +198,7 @@ def test_a_damaged_log_is_one_line(tmp_path):
             "n/k",
             "has 'n/k' in row 2, column top1_error, where a number belongs",
         ),
-        (audit.log, "author_log.csv", ",0.437308", ",", "has an empty cell in row 27, column top5_error"),
+        (audit.log, "author_log.csv", ",0.437308", ",", "has an empty cell in row 29, column top5_error"),
         (audit.schedule, "author_schedule.csv", ",25\n", ",25?\n", "has '25?' in row 2, column epoch, where a number"),
     ],
 )

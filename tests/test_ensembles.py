@@ -131,28 +131,26 @@ def test_predictions_of_any_published_run_are_verified(store, monkeypatch, tmp_p
     chance = np.random.default_rng(2)
     labels = chance.integers(0, 10, 1000).astype(np.uint8)
     made = {}
-    for seed, width in ((0, 10), (1, 10)):
+    for seed in (0, 1):
         config = study("relu_speed").config("relu", seed)
-        outputs = chance.random((1000, width)).astype(np.float16)
+        outputs = chance.random((1000, 10)).astype(np.float16)
         five = np.argsort(-outputs.astype(float), axis=1, kind="stable")[:, :5]
         errors = {
             "test_error": ensembles.error([outputs], labels),
-            "top5_error": (five != labels[:, None]).all(1).mean(),
+            "test_top5_error": (five != labels[:, None]).all(1).mean(),
         }
         made[config.key] = record(config, metrics=errors)
         ensembles.write(ensembles.published(store, config.key), outputs, labels)
     monkeypatch.setattr(store, "published", lambda: made)
-    assert ensembles.faults(store) == []
+    assert predictions.faults(store) == []
     key = max(made)
-    for metric, said in (("test_error", "err on 9 other images"), ("top5_error", "another top-5 error")):
+    for metric in ("test_error", "test_top5_error"):
         wrong = made[key].metrics | {metric: made[key].metrics[metric] + 0.009}
         changed = made | {key: made[key].model_copy(update={"metrics": wrong})}
         monkeypatch.setattr(store, "published", lambda changed=changed: changed)
-        (fault,) = ensembles.faults(store)
-        assert fault.startswith(f"{ensembles.published(store, key)}: these predictions")
-        assert said in fault
+        (fault,) = predictions.faults(store)
+        assert fault.startswith(f"{ensembles.published(store, key)}: these predictions err on 9 other images")
     monkeypatch.setattr(store, "published", lambda: made)
-    for images, width in ((999, 10), (1000, 9)):
-        shape = chance.random((images, width)).astype(np.float16)
-        ensembles.write(ensembles.published(store, key), shape, labels[:images])
-        assert "its images are not those of" in ensembles.faults(store)[0]
+    ensembles.write(ensembles.published(store, key), chance.random((999, 10)).astype(np.float16), labels[:999])
+    (fault,) = predictions.faults(store)
+    assert "its images are not those of" in fault

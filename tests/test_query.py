@@ -106,7 +106,7 @@ def test_unknown_names_list_the_valid_ones(load, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"unknown study 'lnr': choose one of .*, lrn, "):
         load("lnr")
     for study in (None, "lrn"):
-        with pytest.raises(UserError, match=r"unknown scale 'cifar11': choose one of cifar10, smoke"):
+        with pytest.raises(UserError, match=r"unknown scale 'cifar11': choose one of cifar10, cifar10-long, smoke"):
             load(study, scale="cifar11")
     with pytest.raises(UserError, match=f"no working store at {tmp_path / 'nowhere'}"):
         load(store=tmp_path / "nowhere")
