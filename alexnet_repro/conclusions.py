@@ -235,7 +235,8 @@ def without_rule(verdicts: Sequence[Verdict]) -> str:
         counts = {name: names.count(name) for name in dict.fromkeys(names)}
         parts = [name if len(counts) == 1 else f"{count} {name}" for name, count in counts.items()]
         told = {"observed": "an effect without a rule", "untested": "not testable here"}.get(kind)
-        words.append(told or f"{'stage one' if kind == 'measured' else kind}: {', '.join(parts)}")
+        told = told or (f"{', '.join(parts)} in stage one" if kind == "measured" else f"{kind}: {', '.join(parts)}")
+        words.append(told)
     return words[0] if "measured" in by_kind else "; ".join(words)
 
 
