@@ -152,7 +152,7 @@ def test_images_say_what_they_show_and_captions_what_was_found(page: Page, host:
 
 
 def test_scorecard_is_sorted_and_filtered_by_keyboard(page: Page, host: str, complaints: list[str]) -> None:
-    page.goto(f"{host}/index.html", wait_until="networkidle")
+    page.goto(f"{host}/scorecard.html", wait_until="networkidle")
     rows = page.locator(".scorecard tbody tr:visible")
     total = rows.count()
     verdicts = page.get_by_label("Verdict")
@@ -182,7 +182,7 @@ def test_scorecard_is_sorted_and_filtered_by_keyboard(page: Page, host: str, com
 
 
 def test_scorecard_sorts_what_asks_for_no_seeds_before_what_has_none_yet(page: Page, host: str) -> None:
-    page.goto(f"{host}/index.html", wait_until="networkidle")
+    page.goto(f"{host}/scorecard.html", wait_until="networkidle")
     page.locator(".scorecard").get_by_role("button", name="Seeds").click()
     seeds = page.locator(".scorecard tbody td:nth-child(7)").all_inner_texts()
     numbers = [-1 if text.strip() == "–" else int(text.split()[0]) for text in seeds]
