@@ -309,8 +309,8 @@ def test_a_damaged_table_is_named_beside_the_others(store):
 
 @pytest.fixture
 def copy(tmp_path):
-    """The published ablations with their predictions and weights; and the path of these."""
-    for part in ("evidence/ablations", "predictions", "weights"):
+    """The published runs with their predictions and weights; and the path of these."""
+    for part in ("evidence", "predictions", "weights"):
         shutil.copytree(paths.data() / part, tmp_path / part)
     store, plan = Store(tmp_path / "store", tmp_path / "evidence"), study(ensembles.MEMBERS)
     path = ensembles.published_weights(store, plan.config("baseline", plan.seeds[0]).key)
