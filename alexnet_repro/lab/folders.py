@@ -160,7 +160,8 @@ def _find(root: Path, share: Fraction | None) -> Found:
     classes = tuple(sorted(by_class))
     if len(classes) < 2:
         raise UserError(
-            f"found {len(classes)} classes of training images in {root}, which has {_seen(root)}: {_hint(root)}"
+            f"found {len(classes)} class{'es' * (len(classes) != 1)} of training images in {root}, "
+            f"which has {_seen(root)}: {_hint(root)}"
         )
     garbled = [name for name in classes if not name.isprintable()]
     if garbled:
