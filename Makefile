@@ -29,8 +29,8 @@ test: check ## check, then run every test
 	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 numeric: $(STAMP) ## the tests of arithmetic once more, as an older processor computes
-	@ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/pytest tests/lab/test_pinned.py \
-	  tests/lab/test_precision.py tests/lab/test_optim.py tests/lab/test_lrn.py tests/lab/test_alexnet.py
+	@ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/pytest tests/training/test_pinned.py \
+	  tests/training/test_precision.py tests/training/test_optim.py tests/training/test_lrn.py tests/training/test_alexnet.py
 
 check: $(STAMP) ## ruff, mypy, notebooks stored without outputs
 	@$(BIN)/ruff check .

@@ -4,12 +4,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .query import load_curves, load_runs
+    from .records.query import load_curves, load_runs
 
 __version__ = "0.1.0"
 __all__ = ["load_curves", "load_runs"]
 
-_HOMES = {"load_curves": "query", "load_runs": "query"}
+_HOMES = {"load_curves": "records.query", "load_runs": "records.query"}
 """The module of each public name, imported when the name is first used."""
 
 

@@ -1,3 +1,515 @@
-from .cli import main
+"""The command ``alexnet-repro``: every journey of the README, from a shell."""
 
-main()
+import json
+import os
+import shlex
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from .analysis.conclusions import Conclusion, effect_text
+from .analysis.contributed import contribute
+from .analysis.lookup import concluded
+from .common import paths
+from .common.errors import UserError, one_of
+from .common.machine import check_device, columns_of, cores, launched
+from .common.terminal import print_what_can_be_shown
+from .experiments import manifest as prepared
+from .experiments.config import DIGESTS, PRECISIONS, Placement, RunConfig
+from .experiments.imagenet import computing
+from .experiments.registry import STUDIES, study
+from .experiments.study import FRESH_SEEDS, PILOT_SEEDS, SCALES, SEEDS_END, Study, from_seed
+from .records.lookup import records
+from .records.outputs import MEMBERS
+from .records.store import Store
+from .report.format import marked
+from .training.launch.rerun import rerun
+from .training.launch.runs import obtain, publish, start_together, together
+
+app = typer.Typer(
+    help="Replicate AlexNet (2012), claim by claim.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+StudyName = Annotated[str, typer.Argument(metavar="STUDY", help=f"One of: {', '.join(STUDIES)}; or imagenet.")]
+FirstSeed = Annotated[
+    int,
+    typer.Option(
+        help=f"Other seeds from here up, for runs to contribute: 1 to {SEEDS_END - 1}; "
+        f"{PILOT_SEEDS} to {FRESH_SEEDS - 1} are kept for pilots.",
+    ),
+]
+PrecisionName = Annotated[str, typer.Option("--precision", help=f"imagenet: of the products, {', '.join(PRECISIONS)}.")]
+Compile = Annotated[bool, typer.Option("--compile", help="imagenet: train with torch.compile.")]
+ScaleName = Annotated[str, typer.Option("--scale", help=f"One of: {', '.join(SCALES)}.")]
+DATA_SETS = ("cifar10", "tiny-imagenet", "imagenet")
+
+
+class Format(StrEnum):
+    """How a table is printed."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+
+
+def _study(name: str, scale: str, first_seed: int, precision: str, compiled: bool) -> Study:
+    """The study that the options choose."""
+    chosen, how = from_seed(study(name, scale), first_seed), {"precision": precision, "compiled": compiled}
+    if precision not in PRECISIONS:
+        raise one_of("precision", precision, list(PRECISIONS))
+    if how != computing(chosen.baseline) and chosen.baseline.data.dataset != "imagenet":
+        raise UserError(f"--precision and --compile are for imagenet: the rules of {name} are for float32 as it is")
+    return chosen.changed(**how)
+
+
+@app.command()
+def data(
+    name: Annotated[str, typer.Argument(metavar="DATASET", help=f"One of: {', '.join(DATA_SETS)}.")] = "cifar10",
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", help="imagenet: the folder of the images; tiny-imagenet: its zip, a tar, or its folder."
+        ),
+    ] = None,
+    size: Annotated[int, typer.Option(help="imagenet: pixels a side, 256, or 128 for a quarter of the disk.")] = 256,
+    workers: Annotated[int | None, typer.Option(help="imagenet: processes; default: one per core.")] = None,
+    hold_out: Annotated[
+        float | None, typer.Option(help="imagenet without val: the share of each class to set apart for it, as 0.1.")
+    ] = None,
+) -> None:
+    """Fetch or prepare a data set, verify it, and say where it is."""
+    if name == "imagenet":
+        return _imagenet(source, size, workers, hold_out)
+    if hold_out is not None:
+        raise UserError(f"--hold-out {hold_out:g} is for imagenet: leave it out")
+    if name == "tiny-imagenet":
+        return _tiny_imagenet(source)
+    if name not in DATA_SETS:
+        raise one_of("data set", name, list(DATA_SETS))
+    if source is not None:
+        raise UserError(f"--from {source} is for imagenet and tiny-imagenet: {name} is fetched")
+
+    from .training.data import cifar10
+
+    here = cifar10.cifar10()
+    print(
+        f"CIFAR-10: {len(here.train_labels):,} training and {len(here.test_labels):,} test images, "
+        f"every batch as pinned, in {paths.downloads() / cifar10.FILE}"
+    )
+
+
+def _imagenet(source: Path | None, size: int, workers: int | None, hold_out: float | None) -> None:
+    if size not in prepared.SIZES:
+        raise UserError(f"--size {size}: no study takes such images; use {' or '.join(map(str, prepared.SIZES))}")
+    from .training.data import prepare
+
+    if source is not None:
+        prepare.prepare(source, size, workers, progress=sys.stderr.isatty(), hold_out=hold_out)
+        return
+    if hold_out is not None:
+        raise UserError(f"--hold-out {hold_out:g} without --from: name the folder of the images, too")
+    folder = prepared.folder(size)
+    manifest = prepare.verify(folder, progress=sys.stderr.isatty())
+    print(*prepare.summary(folder, manifest), f"every byte as prepared, in {folder}", sep="\n")
+
+
+def _tiny_imagenet(source: Path | None) -> None:
+    from .training.data import tiny_imagenet
+
+    here = tiny_imagenet.get(source, progress=sys.stderr.isatty())
+    print(
+        f"Tiny ImageNet: {len(here.train_labels):,} training and {len(here.test_labels):,} validation images, every "
+        f"file as pinned, in {paths.downloads() / tiny_imagenet.FILE}; SHA-256 of the pixels: {here.digest}"
+    )
+    if here.digest != DIGESTS["tiny-imagenet"]:
+        print("some pixels were rounded otherwise than in the published runs, by another JPEG decoder: no fault")
+
+
+@app.command()
+def plan(
+    name: StudyName,
+    scale: ScaleName = "cifar10",
+    device: Annotated[str, typer.Option(help="imagenet: cpu or cuda, which takes a hundred steps to tell.")] = "cpu",
+    first_seed: FirstSeed = 0,
+    precision: PrecisionName = "float32",
+    compiled: Compile = False,
+) -> None:
+    """Say what a study would run, what of it is missing, and what a full-size run would cost here."""
+    check_device(device)
+    chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
+    arms = records(chosen, store)
+    seeds = {arm: len(chosen.seeds_of(arm)) for arm in arms}
+    missing = {arm: seeds[arm] - len(runs) for arm, runs in arms.items()}
+    changes = [", ".join(f"{field}={value}" for field, value in chosen.arms[arm].items()) for arm in arms]
+    table = {"arm": list(arms), "changes": changes, "seeds": list(seeds.values()), "missing": list(missing.values())}
+    print(pd.DataFrame(table).to_string(index=False))
+    lacking, of = sum(missing.values()), sum(seeds.values())
+    images = lacking * chosen.baseline.budget.epochs * chosen.baseline.data.train_images
+    print(f"\n{chosen.title}: {lacking} of {of} runs missing, at most {images:,} images")
+    if chosen.baseline.data.dataset == "imagenet":
+        _cost(chosen.config(next(iter(arms)), chosen.seeds[0]), device)
+
+
+def _cost(config: RunConfig, device: str) -> None:
+    from .training.cost import measure
+
+    cost = measure(config, Placement(device=device))
+    energy = "" if cost.kilowatt_hours is None else f"; {cost.kilowatt_hours:,.1f} kWh by the GPU alone"
+    print(
+        f"measured on {device}: {cost.steps} steps in {cost.seconds:.1f} s, {cost.images_per_second:,.0f} images/s\n"
+        f"a run, estimated: {cost.training_hours:,.1f} hours of training at most, "
+        f"{cost.testing_hours:,.1f} of testing; memory {cost.memory_bytes / 1e9:.1f} GB{energy}\n"
+        f"disk: {cost.images_bytes / 1e9:.1f} GB of prepared images, {cost.checkpoint_bytes / 1e9:.1f} GB a checkpoint"
+    )
+
+
+@app.command()
+def run(
+    name: StudyName,
+    scale: ScaleName = "cifar10",
+    device: Annotated[str, typer.Option(help="cpu, or cuda for one run per GPU.")] = "cpu",
+    workers: Annotated[int | None, typer.Option(help="Runs at once; default: one per core or GPU.")] = None,
+    stack: Annotated[int, typer.Option(min=1, help="Seeds that each trains in one computation, for small nets.")] = 1,
+    devices: Annotated[int, typer.Option(help="Devices that train each run together.")] = 1,
+    parallel: Annotated[str, typer.Option(help="How: columns, one per device, or data, a part of the batch.")] = "data",
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: its workers train.")] = None,
+    first_seed: FirstSeed = 0,
+    precision: PrecisionName = "float32",
+    compiled: Compile = False,
+) -> None:
+    """Train what a study is missing; interrupted, it resumes. Under torchrun, all its processes train together."""
+    chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
+    check_device(device)
+    if not launched():
+        columns_of(parallel, devices)
+    if scheduler is not None and (workers is not None or devices != 1 or stack != 1):
+        raise UserError("--scheduler with --workers, --stack or --devices: leave those out, the workers decide")
+    if devices > 1 or launched():
+        if workers is not None or stack != 1:
+            raise UserError("--workers or --stack with several devices to a run: leave them out, one trains at a time")
+        if launched():
+            together(chosen, store, parallel, device, progress=sys.stderr.isatty())
+        else:
+            start_together(chosen, devices, parallel, device)
+        return
+    if devices < 1:
+        raise UserError(f"devices={devices}: ask for at least one")
+    progress = sys.stderr.isatty()
+    arms = obtain(
+        chosen, store, train=True, device=device, workers=workers, progress=progress, scheduler=scheduler, stack=stack
+    )
+    print(f"{chosen.name}: all {sum(len(runs) for runs in arms.values())} runs are in the store")
+
+
+@app.command("rerun")
+def rerun_(
+    name: StudyName,
+    arm: Annotated[str, typer.Option(help="Which arm.")],
+    seed: Annotated[int, typer.Option(help="Which seed.")],
+    scale: ScaleName = "cifar10",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train one recorded run afresh and say how near it comes to its record; fails where the record is not met."""
+    chosen = study(name, scale)
+    found = rerun(chosen, arm, seed, Store(), device, progress=sys.stderr.isatty())
+    for each in sorted(found.record.metrics.keys() & found.fresh.metrics.keys()):
+        print(f"{each:<20} recorded {found.record.metric(each):<12.6g} now {found.fresh.metric(each):.6g}")
+    said = f"the record of {name}, arm {arm!r}, seed {seed}: {found.outcome}, {found.where}: {found.why}"
+    if not found.met:
+        raise UserError(said, 1)
+    print(said)
+
+
+@app.command()
+def verdict(
+    output: Annotated[Format, typer.Option("--format", help="table, json or csv.")] = Format.table,
+) -> None:
+    """Print every claim's conclusion and all its comparisons, from the records."""
+    claims = concluded(Store())
+    if output is Format.table:
+        print(_short(claims))
+    elif output is Format.csv:
+        print(_flat(claims).to_csv(index=False), end="")
+    else:
+        print(json.dumps([each.row() for each in claims], indent=1))
+
+
+def _flat(claims: list[Conclusion]) -> pd.DataFrame:
+    """A row for every comparison of both stages, a number a cell: the ends of an interval apart, an open one empty."""
+    rows = [claim.row() for claim in claims]
+    shared = ("claim", "section", "title", "paper", "conclusion")
+    table = pd.DataFrame(
+        [comparison | {name: row[name] for name in shared} for row in rows for comparison in row["comparisons"]]
+    )
+    for name in ("interval", "bootstrap", "narrow"):
+        ends = table.pop(name)
+        for end, index in (("low", 0), ("high", 1)):
+            table[f"{name}_{end}"] = [pair[index] if isinstance(pair, list) else None for pair in ends]
+    return table.astype({"seeds": "Int64", "declared": "Int64", "seen": "Int64"})
+
+
+def _short(claims: list[Conclusion]) -> str:
+    verdicts = [each for claim in claims for each in claim.verdicts]
+    comparisons = [each for claim in claims for each in claim.comparisons]
+    one: dict[str, list[str]] = {
+        "claim": [each.claim for each in verdicts],
+        "section": [each.section for each in verdicts],
+        "": [each.label for each in verdicts],
+        "paper": [each.paper for each in verdicts],
+        "evidence": [each.evidence for each in verdicts],
+        "verdict": [each.verdict for each in verdicts],
+        "found (95 % interval)": [marked(each) for each in verdicts],
+        "seeds": [each.counted for each in verdicts],
+    }
+    two: dict[str, list[str]] = {
+        "claim": [each.claim for each in comparisons],
+        "scale": [each.scale for each in comparisons],
+        "": [each.label or each.role for each in comparisons],
+        "verdict": [f"{each.verdict}{', seen in advance' if each.in_advance else ''}" for each in comparisons],
+        "found (95 % interval)": [effect_text(each) for each in comparisons],
+        "seeds": [f"{each.seeds} of {each.declared}" for each in comparisons],
+    }
+    last = {"claim": [each.claim for each in claims], "conclusion": [each.conclusion for each in claims]}
+    mark = "\n† excludes zero, but would not once corrected for all comparisons (Holm)"
+    parts = [
+        ("Stage one", f"{_lines(one)}{mark if any(each.alone for each in verdicts) else ''}"),
+        ("Stage two", _lines(two)),
+        ("Conclusions", _lines(last)),
+    ]
+    return "\n\n".join(f"{title}\n{text}" for title, text in parts)
+
+
+def _lines(columns: Mapping[str, Sequence[str]]) -> str:
+    return pd.DataFrame(columns).to_string(index=False)
+
+
+@app.command("publish")
+def publish_(
+    name: StudyName,
+    scale: ScaleName = "cifar10",
+    to: Annotated[Path | None, typer.Option(help="Write there instead, to contribute them.")] = None,
+    first_seed: FirstSeed = 0,
+    precision: PrecisionName = "float32",
+    compiled: Compile = False,
+) -> None:
+    """Write a study's finished runs into data/evidence/, to be committed; with what new ones predict."""
+    chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
+    if name == MEMBERS and to is None:
+        from .training.predict import publish as publish_predictions
+
+        print(f"{name}: predictions of {publish_predictions(store)} of {len(chosen.seeds)} runs in data/predictions")
+        return
+    done = publish(chosen, store, to)
+    print(f"{chosen.name}: {done.runs} runs published to {to or Path('data', 'evidence')}/{chosen.name}")
+    if done.dirty:
+        print(f"left out: {done.dirty} runs whose code was not a clean commit; commit and run them again")
+    if done.predicted:
+        print(f"predictions of {done.predicted} new runs written to data/predictions")
+    if done.without:
+        print(f"no predictions of {done.without} new runs: the working store has no weights of them")
+
+
+@app.command("contribute")
+def contribute_(
+    folder: Annotated[Path, typer.Argument(help="What 'publish STUDY --to' wrote: a folder of the study's name.")],
+    source: Annotated[str, typer.Option(help="Whose runs they are: a name as on GitHub.")],
+) -> None:
+    """Check somebody's published runs and add them to data/contributed/, apart from all others."""
+    target, new, faults = contribute(folder, source, Store())
+    for fault in faults:
+        print(fault)
+    if faults:
+        raise UserError(f"{_faults(faults)} in {folder}: nothing was added; mend them, and contribute again", 1)
+    on = " and ".join(sorted({record.provenance.device for record in new}))
+    print(f"{len(new)} new runs{f' on {on}' if on else ''} in {target}: commit them, and open a pull request")
+
+
+@app.command()
+def verify() -> None:
+    """Re-derive keys, metrics and digests of everything published, others' runs too; list what is off."""
+    from .site.published import faults
+
+    listed = faults(Store())
+    for fault in listed:
+        print(fault)
+    if listed:
+        raise UserError(f"{_faults(listed)} in the published evidence: restore it with 'git checkout data'", 1)
+    print("the published evidence is sound")
+
+
+@app.command()
+def sums() -> None:
+    """Renew data/SHA256SUMS, after a file of data/ was changed on purpose."""
+    from .site.published import renew
+
+    changed = renew()
+    print(f"data/SHA256SUMS has new digests of {', '.join(changed)}" if changed else "data/SHA256SUMS is up to date")
+
+
+@app.command()
+def notebook(
+    name: Annotated[str, typer.Argument(help="A notebook of notebooks/, without .ipynb.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the executed copy goes.")] = None,
+    parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value; repeatable.")] = None,
+) -> None:
+    """Execute a notebook with papermill, its parameters checked first."""
+    from .site.notebooks import execute
+
+    values = {}
+    for given in parameter or []:
+        key, equals, value = given.partition("=")
+        if not equals:
+            raise UserError(f"bad parameter {given!r}: write name=value")
+        values[key] = value
+    target = output or Path(f"{name}.out.ipynb")
+    execute(name, target, values)
+    print(f"executed {name} into {target}")
+
+
+@app.command()
+def book() -> None:
+    """Execute the notebooks that changed and build the site."""
+    from .site.build import build
+
+    build()
+
+
+@app.command()
+def pdf() -> None:
+    """Build the site and print all of it into one PDF."""
+    from .site.pdf import write
+
+    write()
+
+
+@app.command()
+def readme() -> None:
+    """Write what was found into the README, from the records."""
+    from .site.readme import write
+
+    write()
+
+
+@app.command()
+def doctor() -> None:
+    """Say what this machine has, and what it can do with it."""
+    import torch
+
+    from .training import provenance
+    from .training.data import cifar10, tiny_imagenet
+
+    commit, clean = provenance.commit()
+    here = provenance.place("cpu")
+    gpus = [_gpu(f"cuda:{i}") for i in range(torch.cuda.device_count())]
+    store = Store()
+
+    def cifar() -> str:
+        cifar10.cifar10(fetch=False)
+        return "here and verified"
+
+    def tiny() -> str:
+        tiny_imagenet.load()
+        return "here and verified"
+
+    def runs() -> str:
+        return f"{sum(1 for _ in store.records())} runs of your own, {len(store.published())} published"
+
+    free = shutil.disk_usage(paths.repository()).free
+    rows = {
+        "checkout": f"{paths.repository()}, commit {commit[:12]}{'' if clean else ', changed: nothing to publish'}",
+        "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
+        "processor": f"{provenance.device_name('cpu')}, {cores()} cores: {cores()} runs at once",
+        "computes": f"{here['processor']}; torch uses {here['instructions']}, {'' if here['onednn'] else 'no '}oneDNN",
+        "GPUs": f"{', '.join(gpus)}: --device cuda trains {len(gpus)} runs at once"
+        if gpus
+        else "none: train on the CPU",
+        "disk": f"{free / 1e9:.0f} GB free",
+        "CIFAR-10": _or_why(cifar),
+        "Tiny ImageNet": _or_why(tiny),
+        "store": _or_why(runs),
+    }
+    for name, text in rows.items():
+        print(f"{name:<13} {text}")
+
+
+def _gpu(device: str) -> str:
+    from .training import provenance
+
+    here = provenance.place(device)
+    return f"{provenance.device_name(device)} (capability {here['capability']}, driver {here['driver'] or 'unknown'})"
+
+
+def _faults(listed: list[str]) -> str:
+    return "1 fault" if len(listed) == 1 else f"{len(listed)} faults"
+
+
+def _or_why(find: Callable[[], str]) -> str:
+    """What ``find`` says, or what keeps it from that: one fault hides no other line."""
+    try:
+        return find()
+    except UserError as error:
+        return str(error)
+
+
+def main() -> None:
+    """Run the command; a user's error is one line on stderr, never a traceback."""
+    print_what_can_be_shown()
+    try:
+        if app(sys.argv[1:] or ["--help"], standalone_mode=False) == 130:
+            raise KeyboardInterrupt  # which typer has made an exit code of
+        if sys.stdout is not None:
+            sys.stdout.flush()  # here, where what goes wrong can still be said
+    except UserError as error:
+        _fail(str(error), error.code)
+    except typer.Abort:
+        _fail("interrupted: run it again to resume", 130)
+    except KeyboardInterrupt:
+        _fail("interrupted: run it again to resume", 130)
+    except BrokenPipeError:
+        _close()  # the reader of our output has gone: nothing more to say, to nobody
+        sys.exit(1)
+    except OSError as error:
+        if error.filename is not None:
+            _fail(str(UserError(f"cannot use {error.filename} ({error.strerror}): mend that, and run this again")), 1)
+        _close()
+        _fail(f"cannot write the output ({error.strerror}): free some space, or send it elsewhere", 1)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is None:
+            raise
+        typed = shlex.join(["alexnet-repro", *sys.argv[1:]])
+        _fail(f"{usage().rstrip('.')}, in '{typed}'; try 'alexnet-repro --help'", 2)
+
+
+def _fail(message: str, code: int) -> None:
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what came before the error
+    except OSError:
+        _close()
+    with suppress(OSError):  # nobody reads that either
+        print(f"error: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+def _close() -> None:
+    """Send what stdout still holds nowhere, so that Python does not try again at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+if __name__ == "__main__":
+    main()
+
+
+if __name__ == "__main__":
+    main()

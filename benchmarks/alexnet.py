@@ -16,11 +16,11 @@ import torch.nn.functional as F
 from common import MATRIX, Calls, finish, keep_buffers, machine, matrix_product, medians, options
 from torch import Tensor, nn
 
-from alexnet_repro import architecture
-from alexnet_repro.lab import alexnet
-from alexnet_repro.lab.streams import torch_stream
-from alexnet_repro.networks import CIFAR_ALEXNET
-from alexnet_repro.speed import Row, row
+from alexnet_repro.common.rng import torch_stream
+from alexnet_repro.networks.config import CIFAR_ALEXNET
+from alexnet_repro.networks.config import layers as architecture
+from alexnet_repro.report.benchmarks import Row, row
+from alexnet_repro.training.models import alexnet
 
 
 def flops(batch: int) -> float:

@@ -13,12 +13,12 @@ from common import Calls, finish, keep_buffers, machine, medians, options
 from torch import Tensor
 from torchvision.transforms import v2
 
-from alexnet_repro.ablations import BASELINE
-from alexnet_repro.config import Placement
-from alexnet_repro.lab.augment import Augmentation, ColorNoise
-from alexnet_repro.lab.batches import Images
-from alexnet_repro.lab.training import Run
-from alexnet_repro.speed import row
+from alexnet_repro.experiments.cifar_alexnet import BASELINE
+from alexnet_repro.experiments.config import Placement
+from alexnet_repro.report.benchmarks import row
+from alexnet_repro.training.data.augment import Augmentation, ColorNoise
+from alexnet_repro.training.data.images import Images
+from alexnet_repro.training.trainer import Run
 
 
 def image_by_image(images: Images, noise: ColorNoise) -> Callable[[Tensor], Tensor]:

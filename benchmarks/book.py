@@ -17,8 +17,8 @@ from pathlib import Path
 
 from common import finish, machine, options
 
-from alexnet_repro import paths
-from alexnet_repro.speed import Row, row
+from alexnet_repro.common import paths
+from alexnet_repro.report.benchmarks import Row, row
 
 
 def seconds(command: list[str], folder: Path | None = None) -> float:

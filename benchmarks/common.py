@@ -13,9 +13,10 @@ from typing import Any
 
 import torch
 
-from alexnet_repro import paths, speed
-from alexnet_repro.lab import provenance
-from alexnet_repro.lab.launch import MEMORY
+from alexnet_repro.common import paths
+from alexnet_repro.report.cards import benchmarks
+from alexnet_repro.training import provenance
+from alexnet_repro.training.launch.local import MEMORY
 
 Calls = Mapping[str, Callable[[], object]]
 MATRIX = 1024
@@ -114,10 +115,10 @@ def machine(device: str = "cpu") -> dict[str, Any]:
     }
 
 
-def finish(name: str, arguments: argparse.Namespace, about: Mapping[str, Any], rows: list[speed.Row]) -> None:
+def finish(name: str, arguments: argparse.Namespace, about: Mapping[str, Any], rows: list[benchmarks.Row]) -> None:
     """Print the results of benchmark ``name`` and write them where they were asked for."""
-    print(speed.table(rows).to_string(index=False), flush=True)
-    destinations = [arguments.json, speed.path(name) if arguments.publish else None]
+    print(benchmarks.table(rows).to_string(index=False), flush=True)
+    destinations = [arguments.json, benchmarks.path(name) if arguments.publish else None]
     for path in filter(None, destinations):
-        speed.write(path, about, rows)
+        benchmarks.write(path, about, rows)
         print(f"written: {path.relative_to(paths.repository()) if path.is_relative_to(paths.repository()) else path}")

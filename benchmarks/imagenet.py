@@ -27,14 +27,14 @@ from torch.utils.data import DataLoader, RandomSampler
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from alexnet_repro import prepared
-from alexnet_repro.imagenet import Images, baseline
-from alexnet_repro.lab import imagenet
-from alexnet_repro.lab.augment import ColorNoise
-from alexnet_repro.lab.batches import pixel_mean
-from alexnet_repro.lab.loader import Loader
-from alexnet_repro.lab.shards import Shards
-from alexnet_repro.speed import row
+from alexnet_repro.experiments import manifest as prepared
+from alexnet_repro.experiments.imagenet import Images, baseline
+from alexnet_repro.report.benchmarks import row
+from alexnet_repro.training.data import prepare
+from alexnet_repro.training.data.augment import ColorNoise
+from alexnet_repro.training.data.images import pixel_mean
+from alexnet_repro.training.data.loader import Loader
+from alexnet_repro.training.data.shards import Shards
 
 CLASSES = 4
 TURNS = 3
@@ -122,7 +122,7 @@ def measure(images: int, batches: int, batch: int, cores: int) -> dict[str, Any]
         _make(root, images)
         os.environ["ALEXNET_REPRO_DATA"] = scratch
         start, start_cpu = time.perf_counter(), _cpu()
-        imagenet.prepare(root, 256, 1, progress=False, say=lambda _: None)
+        prepare.prepare(root, 256, 1, progress=False, say=lambda _: None)
         rates = {"preparing": [(images / (time.perf_counter() - start), images / (_cpu() - start_cpu))]}
         for _ in range(TURNS):
             rates.setdefault("torchvision", []).append(_turn(_theirs(root, batch, cores), batches))

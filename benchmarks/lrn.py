@@ -18,8 +18,8 @@ import torch
 from common import finish, machine, options
 from torch import Tensor
 
-from alexnet_repro.lab.lrn import cross_map_norm
-from alexnet_repro.speed import Row, row
+from alexnet_repro.report.benchmarks import Row, row
+from alexnet_repro.training.models.lrn import cross_map_norm
 
 SHAPES = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}
 FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}

@@ -25,22 +25,24 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
-from alexnet_repro import paths, step_times
-from alexnet_repro.ablations import BASELINE
-from alexnet_repro.files import write_atomic
-from alexnet_repro.lab import processes, provenance
-from alexnet_repro.lab.alexnet import AlexNet
-from alexnet_repro.lab.columns import Column, Link
-from alexnet_repro.lab.group import Group
-from alexnet_repro.lab.optim import Momentum, section_5
-from alexnet_repro.lab.precision import set_products
-from alexnet_repro.lab.streams import torch_stream
-from alexnet_repro.machine import launched
-from alexnet_repro.networks import AlexNetConfig
-from alexnet_repro.timings import NETS
+from alexnet_repro.common import paths
+from alexnet_repro.common.files import write_atomic
+from alexnet_repro.common.machine import launched
+from alexnet_repro.common.rng import torch_stream
+from alexnet_repro.experiments import step_timing
+from alexnet_repro.experiments.cifar_alexnet import BASELINE
+from alexnet_repro.networks.config import AlexNetConfig
+from alexnet_repro.report.traffic import NETS
+from alexnet_repro.training import provenance
+from alexnet_repro.training.launch import devices as processes
+from alexnet_repro.training.models.alexnet import AlexNet
+from alexnet_repro.training.optim import Momentum, section_5
+from alexnet_repro.training.parallel.model_parallel import Column, Link
+from alexnet_repro.training.parallel.process_group import Group
+from alexnet_repro.training.precision import set_products
 
-WARM_UP = step_times.RULE["warm_up"]
-STEPS = {"cpu": 10, "cuda": step_times.RULE["steps"]}
+WARM_UP = step_timing.RULE["warm_up"]
+STEPS = {"cpu": 10, "cuda": step_timing.RULE["steps"]}
 
 
 class Case:
@@ -99,10 +101,10 @@ def cases(config: AlexNetConfig, batch: int, group: Group) -> dict[str, Callable
         return Case(net, DistributedDataParallel(net), batch // 2, device)
 
     single: dict[str, Callable[[], Case | None]] = {
-        step_times.HALF: lambda: alone(config.change(columns="half")),
-        step_times.ONE: lambda: alone(config),
+        step_timing.HALF: lambda: alone(config.change(columns="half")),
+        step_timing.ONE: lambda: alone(config),
     }
-    return single | ({step_times.COLUMNS: columns, step_times.DATA: data} if group.size == 2 else {})
+    return single | ({step_timing.COLUMNS: columns, step_timing.DATA: data} if group.size == 2 else {})
 
 
 def measure(config: AlexNetConfig, batch: int, steps: int, rounds: int, group: Group) -> list[dict[str, Any]]:
@@ -124,7 +126,7 @@ def measure(config: AlexNetConfig, batch: int, steps: int, rounds: int, group: G
 
 
 def main() -> None:
-    parser = options(__doc__, batch=step_times.RULE["batch"], rounds=5)
+    parser = options(__doc__, batch=step_timing.RULE["batch"], rounds=5)
     parser.add_argument("--steps", type=int, help="default: 10 on CPUs, 100 on GPUs")
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--net", choices=NETS, help="default: cifar on CPUs, the paper's on GPUs")
@@ -160,7 +162,7 @@ def main() -> None:
         wall, cpu = (statistics.median(row[key] for row in own) for key in ("step_seconds", "cpu_seconds"))
         print(f"{name:34} {wall:8.4f} {cpu:8.4f} {own[0]['bytes_sent'] / 1e6:8.2f}")
     text = json.dumps({**about, "rows": rows}, indent=1) + "\n"
-    for path in [arguments.json, step_times.path(arguments.device) if arguments.publish else None]:
+    for path in [arguments.json, step_timing.path(arguments.device) if arguments.publish else None]:
         if path is not None:
             write_atomic(path, text)
             print(f"written: {path.relative_to(paths.repository()) if arguments.publish else path}")

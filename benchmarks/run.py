@@ -12,10 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from alexnet_repro import speed
-from alexnet_repro.files import write_atomic
+from alexnet_repro.common.files import write_atomic
+from alexnet_repro.report.cards import benchmarks
 
-NAMES = [*speed.TITLES, "parallel"]
+NAMES = [*benchmarks.TITLES, "parallel"]
 
 
 def main() -> None:
@@ -30,7 +30,7 @@ def main() -> None:
     results, failed = {}, []
     with tempfile.TemporaryDirectory() as scratch:
         for name in arguments.names or NAMES:
-            print(f"\n{speed.TITLES.get(name, 'AlexNet on one device and on two')} ({name})", flush=True)
+            print(f"\n{benchmarks.TITLES.get(name, 'AlexNet on one device and on two')} ({name})", flush=True)
             result = Path(scratch) / f"{name}.json"
             command = [sys.executable, str(Path(__file__).with_name(f"{name}.py")), "--json", str(result)]
             if subprocess.run([*command, *(["--publish"] if arguments.publish else [])]).returncode:

@@ -13,11 +13,11 @@ from collections.abc import Callable
 import torch
 from common import finish, keep_buffers, machine, options
 
-from alexnet_repro.config import Placement, RunConfig
-from alexnet_repro.lab.stacked import Member, Stack
-from alexnet_repro.lab.training import Run
-from alexnet_repro.speed import row
-from alexnet_repro.studies import study
+from alexnet_repro.experiments.config import Placement, RunConfig
+from alexnet_repro.experiments.registry import study
+from alexnet_repro.report.benchmarks import row
+from alexnet_repro.training.parallel.vmap_seeds import Member, Stack
+from alexnet_repro.training.trainer import Run
 
 NETS = {
     "19pct": study("relu_speed", "smoke").config("relu", 0),

@@ -24,12 +24,12 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
-from alexnet_repro.config import SAMPLE_TRAIN_IMAGES, Placement, RunConfig
-from alexnet_repro.lab import datasets
-from alexnet_repro.lab.layers import LocallyConnected
-from alexnet_repro.lab.training import Run
-from alexnet_repro.speed import row
-from alexnet_repro.studies import study
+from alexnet_repro.experiments.config import SAMPLE_TRAIN_IMAGES, Placement, RunConfig
+from alexnet_repro.experiments.registry import study
+from alexnet_repro.report.benchmarks import row
+from alexnet_repro.training.data import cifar10 as datasets
+from alexnet_repro.training.models.layers import LocallyConnected
+from alexnet_repro.training.trainer import Run
 
 CONFIG: RunConfig = (
     study("lrn_cifar")

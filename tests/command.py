@@ -2,7 +2,7 @@
 
 import sys
 
-from alexnet_repro import cli
+from alexnet_repro import __main__
 
 
 def call(monkeypatch, capsys, *words):
@@ -10,7 +10,7 @@ def call(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["alexnet-repro", *words])
     code = 0
     try:
-        cli.main()
+        __main__.main()
     except SystemExit as end:
         code = end.code
     return code, *capsys.readouterr()

@@ -2,7 +2,7 @@
 
 from hypothesis import strategies as st
 
-from alexnet_repro.errors import UserError
+from alexnet_repro.common.errors import UserError
 
 
 def bent(draw, content: bytes) -> bytes:

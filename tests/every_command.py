@@ -14,10 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_repro import cli, printing, site, studies
-from alexnet_repro.lab import datasets
-from alexnet_repro.store import Store
-from alexnet_repro.studies import Study, study
+from alexnet_repro import __main__
+from alexnet_repro.experiments import registry
+from alexnet_repro.experiments.registry import study
+from alexnet_repro.experiments.study import Study
+from alexnet_repro.records.store import Store
+from alexnet_repro.site.build import build, pdf
+from alexnet_repro.training.data import cifar10
 
 from . import homes, pictures
 from .runs import record, tiny
@@ -68,14 +71,14 @@ def prepare(folder: Path, patch: pytest.MonkeyPatch) -> None:
     (home / ".github").mkdir()
     pictures.tree(folder / "images", train=1, val=1)
     shutil.copytree(homes.ROOT / "data" / "cifar10_sample", home / "data" / "cifar10_sample")
-    patch.setitem(studies.STUDIES, "tiny", lambda scale: TINY)
-    patch.setattr(datasets, "cifar10", lambda fetch=True: None)
+    patch.setitem(registry.STUDIES, "tiny", lambda scale: TINY)
+    patch.setattr(cifar10, "cifar10", lambda fetch=True: None)
     Store().save(record(study("relu_speed").config("relu", 0)))
     browser = folder / "browser"
     browser.write_text(BROWSER, encoding="utf-8")
     browser.chmod(0o755)
-    patch.setattr(printing, "BROWSERS", [str(browser)])
-    patch.setattr(site, "BUILDER", SPHINX)
+    patch.setattr(pdf, "BROWSERS", [str(browser)])
+    patch.setattr(build, "BUILDER", SPHINX)
 
 
 def call(words: list[str], closed: bool, out: Path) -> dict[str, object]:
@@ -91,7 +94,7 @@ def call(words: list[str], closed: bool, out: Path) -> dict[str, object]:
     sys.argv = ["alexnet-repro", *words]
     code, failure = 0, ""
     try:
-        cli.main()
+        __main__.main()
     except SystemExit as end:
         code = end.code
     except BaseException:

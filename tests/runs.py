@@ -1,8 +1,8 @@
 """Runs and records that tests share: small, quick, on the bundled sample."""
 
-from alexnet_repro.config import RunConfig
-from alexnet_repro.records import Measurement, Provenance, RunRecord
-from alexnet_repro.studies import CUDA_CONVNET_19PCT
+from alexnet_repro.experiments.config import RunConfig
+from alexnet_repro.experiments.registry import CUDA_CONVNET_19PCT
+from alexnet_repro.records.record import Measurement, Provenance, RunRecord
 
 PROVENANCE = Provenance(
     commit="0" * 40, clean=True, python="3.12", torch="2.9", numpy="2.0", device="NA", threads=1, data="1" * 64,

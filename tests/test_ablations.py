@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_repro import ablations, ensembles, rules
-from alexnet_repro.ablations import ABLATIONS, ARMS, BASELINE, LONG_BASELINE, SCALED, TINY_BASELINE
-from alexnet_repro.claims import load
-from alexnet_repro.store import Store
-from alexnet_repro.studies import STUDIES, scales, study
+from alexnet_repro.analysis import rules
+from alexnet_repro.analysis.ensembles import GROUP, judged
+from alexnet_repro.experiments import cifar_alexnet
+from alexnet_repro.experiments.cifar_alexnet import ABLATIONS, ARMS, BASELINE, LONG_BASELINE, SCALED, TINY_BASELINE
+from alexnet_repro.experiments.registry import STUDIES, scales, study
+from alexnet_repro.paper.claims import load
+from alexnet_repro.records.record import outputs
+from alexnet_repro.records.store import Store
 
 PLAIN = json.loads(BASELINE.model_dump_json())
 NAMED = {  # arm -> dotted fields and their values
@@ -112,7 +115,7 @@ def test_the_baseline_is_the_paper_but_for_what_the_pilot_picked():
 
 @pytest.mark.parametrize("scale", ["cifar10", "tiny-imagenet"])
 def test_overlap_is_not_confounded_with_size(scale):
-    from alexnet_repro.architecture import layers
+    from alexnet_repro.networks.layers import layers
 
     plan = study("overlapping_pooling", scale)
     sides = [
@@ -202,9 +205,9 @@ def test_longer_is_twice_as_long_and_nothing_else():
 def test_a_claim_finds_its_arms_and_its_seeds(name, entry):
     plan = study(name)
     arms = {entry.arm} | ({entry.against} if isinstance(entry.against, str) else set())
-    if name == ensembles.MEMBERS:  # judged by group
-        assert set(ensembles.judged(Store(Path("none"), Path("none")))) == arms
-        assert len(plan.seeds) == entry.seeds * ensembles.GROUP
+    if name == outputs.MEMBERS:  # judged by group
+        assert set(judged(Store(Path("none"), Path("none")))) == arms
+        assert len(plan.seeds) == entry.seeds * GROUP
         return
     assert arms <= set(plan.arms)
     assert len(plan.seeds) == entry.seeds
@@ -220,4 +223,4 @@ def test_every_ablation_study_has_its_claim():
 def test_a_rehearsal_is_small(name):
     smoke = study(name, "smoke").baseline
     assert smoke.budget.epochs * smoke.data.train_images <= 2_000
-    assert max(smoke.model.kernels) < max(ablations.BASELINE.model.kernels)
+    assert max(smoke.model.kernels) < max(cifar_alexnet.BASELINE.model.kernels)

@@ -14,10 +14,10 @@ ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 PAGES = ("verdicts", "_generated/claims", "references")
 RECORDS = """\
-from alexnet_repro.config import DIGESTS
-from alexnet_repro.records import Measurement
-from alexnet_repro.store import Store
-from alexnet_repro.studies import study
+from alexnet_repro.experiments.config import DIGESTS
+from alexnet_repro.records.record import Measurement
+from alexnet_repro.records.store import Store
+from alexnet_repro.experiments.registry import study
 from tests.runs import record
 for config in Store().missing([config for _, config in study("momentum").runs()]):  # the baseline has been run
     epochs, size = config.budget.epochs, config.data.train_images

@@ -2,10 +2,11 @@
 
 import pytest
 
-from alexnet_repro import anatomy, architecture
-from alexnet_repro.errors import UserError
-from alexnet_repro.memory import ledger
-from alexnet_repro.networks import CIFAR_ALEXNET, PAPER, SOURCE
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE
+from alexnet_repro.networks.config import layers as architecture
+from alexnet_repro.networks.memory import ledger
+from alexnet_repro.report.cards import architecture as anatomy
 
 
 @pytest.mark.parametrize("config", [PAPER, SOURCE, CIFAR_ALEXNET])

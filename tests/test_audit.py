@@ -3,10 +3,11 @@
 import pandas as pd
 import pytest
 
-from alexnet_repro import audit, paths
-from alexnet_repro.claims import Audited, load
-from alexnet_repro.errors import UserError
-from alexnet_repro.networks import side_after
+from alexnet_repro.analysis import audit
+from alexnet_repro.common import paths
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.networks.config import side_after
+from alexnet_repro.paper.claims import Audited, load
 
 # claim, label -> the log's value: errors and differences in percent.
 BY_HAND = {

@@ -4,14 +4,14 @@ import dataclasses
 
 import pytest
 
-from alexnet_repro import captions, drawings, gallery, logbook
-from alexnet_repro.networks import PAPER
-from alexnet_repro.notebooks import CAPTION
-from alexnet_repro.records import Measurement, RunRecord
-from alexnet_repro.runs import finder
-from alexnet_repro.store import Store
-from alexnet_repro.studies import study
-from alexnet_repro.verdicts import Verdict, scorecard
+from alexnet_repro.analysis.lookup import finder
+from alexnet_repro.analysis.verdicts import Verdict, scorecard
+from alexnet_repro.experiments.registry import study
+from alexnet_repro.networks.config import PAPER
+from alexnet_repro.records.record import Measurement, RunRecord
+from alexnet_repro.records.store import Store
+from alexnet_repro.report.cards import author_log, captions, drawings, features
+from alexnet_repro.report.format import CAPTION
 
 from .runs import record, tiny
 
@@ -107,9 +107,9 @@ def test_drawings_say_what_their_config_has() -> None:
 
 
 def test_the_log_says_which_effects_stand_clear() -> None:
-    assert "Clear of that: half net, no links, no normalization; within it" in logbook.figure_found().data
+    assert "Clear of that: half net, no links, no normalization; within it" in author_log.figure_found().data
 
 
 def test_without_weights_pictures_find_nothing() -> None:
-    for found in (gallery.kernels_found, gallery.guesses_found, gallery.neighbours_found):
-        assert found(None).data == gallery.NOTHING
+    for found in (features.kernels_found, features.guesses_found, features.neighbours_found):
+        assert found(None).data == features.NOTHING

@@ -2,8 +2,10 @@ import tomllib
 
 import pytest
 
-from alexnet_repro import claims, paths, scorecard, unsaid
-from alexnet_repro.errors import UserError
+from alexnet_repro.common import paths
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.paper import claims, source_code
+from alexnet_repro.site.build import pages
 
 IDS = (
     "relu_speed",
@@ -112,13 +114,13 @@ def test_a_claim_without_a_rule_brings_no_measurement_of_its_own():
 
 
 def test_every_claim_has_a_page():
-    links = scorecard.pages(claims.load())
+    links = pages.pages(claims.load())
     assert [name for name, link in links.items() if not link.startswith("pages/")] == []
 
 
 def test_every_statement_that_the_source_can_answer_is_a_claim_once():
     items = [entry.item for claim in claims.load() for entry in claim.sourced]
-    assert sorted(items) == sorted(row.item for row in unsaid.rows() if row.says != "silent")
+    assert sorted(items) == sorted(row.item for row in source_code.rows() if row.says != "silent")
 
 
 def test_every_measured_rule_is_complete():

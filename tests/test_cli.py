@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from alexnet_repro import cli
-from alexnet_repro.claims import load
-from alexnet_repro.lab import cost
-from alexnet_repro.lab.launch import places
-from alexnet_repro.studies import STUDIES, study
+from alexnet_repro import __main__
+from alexnet_repro.experiments.registry import STUDIES, study
+from alexnet_repro.paper.claims import load
+from alexnet_repro.training import cost
+from alexnet_repro.training.launch.local import places
 
 from .command import call
 
@@ -36,7 +36,7 @@ def test_ctrl_c_is_said_and_has_its_exit_code(monkeypatch, capsys, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("alexnet_repro.cli.obtain", interrupted)
+    monkeypatch.setattr("alexnet_repro.__main__.obtain", interrupted)
     code, _, err = run(monkeypatch, capsys, tmp_path, "run", "relu_speed", "--scale", "smoke")
     assert (code, err) == (130, "error: interrupted: run it again to resume\n")
 
@@ -89,14 +89,14 @@ def test_the_cost_is_measured_where_a_run_would_be(monkeypatch):
         return cost.Cost(1, 1.0, 1.0, 1.0, 1.0, 1, 1, 1, None)
 
     monkeypatch.setattr(cost, "measure", measure)
-    cli._cost(study("relu_speed").baseline, "cpu")
+    __main__._cost(study("relu_speed").baseline, "cpu")
     assert [(placements[0], None)] == places("cpu", 1)
 
 
 def test_half_of_a_launchers_environment_is_none(monkeypatch, capsys, tmp_path):
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("alexnet_repro.cli.obtain", lambda *_, **__: {})
+    monkeypatch.setattr("alexnet_repro.__main__.obtain", lambda *_, **__: {})
     code, out, _ = run(monkeypatch, capsys, tmp_path, "run", "relu_speed", "--scale", "smoke")
     assert (code, out) == (0, "relu_speed: all 0 runs are in the store\n")
 

@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from alexnet_repro import communication, step_times, timings
-from alexnet_repro.architecture import learned_layers
-from alexnet_repro.claims import claim
-from alexnet_repro.errors import UserError
-from alexnet_repro.networks import CIFAR_ALEXNET, PAPER
-from alexnet_repro.verdicts import Verdict, scorecard
+from alexnet_repro.analysis.verdicts import Verdict, scorecard
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments import step_timing
+from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, communication
+from alexnet_repro.networks.layers import learned_layers
+from alexnet_repro.paper.claims import claim
+from alexnet_repro.report.cards import traffic
 
 
 def test_the_links_of_fig_2() -> None:
@@ -48,14 +49,14 @@ def test_a_net_without_columns_is_named(columns) -> None:
 
 
 def test_the_page_counts_what_is_derived() -> None:
-    table = timings.volume(PAPER, 128)
+    table = traffic.volume(PAPER, 128)
     assert table["bytes"].sum() == communication.bytes_sent(PAPER, 128)
     column = communication.column_layers(PAPER)
     assert table["multiply-adds"].sum() == 128 * communication.multiply_adds(PAPER, column)
 
 
 def times(half: float, columns: float, rounds: int) -> dict:
-    cases = {step_times.HALF: half, step_times.ONE: 2.0, step_times.COLUMNS: columns, step_times.DATA: 1.1}
+    cases = {step_timing.HALF: half, step_timing.ONE: 2.0, step_timing.COLUMNS: columns, step_timing.DATA: 1.1}
     sent = communication.bytes_sent(PAPER, 128)
     rows = [
         {
@@ -63,18 +64,18 @@ def times(half: float, columns: float, rounds: int) -> dict:
             "round": i,
             "step_seconds": seconds * (1 + 0.001 * (i % 2)),
             "cpu_seconds": seconds,
-            "bytes_sent": sent if case == step_times.COLUMNS else 0,
+            "bytes_sent": sent if case == step_timing.COLUMNS else 0,
         }
         for i in range(rounds)
         for case, seconds in cases.items()
     ]
     about = {"device": "GPU", "devices": ["GPU", "GPU"], "clean": True, "load_average": 0.1, "torch": "2.9"}
-    return {**about, **step_times.RULE, "started": "2025-01-01T00:00:00+00:00", "rows": rows}
+    return {**about, **step_timing.RULE, "started": "2025-01-01T00:00:00+00:00", "rows": rows}
 
 
 @pytest.fixture
 def publish(tmp_path, monkeypatch):
-    monkeypatch.setattr(step_times, "path", lambda kind: tmp_path / kind)
+    monkeypatch.setattr(step_timing, "path", lambda kind: tmp_path / kind)
     return lambda found: (tmp_path / "cuda").write_text(json.dumps(found))
 
 
@@ -84,7 +85,7 @@ def verdict(claim: str = "two_gpu_time") -> Verdict:
 
 
 def test_what_is_missing_is_said(publish) -> None:
-    assert "Not measured yet on two GPUs" in timings.shown("cuda").data
+    assert "Not measured yet on two GPUs" in traffic.shown("cuda").data
     assert verdict().verdict == "not run"
     assert verdict().note.startswith("no times on two GPUs are published; 'python benchmarks/parallel.py --device cuda")
     assert verdict("throughput").note.startswith("no times on a GPU are published; 'python benchmarks/parallel.py ")
@@ -119,11 +120,11 @@ def test_published_times_are_judged_by_the_claims_rule(publish, columns, name) -
     assert (found.verdict, found.seeds) == (name, 5)
     assert found.effect == pytest.approx(1 / columns)
     assert found.note.startswith("on 2 × GPU")
-    shown = timings.shown("cuda").data
+    shown = traffic.shown("cuda").data
     assert "are those derived" in shown
-    assert all(case in shown for case in step_times.CASES)
-    table = timings.times_table(json.loads(step_times.path("cuda").read_text()))
-    assert list(table["case"]) == list(step_times.CASES)
+    assert all(case in shown for case in step_timing.CASES)
+    table = traffic.times_table(json.loads(step_timing.path("cuda").read_text()))
+    assert list(table["case"]) == list(step_timing.CASES)
     assert table["ms per step"][0] == "1,000"
 
 
@@ -133,7 +134,7 @@ def test_published_times_are_judged_by_the_claims_rule(publish, columns, name) -
 )
 def test_the_papers_pace_is_judged_by_the_same_times(publish, pace, name) -> None:
     found = times(1.0, 1.0, rounds=5)
-    rows = [row for row in found["rows"] if row["case"] in (step_times.HALF, step_times.ONE)]
+    rows = [row for row in found["rows"] if row["case"] in (step_timing.HALF, step_timing.ONE)]
     for row in rows:
         row["step_seconds"] *= 128 / 208.3 / pace / 2
     publish(found | {"devices": ["GPU"], "rows": rows})
@@ -150,11 +151,11 @@ def test_one_kind_of_gpu_is_asked_for_two_alone(publish) -> None:
     assert verdict("throughput").verdict != "not run"
 
 
-@pytest.mark.parametrize("name", step_times.STUDIES)
+@pytest.mark.parametrize("name", step_timing.STUDIES)
 def test_the_claim_names_what_the_benchmark_measures(name) -> None:
     (entry,) = claim(name).measured
     arms = {each for each in (entry.arm, entry.against) if isinstance(each, str)}
-    assert (entry.study, arms) == (name, set(step_times.STUDIES[name]))
-    for number in (step_times.RULE["warm_up"], step_times.RULE["steps"], entry.seeds):
+    assert (entry.study, arms) == (name, set(step_timing.STUDIES[name]))
+    for number in (step_timing.RULE["warm_up"], step_timing.RULE["steps"], entry.seeds):
         assert f"{number} " in entry.rule
-    assert f"batches of {step_times.RULE['batch']} " in entry.setting
+    assert f"batches of {step_timing.RULE['batch']} " in entry.setting

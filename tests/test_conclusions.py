@@ -5,15 +5,16 @@ from functools import cache
 
 import pytest
 
-from alexnet_repro import paths, rules
-from alexnet_repro.claims import claim, load
-from alexnet_repro.conclusions import Comparison, classify, compare, conclude, corrected, reading
-from alexnet_repro.errors import UserError
-from alexnet_repro.rules import SETTINGS, Rule
-from alexnet_repro.runs import concluded, finder
-from alexnet_repro.store import Store
-from alexnet_repro.studies import SCALES
-from alexnet_repro.verdicts import scorecard
+from alexnet_repro.analysis import rules
+from alexnet_repro.analysis.conclusions import Comparison, classify, compare, conclude, corrected, reading
+from alexnet_repro.analysis.lookup import concluded, finder
+from alexnet_repro.analysis.rules import SETTINGS, Rule
+from alexnet_repro.analysis.verdicts import scorecard
+from alexnet_repro.common import paths
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments.study import SCALES
+from alexnet_repro.paper.claims import claim, load
+from alexnet_repro.records.store import Store
 
 from .runs import record, tiny
 

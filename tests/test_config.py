@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from alexnet_repro.ablations import TINY_BASELINE
-from alexnet_repro.config import Placement, RunConfig, parse
-from alexnet_repro.errors import UserError
-from alexnet_repro.networks import CudaConvnetConfig
-from alexnet_repro.studies import CUDA_CONVNET_19PCT
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments.cifar_alexnet import TINY_BASELINE
+from alexnet_repro.experiments.config import Placement, RunConfig, parse
+from alexnet_repro.experiments.registry import CUDA_CONVNET_19PCT
+from alexnet_repro.networks.config import CudaConvnetConfig
 
 PLAIN = json.loads(CUDA_CONVNET_19PCT.model_dump_json(exclude_defaults=True))
 # One other valid value of every field; a new field fails test_every_field_is_here until it stands here.

@@ -1,9 +1,9 @@
 import pytest
 
-from alexnet_repro.claims import load
-from alexnet_repro.contrasts import contrasts
-from alexnet_repro.errors import UserError
-from alexnet_repro.studies import SCALES
+from alexnet_repro.analysis.contrasts import contrasts
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments.study import SCALES
+from alexnet_repro.paper.claims import load
 
 
 def test_a_pair_with_rules_of_both_stages_comes_once_and_knows_what_they_judge():

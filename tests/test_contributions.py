@@ -9,15 +9,18 @@ from io import StringIO
 
 import pytest
 
-from alexnet_repro import cli, contributions, imagenet, verify
-from alexnet_repro.ablations import ABLATIONS, ARMS
-from alexnet_repro.claims import claim, load
-from alexnet_repro.errors import UserError
-from alexnet_repro.files import LARGEST, sha256
-from alexnet_repro.records import Measurement
-from alexnet_repro.runs import from_seed, publish
-from alexnet_repro.store import SUMS, Store, read_rows, write_table
-from alexnet_repro.studies import FRESH_SEEDS, PILOT_SEEDS, STUDIES, study
+from alexnet_repro import __main__
+from alexnet_repro.analysis import contributed
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.common.files import LARGEST, sha256
+from alexnet_repro.experiments import imagenet
+from alexnet_repro.experiments.cifar_alexnet import ABLATIONS, ARMS
+from alexnet_repro.experiments.registry import STUDIES, study
+from alexnet_repro.experiments.study import FRESH_SEEDS, PILOT_SEEDS, from_seed
+from alexnet_repro.paper.claims import claim, load
+from alexnet_repro.records.record import Measurement, verify
+from alexnet_repro.records.store import SUMS, Store, read_rows, write_table
+from alexnet_repro.training.launch.runs import publish
 
 from . import homes
 from .command import call
@@ -56,30 +59,30 @@ def given(tmp_path):
 
 
 def test_sound_runs_are_added_and_verified(store, given):
-    target, new, faults = contributions.contribute(given, "jane-doe", store)
+    target, new, faults = contributed.contribute(given, "jane-doe", store)
     assert faults == []
     assert len(new) == 4
     assert target == store.evidence.parent / "contributed" / "jane-doe" / "relu_speed"
     assert read_rows(target) == read_rows(given)
-    assert contributions.faults(store) == []
+    assert contributed.faults(store) == []
     # Again: nothing new, nothing changed.
     before = (target / "runs.csv").read_bytes()
-    assert contributions.contribute(given, "jane-doe", store)[1:] == ([], [])
+    assert contributed.contribute(given, "jane-doe", store)[1:] == ([], [])
     assert (target / "runs.csv").read_bytes() == before
 
 
 def test_more_runs_join_those_of_the_same_source(store, given, tmp_path):
-    contributions.contribute(given, "jane", store)
+    contributed.contribute(given, "jane", store)
     more = tmp_path / "more" / "relu_speed"
     write_table(more, [("relu", run(seed=102)), ("relu", run(seed=100))])
-    target, new, _ = contributions.contribute(more, "jane", store)
+    target, new, _ = contributed.contribute(more, "jane", store)
     assert [each.config.seed for each in new] == [102]
     assert len(read_rows(target)) == 5
     write_table(more, [("relu", run(seed=100, wall_seconds=200.0, images_per_second=750.0))])
-    assert "before, with other numbers" in contributions.contribute(more, "jane", store)[2][0]
-    assert "is that of seed 100" in contributions.contribute(more, "john", store)[2][0]
+    assert "before, with other numbers" in contributed.contribute(more, "jane", store)[2][0]
+    assert "is that of seed 100" in contributed.contribute(more, "john", store)[2][0]
     write_table(more, [("relu", run(seed=103))])
-    assert contributions.contribute(more, "john", store)[2] == []
+    assert contributed.contribute(more, "john", store)[2] == []
 
 
 def test_runs_come_again_beside_others_that_measure_more(store, tmp_path):
@@ -87,13 +90,13 @@ def test_runs_come_again_beside_others_that_measure_more(store, tmp_path):
     more = more.model_copy(update={"metrics": more.metrics | {"top5_error": 0.05}})
     for rows in ([("relu", run())], [("relu", run()), ("tanh", more)], [("relu", run())]):
         write_table(tmp_path / "relu_speed", rows)
-        target, _, faults = contributions.contribute(tmp_path / "relu_speed", "jane", store)
+        target, _, faults = contributed.contribute(tmp_path / "relu_speed", "jane", store)
         assert faults == []
     assert len(read_rows(target)) == 2
 
 
 def test_they_are_no_evidence_of_this_project(store, given):
-    contributions.contribute(given, "jane", store)
+    contributed.contribute(given, "jane", store)
     again = Store(store.root, store.evidence)
     assert again.published() == {}
     assert again.find(PLAN.config("relu", 100)) is None
@@ -105,8 +108,8 @@ def test_pairs_form_within_one_source_and_device(store, tmp_path):
         # The last seed's other arm ran on another device: it pairs with nothing.
         rows += [("tanh", run("tanh", seed, device="GPU 2" if seed == seeds[-1] else "GPU 1")) for seed in seeds]
         write_table(tmp_path / source / "relu_speed", rows)
-        contributions.contribute(tmp_path / source / "relu_speed", source, store)
-    found = {(group.source, group.device): contributions.judged(group) for group in contributions.groups(store)}
+        contributed.contribute(tmp_path / source / "relu_speed", source, store)
+    found = {(group.source, group.device): contributed.judged(group) for group in contributed.groups(store)}
     assert set(found) == {(source, gpu) for source in ("jane", "john") for gpu in ("GPU 1", "GPU 2")}
     assert [(v.claim, v.seeds, v.verdict) for v in found["jane", "GPU 1"]] == [("relu_speed", 2, "not run")]
     assert found["jane", "GPU 2"][0].seeds == 0
@@ -115,8 +118,8 @@ def test_pairs_form_within_one_source_and_device(store, tmp_path):
 def test_three_whole_pairs_are_judged(store, tmp_path):
     rows = [(arm, run(arm, seed)) for arm in ("relu", "tanh") for seed in (100, 101, 102)]
     write_table(tmp_path / "relu_speed", rows)
-    contributions.contribute(tmp_path / "relu_speed", "jane", store)
-    (verdict,) = contributions.judged(contributions.groups(store)[0])
+    contributed.contribute(tmp_path / "relu_speed", "jane", store)
+    (verdict,) = contributed.judged(contributed.groups(store)[0])
     assert verdict.seeds == 3
     assert verdict.effect == pytest.approx(1.0)
 
@@ -233,19 +236,19 @@ HOSTILE = [
 def test_what_is_off_is_named_and_nothing_added(store, given, change, table, said):
     changed(given, change, table)
     try:
-        _, _, faults = contributions.contribute(given, "jane", store)
+        _, _, faults = contributed.contribute(given, "jane", store)
     except UserError as error:
         faults = [str(error)]
     assert faults
     assert said is None or any(said in fault for fault in faults), faults
     assert not any("validation error" in fault for fault in faults)
-    assert not contributions.root(store).exists()
+    assert not contributed.root(store).exists()
 
 
 def test_a_digest_that_does_not_fit(store, given):
     (given / "runs.csv").write_bytes((given / "runs.csv").read_bytes() + b"\n")
     with pytest.raises(UserError, match=r"runs.csv does not have its SHA-256.: write it anew"):
-        contributions.contribute(given, "jane", store)
+        contributed.contribute(given, "jane", store)
 
 
 @pytest.mark.parametrize("kind", ["link", "fifo", "folder", "huge", "gone"])
@@ -264,39 +267,39 @@ def test_only_plain_files_are_read(store, given, kind, monkeypatch):
         with path.open("wb") as file:
             file.truncate(LARGEST + 1)
     with pytest.raises(UserError, match="cannot read" if kind == "gone" else "no plain file"):
-        contributions.contribute(given, "jane", store)
+        contributed.contribute(given, "jane", store)
 
 
 @pytest.mark.parametrize("source", ["", "../jane", "Jane", "a b", "-a", "a--b", "x" * 41, "jané", "a/b", "."])
 def test_a_bad_source(store, given, source):
     with pytest.raises(UserError, match="bad source"):
-        contributions.contribute(given, source, store)
+        contributed.contribute(given, source, store)
 
 
 def test_a_folder_of_no_study(store, given, tmp_path):
     for path in (given.rename(tmp_path / "runs"), tmp_path / "nowhere", given / "runs.csv"):
         with pytest.raises(UserError, match="named after no study"):
-            contributions.contribute(path, "jane", store)
+            contributed.contribute(path, "jane", store)
 
 
 def test_pilots_and_this_projects_own_runs_are_not_taken(store, tmp_path):
     write_table(tmp_path / "relu_rates", [(ARM, sound())])
-    assert "is a pilot" in contributions.contribute(tmp_path / "relu_rates", "jane", store)[2][0]
+    assert "is a pilot" in contributed.contribute(tmp_path / "relu_rates", "jane", store)[2][0]
     write_table(store.evidence / "relu_speed", [("relu", run(seed=1))])
     write_table(tmp_path / "relu_speed", [("relu", run(seed=1))])
     store = Store(store.root, store.evidence)
-    assert "this project's own run" in contributions.contribute(tmp_path / "relu_speed", "jane", store)[2][0]
+    assert "this project's own run" in contributed.contribute(tmp_path / "relu_speed", "jane", store)[2][0]
     for seed in (PILOT_SEEDS, FRESH_SEEDS - 1):
         write_table(tmp_path / "relu_speed", [("relu", run(seed=seed))])
-        assert f"no seed {seed}" in contributions.contribute(tmp_path / "relu_speed", "jane", store)[2][0]
+        assert f"no seed {seed}" in contributed.contribute(tmp_path / "relu_speed", "jane", store)[2][0]
 
 
 def test_verify_reads_what_was_contributed(store, given):
-    target, *_ = contributions.contribute(given, "jane", store)
+    target, *_ = contributed.contribute(given, "jane", store)
     changed(target, cell("metric.epochs", "2.0"))
-    assert any("contributed/jane/relu_speed: arm 'relu'" in fault for fault in contributions.faults(store))
+    assert any("contributed/jane/relu_speed: arm 'relu'" in fault for fault in contributed.faults(store))
     (target / "runs.csv").write_bytes(b"")
-    assert "is damaged" in contributions.faults(store)[0]
+    assert "is damaged" in contributed.faults(store)[0]
 
 
 def test_fresh_seeds():
@@ -330,7 +333,7 @@ def test_from_run_to_contribution(store, tmp_path):
     store.save(run("tanh", seed=first, clean=False))
     write_table(store.evidence / "relu_speed", [("relu", run(seed=101))])
     assert publish(plan, store, tmp_path / "mine")[:2] == (1, 1)  # seed 101 is no run of one's own
-    _, new, faults = contributions.contribute(tmp_path / "mine" / "relu_speed", "jane", store)
+    _, new, faults = contributed.contribute(tmp_path / "mine" / "relu_speed", "jane", store)
     assert (faults, [each.config.seed for each in new]) == ([], [first])
 
 
@@ -347,11 +350,11 @@ def test_full_size_runs_are_judged_by_the_papers_own_numbers(store):
         for arm, error in (("baseline", 0.40), ("no_lrn", 0.408 + seed / 10_000)):
             store.save(full(arm, seed, error))
     store.save(full("no_lrn", 0, 0.9, IMAGES._replace(digest="e" * 64)))  # other images: another group
-    groups = contributions.full_size(store)
+    groups = contributed.full_size(store)
     assert len(groups) == 2
     whole = next(group for group in groups if len(group.runs) == 6)
     assert "1,281,167 images of 1,000 classes at 256 pixels" in whole.images
-    verdicts = {(v.claim, v.label): v for v in contributions.judged(whole)}
+    verdicts = {(v.claim, v.label): v for v in contributed.judged(whole)}
     found = verdicts["lrn", "constants as printed"]
     assert found.effect == pytest.approx(0.81)
     assert found.size == claim("lrn").measured[0].paper_value / 2
@@ -366,12 +369,12 @@ def test_arms_that_make_up_for_the_small_size_are_not_judged_at_full_size(store)
     for seed in range(3):
         store.save(full("no_lrn", seed, 0.41))
         store.save(record(imagenet.baseline(IMAGES).changed(**ARMS["strong_lrn"], seed=seed)))
-    (group,) = contributions.full_size(store)
-    assert ("lrn", "as strong as on raw pixels") not in {(v.claim, v.label) for v in contributions.judged(group)}
+    (group,) = contributed.full_size(store)
+    assert ("lrn", "as strong as on raw pixels") not in {(v.claim, v.label) for v in contributed.judged(group)}
     arms = imagenet.RECIPES["imagenet_ablations"].arms
     assert not {"strong_lrn", "lrn_scale", "paper_init", "torch_velocity"} & set(arms)
     ablations = [entry for each in load() for entry in each.measured if entry.study in ABLATIONS]
-    assert [e.against for e in ablations if not contributions.is_at_full_size(e)] == ["strong_lrn"]
+    assert [e.against for e in ablations if not contributed.is_at_full_size(e)] == ["strong_lrn"]
 
 
 def test_images_that_are_too_small_for_the_study_are_a_fault(store, tmp_path):
@@ -379,7 +382,7 @@ def test_images_that_are_too_small_for_the_study_are_a_fault(store, tmp_path):
     net = config.model.change(image_size=56, conv1_kernel=5, conv1_stride=2)
     small = config.changed(**{"data.whole": 64, "data.crop": 56}, model=net.model_dump())
     write_table(tmp_path / "imagenet_ablations", [("baseline", record(small))])
-    faults = contributions.contribute(tmp_path / "imagenet_ablations", "jane", store)[2]
+    faults = contributed.contribute(tmp_path / "imagenet_ablations", "jane", store)[2]
     assert any("images of 64 pixels are too small" in fault for fault in faults)
 
 
@@ -388,10 +391,10 @@ def test_each_precision_is_a_group_of_its_own(store):
         for seed in range(3):
             store.save(full("baseline", seed, error, precision=precision))
             store.save(full("no_lrn", seed, error + 0.01 + seed / 10_000, precision=precision))
-    groups = contributions.full_size(store)
+    groups = contributed.full_size(store)
     assert sorted(group.images.rpartition(", ")[2] for group in groups) == ["in bfloat16", "in float32"]
     for group in groups:
-        assert {v.label: v.effect for v in contributions.judged(group)}["constants as printed"] == pytest.approx(1.01)
+        assert {v.label: v.effect for v in contributed.judged(group)}["constants as printed"] == pytest.approx(1.01)
     runs = [full("no_lrn", 0, 0.4, precision=precision) for precision in ("float32", "bfloat16")]
     assert runs[0].key != runs[1].key
     for run in runs:
@@ -399,7 +402,7 @@ def test_each_precision_is_a_group_of_its_own(store):
 
 
 def test_the_command(store, given, monkeypatch, capsys):
-    monkeypatch.setattr(cli, "Store", lambda: Store(store.root, store.evidence))
+    monkeypatch.setattr(__main__, "Store", lambda: Store(store.root, store.evidence))
     code, out, err = call(monkeypatch, capsys, "contribute", str(given), "--source", "jane")
     assert (code, err) == (0, "")
     assert "4 new runs on GPU 1 in" in out
@@ -417,7 +420,7 @@ def test_tables_as_spreadsheets_write_them(store, given, table):
     before = read_rows(given)
     changed(given, lambda content: b"\xef\xbb\xbf" + content.replace(b"\n", b"\r\n").replace(b"True", b"TRUE"), table)
     (given / SUMS).write_bytes(b"\xef\xbb\xbf" + (given / SUMS).read_bytes().replace(b"  ", b" *"))
-    target, new, faults = contributions.contribute(given, "jane", store)
+    target, new, faults = contributed.contribute(given, "jane", store)
     assert (faults, len(new)) == ([], 4)
     assert read_rows(target) == before
     assert not (target / table).read_bytes().startswith(b"\xef")
@@ -426,17 +429,17 @@ def test_tables_as_spreadsheets_write_them(store, given, table):
 def test_sums_that_lack_a_table(store, given):
     (given / SUMS).write_text("nothing\n")
     with pytest.raises(UserError, match=r"SHA256SUMS has no digest of runs.csv.: write it anew"):
-        contributions.contribute(given, "jane", store)
+        contributed.contribute(given, "jane", store)
 
 
 def test_a_run_starts_after_its_commit(store, given, monkeypatch):
     made = datetime(2026, 1, 2, 0, 0, 1, tzinfo=UTC)
     monkeypatch.setattr(verify, "commit_dates", lambda: {"0" * 40: made})
-    faults = contributions.contribute(given, "jane", store)[2]
+    faults = contributed.contribute(given, "jane", store)[2]
     assert len(faults) == 4
     assert "lies before its commit was made, 2026-01-02T00:00:01+00:00 (runs.csv, row 2, column prov" in faults[0]
     monkeypatch.setattr(verify, "commit_dates", lambda: {"0" * 40: made - timedelta(seconds=1)})
-    assert contributions.contribute(given, "jane", store)[2] == []
+    assert contributed.contribute(given, "jane", store)[2] == []
 
 
 def test_the_dates_of_commits_are_those_of_git():
@@ -459,7 +462,7 @@ def test_its_own_run_is_known_however_its_start_is_written(store, tmp_path, sour
     write_table(store.evidence / "relu_speed", [("relu", run(seed=1))])
     other = with_losses(run(seed=1, **source), 2.0)
     write_table(tmp_path / "relu_speed", [("relu", other)])
-    faults = contributions.contribute(tmp_path / "relu_speed", "jane", store)[2]
+    faults = contributed.contribute(tmp_path / "relu_speed", "jane", store)[2]
     assert any("this project's own run (runs.csv, row 2, column provenance.started)" in fault for fault in faults)
 
 
@@ -472,7 +475,7 @@ def test_a_curve_that_is_nearly_anothers_is_told(store, tmp_path, factor, seed):
     source = run(seed=seed, started="2026-02-02T00:00:00+00:00").provenance
     copy = copy.model_copy(update={"config": config, "key": config.key, "provenance": source})
     write_table(tmp_path / "relu_speed", [("relu", copy)])
-    faults = contributions.contribute(tmp_path / "relu_speed", "jane", store)[2]
+    faults = contributed.contribute(tmp_path / "relu_speed", "jane", store)[2]
     assert len(faults) == 1
     assert "its curve is that of seed 1, run" in faults[0]
     assert "this project's own run (curves.csv, row 2, column train_loss)" in faults[0]
@@ -480,39 +483,37 @@ def test_a_curve_that_is_nearly_anothers_is_told(store, tmp_path, factor, seed):
 
 def test_a_source_copies_no_other_and_no_seed_of_its_own(store, tmp_path):
     write_table(tmp_path / "a" / "relu_speed", [("relu", run(seed=100))])
-    assert contributions.contribute(tmp_path / "a" / "relu_speed", "jane", store)[2] == []
-    assert "the run of jane" in contributions.contribute(tmp_path / "a" / "relu_speed", "john", store)[2][0]
+    assert contributed.contribute(tmp_path / "a" / "relu_speed", "jane", store)[2] == []
+    assert "the run of jane" in contributed.contribute(tmp_path / "a" / "relu_speed", "john", store)[2][0]
     config = PLAN.config("relu", 101)
     copy = run(seed=100, started="2026-03-03T00:00:00+00:00").model_copy(update={"config": config, "key": config.key})
     write_table(tmp_path / "b" / "relu_speed", [("relu", copy)])
-    assert (
-        "its curve is that of seed 100" in contributions.contribute(tmp_path / "b" / "relu_speed", "jane", store)[2][0]
-    )
+    assert "its curve is that of seed 100" in contributed.contribute(tmp_path / "b" / "relu_speed", "jane", store)[2][0]
     # Put there by hand, the second by name is told.
     for source in ("jane", "john"):
-        write_table(contributions.root(store) / source / "relu_speed", [("relu", run(seed=100))])
-    (fault,) = contributions.faults(store)
+        write_table(contributed.root(store) / source / "relu_speed", [("relu", run(seed=100))])
+    (fault,) = contributed.faults(store)
     assert fault.startswith("contributed/john/relu_speed: arm 'relu', seed 100")
 
 
 def test_a_damaged_table_of_another_source_is_no_fault_of_these_runs(store, given):
-    other = contributions.root(store) / "john" / "relu_speed"
+    other = contributed.root(store) / "john" / "relu_speed"
     other.mkdir(parents=True)
-    assert contributions.contribute(given, "jane", store)[2] == []
-    assert contributions.faults(store)[0].startswith("contributed/john/relu_speed: cannot read")
+    assert contributed.contribute(given, "jane", store)[2] == []
+    assert contributed.faults(store)[0].startswith("contributed/john/relu_speed: cannot read")
 
 
 def test_hidden_folders_are_nobodys_tables(store, given):
-    contributions.contribute(given, "jane", store)
+    contributed.contribute(given, "jane", store)
     for name in (".git/hooks", "jane/.ipynb_checkpoints", "jane/._relu_speed", "__MACOSX/relu_speed"):
-        (contributions.root(store) / name).mkdir(parents=True)
-    assert contributions.faults(store) == []
-    assert len(contributions.groups(store)) == 1
+        (contributed.root(store) / name).mkdir(parents=True)
+    assert contributed.faults(store) == []
+    assert len(contributed.groups(store)) == 1
 
 
 def test_names_that_would_move_the_cursor_are_spelled_out(store):
-    (contributions.root(store) / "j\x1b[2Jane" / "relu_speed").mkdir(parents=True)
-    (fault,) = contributions.faults(store)
+    (contributed.root(store) / "j\x1b[2Jane" / "relu_speed").mkdir(parents=True)
+    (fault,) = contributed.faults(store)
     assert fault.isprintable()
     assert fault.startswith("contributed/j\\x1b[2Jane/relu_speed: cannot read")
 
@@ -522,5 +523,5 @@ def test_a_wrong_config_is_told_before_anything_is_derived_from_it(store, given,
     record = run().model_copy(update={"config": config, "key": config.key})
     write_table(given, [("relu", record)])
     monkeypatch.setattr(verify, "_within", lambda config: pytest.fail("a million measurements are counted"))
-    (fault,) = contributions.contribute(given, "jane", store)[2]
+    (fault,) = contributed.contribute(given, "jane", store)[2]
     assert "its config is not that of its arm (runs.csv, row 2, column config)" in fault

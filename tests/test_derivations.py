@@ -2,9 +2,9 @@
 
 import pytest
 
-from alexnet_repro.claims import Derived, load
-from alexnet_repro.derivations import derive, quantities
-from alexnet_repro.errors import UserError
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.paper.claims import Derived, load
+from alexnet_repro.paper.derivations import derive, quantities
 
 FIG_2 = {
     "conv1": 55 * 55 * 96,

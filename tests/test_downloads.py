@@ -4,7 +4,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from alexnet_repro import downloads, paths
+from alexnet_repro.common import paths
+from alexnet_repro.report.cards import downloads
 
 from . import homes
 

@@ -6,9 +6,9 @@ import pytest
 
 matplotlib.use("Agg")
 
-from alexnet_repro import anatomy, drawings
-from alexnet_repro.architecture import learned_layers
-from alexnet_repro.networks import CIFAR_ALEXNET, PAPER, SOURCE
+from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE
+from alexnet_repro.networks.layers import learned_layers
+from alexnet_repro.report.cards import architecture, drawings
 
 
 @pytest.fixture(autouse=True)
@@ -35,8 +35,8 @@ def test_every_layer_is_drawn_with_its_shape(config):
         assert layer.name in texts(figure)
         maps, side, _ = layer.outputs
         shown = maps if layer.name == "fc8" else maps // columns
-        assert anatomy.shape((shown, side, side)) in texts(figure)
-    assert anatomy.shape((3, config.image_size, config.image_size)) in texts(figure)
+        assert architecture.shape((shown, side, side)) in texts(figure)
+    assert architecture.shape((3, config.image_size, config.image_size)) in texts(figure)
 
 
 @pytest.mark.parametrize(("columns", "count"), [("linked", 8), ("unlinked", 2), ("half", 0), ("single", 0)])
@@ -52,7 +52,7 @@ def test_the_border_ends_where_the_last_window_does():
 
 def test_bars_are_the_tables_values():
     widths = [bar.get_width() for bar in drawings.shares().axes[0].patches]
-    assert widths == pytest.approx(anatomy.shares(PAPER).to_numpy().T.ravel().tolist())
+    assert widths == pytest.approx(architecture.shares(PAPER).to_numpy().T.ravel().tolist())
     widths = [bar.get_width() for bar in drawings.memory(64).axes[0].patches]
-    table = anatomy.memory_table(64).drop(index=anatomy.TOTAL)
+    table = architecture.memory_table(64).drop(index=architecture.TOTAL)
     assert widths == pytest.approx((table / 1024).to_numpy().ravel().tolist())

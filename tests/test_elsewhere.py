@@ -2,11 +2,13 @@
 
 import pytest
 
-from alexnet_repro import contributions, elsewhere
-from alexnet_repro.claims import load
-from alexnet_repro.scorecard import HEADER, NONE, table
-from alexnet_repro.store import Store, write_table
-from alexnet_repro.verdicts import scorecard
+from alexnet_repro.analysis import contributed
+from alexnet_repro.analysis.verdicts import scorecard
+from alexnet_repro.common.text import NONE
+from alexnet_repro.paper.claims import load
+from alexnet_repro.records.store import Store, write_table
+from alexnet_repro.site.build import elsewhere
+from alexnet_repro.site.pages import HEADER, table
 
 from .test_contributions import full, run
 
@@ -23,7 +25,7 @@ def pairs(store, count, **source):
 
 
 def column(store):
-    return elsewhere.column(load(), contributions.full_size(store))
+    return elsewhere.column(load(), contributed.full_size(store))
 
 
 def test_nothing_yet(store):
@@ -55,11 +57,11 @@ def test_the_column_fills(store):
 def test_whose_and_on_what(store, tmp_path):
     pairs(store, 3, device="GPU 7")
     write_table(tmp_path / "relu_speed", [(arm, run(arm, seed)) for arm in ("relu", "tanh") for seed in (1, 2, 3)])
-    contributions.contribute(tmp_path / "relu_speed", "jane", store)
-    text = elsewhere.full_size(contributions.full_size(store))
+    contributed.contribute(tmp_path / "relu_speed", "jane", store)
+    text = elsewhere.full_size(contributed.full_size(store))
     assert "**Runs of this project** on GPU 7: 6, 1,281,167 images of 1,000 classes" in text
     assert "The paper's net, 3 runs: top-1 40.0 %." in text
     assert "jane" not in text
-    text = elsewhere.contributed(contributions.groups(store))
+    text = elsewhere.contributed(contributed.groups(store))
     assert "**Runs of jane** on GPU 1: 6." in text
     assert "| 3 of 5 |" in text

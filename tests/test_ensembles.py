@@ -3,11 +3,14 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from alexnet_repro import ensembles, predictions
-from alexnet_repro.errors import UserError
-from alexnet_repro.runs import finder
-from alexnet_repro.store import Store
-from alexnet_repro.studies import study
+from alexnet_repro.analysis.ensembles import judged
+from alexnet_repro.analysis.ensembles import sizes as the_sizes
+from alexnet_repro.analysis.lookup import finder
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments.registry import study
+from alexnet_repro.records.record import outputs as ensembles
+from alexnet_repro.records.record import predictions
+from alexnet_repro.records.store import Store
 from tests import homes
 from tests.runs import record
 
@@ -73,14 +76,14 @@ def store(tmp_path):
 
 
 def test_groups_of_five_are_judged_when_whole(store):
-    found = ensembles.judged(store)
+    found = judged(store)
     assert set(found["one"]) == set(found["five"]) == {0, 1}  # the eleventh seed waits for four more
     members = [study(ensembles.MEMBERS).config("baseline", seed) for seed in range(5, 10)]
     mean = np.mean([store.find(config).metric("test_error") for config in members])
     assert found["one"][1].metric("test_error") == pytest.approx(mean)
     assert found["five"][1].metric("test_error") < mean
     assert finder(store)("ensemble", "five") == found["five"]
-    sizes = ensembles.sizes(store)
+    sizes = the_sizes(store)
     assert [len(sizes[n]) for n in range(1, 6)] == [2] * 5
     assert sizes[5][1] == found["five"][1].metric("test_error")
 
@@ -88,14 +91,14 @@ def test_groups_of_five_are_judged_when_whole(store):
 @pytest.mark.parametrize("member", [0, 1])
 def test_a_diverged_member_errs_by_chance(store, member):
     plan = study(ensembles.MEMBERS)
-    before, configs = ensembles.judged(store), [plan.config("baseline", seed) for seed in range(5)]
+    before, configs = judged(store), [plan.config("baseline", seed) for seed in range(5)]
     lost = record(configs[member], status="diverged", metrics={"test_error": None})
     _, labels = ensembles.predictions(lost.config, store)
     nothing = np.full((1000, 10), np.nan, np.float16)
     ensembles.write(ensembles.working(store, lost.key), nothing, labels)
     kept = [store.find(config).metric("test_error") for config in configs if config != lost.config]
     store.save(lost)
-    found = ensembles.judged(store)
+    found = judged(store)
     assert found["one"][0].metric("test_error") == pytest.approx((sum(kept) + 0.9) / 5)
     assert found["five"][0].metric("test_error") == (labels != 0).mean()  # as numpy finds the largest of NaNs
     assert {each[0].status for each in found.values()} == {"finished"}

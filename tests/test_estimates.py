@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from alexnet_repro import estimates
-from alexnet_repro.errors import UserError
+from alexnet_repro.analysis import gpu_hours
+from alexnet_repro.common.errors import UserError
 
 from . import homes
 
@@ -19,25 +19,25 @@ REST = (
 
 def test_operations_of_a_step():
     # Backward, every layer but the first has two more: for its inputs and for its weights.
-    assert estimates.operations(256) == 2 * (2 * CONV1 + 3 * REST)
-    assert estimates.operations(128) < estimates.operations(256) / 4
+    assert gpu_hours.operations(256) == 2 * (2 * CONV1 + 3 * REST)
+    assert gpu_hours.operations(128) < gpu_hours.operations(256) / 4
 
 
 def test_the_share_of_the_papers_run():
-    assert estimates.share() == pytest.approx(2 * (2 * CONV1 + 3 * REST) * 208.3 / (2 * 1.58e12))
+    assert gpu_hours.share() == pytest.approx(2 * (2 * CONV1 + 3 * REST) * 208.3 / (2 * 1.58e12))
 
 
 def test_the_paper_s_gpus_take_the_papers_time():
-    rate = 2 * estimates.images_per_second("GTX 580", "single")
-    assert estimates.hours(rate) == pytest.approx(6 * 24, rel=0.08)  # 1.2 million images are 1,281,167
+    rate = 2 * gpu_hours.images_per_second("GTX 580", "single")
+    assert gpu_hours.hours(rate) == pytest.approx(6 * 24, rel=0.08)  # 1.2 million images are 1,281,167
 
 
 def test_a_rate_grows_with_the_data_sheet():
-    rates = [estimates.images_per_second(gpu, "single") for gpu in ("T4", "A100")]
+    rates = [gpu_hours.images_per_second(gpu, "single") for gpu in ("T4", "A100")]
     assert rates[1] / rates[0] == pytest.approx(19.5 / 8.1)
-    assert math.isnan(estimates.images_per_second("T4", "bf16"))
+    assert math.isnan(gpu_hours.images_per_second("T4", "bf16"))
     with pytest.raises(UserError, match=r"unknown GPU 'TPU': data/gpus.csv has GTX 580"):
-        estimates.images_per_second("TPU", "single")
+        gpu_hours.images_per_second("TPU", "single")
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,14 @@ def test_a_damaged_table_of_gpus_is_one_line(tmp_path, monkeypatch, old, new, sa
     path = homes.make(tmp_path, monkeypatch) / "data" / "gpus.csv"
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(UserError, match=said) as error:
-        estimates.table()
+        gpu_hours.table()
     assert str(error.value).startswith(f"{path} ")
     assert "git checkout -- " in str(error.value)
 
 
 def test_the_table_covers_every_gpu_and_says_that_it_estimates():
-    table = estimates.table()
-    assert list(table["GPU"]) == list(estimates.gpus().index)
+    table = gpu_hours.table()
+    assert list(table["GPU"]) == list(gpu_hours.gpus().index)
     assert table.notna().all(axis=None)
-    assert all(source for source in estimates.gpus()["source"])
-    assert estimates.words().startswith("**Estimates, not measurements.**")
+    assert all(source for source in gpu_hours.gpus()["source"])
+    assert gpu_hours.words().startswith("**Estimates, not measurements.**")

@@ -9,8 +9,8 @@ import sys
 import pytest
 from typer.main import get_command
 
-from alexnet_repro.cli import app
-from alexnet_repro.terminal import PLAIN, plain
+from alexnet_repro.__main__ import app
+from alexnet_repro.common.terminal import PLAIN, plain
 
 from .homes import ROOT
 

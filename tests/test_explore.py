@@ -8,12 +8,15 @@ import altair as alt
 import nbformat
 import pytest
 
-from alexnet_repro import claims, explore, notebooks, report, scorecard, studies
-from alexnet_repro.errors import UserError
-from alexnet_repro.files import sha256
-from alexnet_repro.pages import METRICS
-from alexnet_repro.records import Measurement
-from alexnet_repro.store import Store
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.common.files import sha256
+from alexnet_repro.experiments import registry
+from alexnet_repro.paper import claims
+from alexnet_repro.records.record import Measurement
+from alexnet_repro.records.store import Store
+from alexnet_repro.report.cards import cards
+from alexnet_repro.report.page import METRICS
+from alexnet_repro.site.build import explore, notebooks, pages
 
 from . import homes
 from .runs import record
@@ -39,14 +42,14 @@ def test_every_published_run_is_there(content: dict, store: Store) -> None:
     assert {key for arm in arms for key in arm["runs"]} == set(content["runs"])
     names = [study["name"] for study in content["studies"]]
     assert names[0] == explore.FIRST
-    assert set(names) <= set(studies.STUDIES)
+    assert set(names) <= set(registry.STUDIES)
     pilots = [study["pilot"] for study in content["studies"]]
     assert pilots == sorted(pilots)
 
 
 def test_a_studys_arms_have_its_runs_with_the_shared_baseline(content: dict, store: Store) -> None:
     shown = next(study for study in content["studies"] if study["name"] == "lrn")
-    plan = studies.study("lrn")
+    plan = registry.study("lrn")
     expected = {arm: [plan.config(arm, seed).key for seed in plan.seeds] for arm in plan.arms}
     assert {arm["name"]: arm["runs"] for arm in shown["arms"]} == expected
     assert shown["page"] == "pages/lrn.html"
@@ -73,7 +76,7 @@ def test_a_diverged_run_has_gaps_and_no_end(tmp_path: Path) -> None:
         Measurement(epoch=0.5, images=1, train_loss=2.0, train_error=0.9),
         Measurement(epoch=1.0, images=2, train_loss=None, train_error=0.9),
     ]
-    lost = record(studies.study("lrn").config("no_lrn", 0), "diverged", curve, metrics={"test_error": None})
+    lost = record(registry.study("lrn").config("no_lrn", 0), "diverged", curve, metrics={"test_error": None})
     Store(tmp_path).save(lost)
     (shown,) = explore.content(Store(tmp_path, tmp_path / "evidence"))["runs"].values()
     assert shown["during"] == {"train_error": [90.0, 90.0], "train_loss": [2.0, None]}
@@ -126,20 +129,20 @@ def test_parts_of_the_page_are_the_same_from_every_build(tmp_path: Path, monkeyp
 
 
 def test_links_open_a_study_of_the_claim() -> None:
-    link = report.explore_link("lrn", "lrn_scaling").data
+    link = cards.explore_link("lrn", "lrn_scaling").data
     assert '<a href="../explore.html#study=lrn">Local response normalization</a>; <a ' in link
     assert "#study=lrn_scaling" in link
     with pytest.raises(UserError, match="unknown study 'lnr'"):
-        report.explore_link("lnr")
+        cards.explore_link("lnr")
 
 
 def test_every_claim_page_with_runs_leads_to_them() -> None:
     every = claims.load()
-    for claim_id, page in scorecard.pages(every).items():
+    for claim_id, page in pages.pages(every).items():
         judged = {entry.study for claim in every if claim.id == claim_id for entry in claim.measured}
-        if page.startswith("#") or not judged & set(studies.STUDIES):
+        if page.startswith("#") or not judged & set(registry.STUDIES):
             continue
         cells = nbformat.read(notebooks.path(Path(page).stem), as_version=4).cells
         calls = [cell.source for cell in cells if cell.source.startswith("page.explore(")]
-        assert set(re.findall(r'"(\w+)"', " ".join(calls))) <= set(studies.STUDIES)
+        assert set(re.findall(r'"(\w+)"', " ".join(calls))) <= set(registry.STUDIES)
         assert calls, f"{page}, on {claim_id}, has no link to its runs: add page.explore({sorted(judged)[0]!r})"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_repro.errors import UserError
-from alexnet_repro.files import is_hidden, lock, regular_file
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.common.files import is_hidden, lock, regular_file
 
 
 def _socket(path):

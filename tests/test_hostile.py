@@ -14,20 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet_repro import (
-    contributions,
-    elsewhere,
-    ensembles,
-    notebooks,
-    published,
-    speed,
-    step_times,
-    timings,
-    verdicts,
-)
-from alexnet_repro.errors import UserError
-from alexnet_repro.files import sha256
-from alexnet_repro.store import SUMS, Store, write_table
+from alexnet_repro.analysis import contributed as contributions
+from alexnet_repro.analysis import verdicts
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.common.files import sha256
+from alexnet_repro.experiments import step_timing
+from alexnet_repro.records.record import outputs as ensembles
+from alexnet_repro.records.store import SUMS, Store, write_table
+from alexnet_repro.report.cards import benchmarks, traffic
+from alexnet_repro.site.build import elsewhere, notebooks, published
 
 from . import homes
 from .damage import bent, one_line
@@ -186,25 +181,25 @@ def test_changed_measurements_of_speed(tmp_path_factory, data):
     (home / "data" / "benchmarks" / f"{name}.json").write_text(bad)
     with environment(ALEXNET_REPRO_HOME=home):
         try:
-            shown = speed.shown(name) if name == "book" else timings.shown("cuda")
+            shown = benchmarks.shown(name) if name == "book" else traffic.shown("cuda")
             assert "<script" not in shown.data
-            found = step_times.published("cuda")
-            for study in step_times.STUDIES:
-                assert isinstance(step_times.unfit(found, study, 5), str)
+            found = step_timing.published("cuda")
+            for study in step_timing.STUDIES:
+                assert isinstance(step_timing.unfit(found, study, 5), str)
         except UserError as error:
             one_line(error)
 
 
 @pytest.mark.parametrize("seconds", [[0.1] * 5, [0.1] * 6])
 def test_times_of_unequal_rounds_are_judged_not(monkeypatch, seconds):
-    rows = [{"case": step_times.ONE, "step_seconds": 0.1, "cpu_seconds": 0.1, "bytes_sent": 0}] * 5
+    rows = [{"case": step_timing.ONE, "step_seconds": 0.1, "cpu_seconds": 0.1, "bytes_sent": 0}] * 5
     rows += [
         {"case": case, "step_seconds": s, "cpu_seconds": 0.1, "bytes_sent": 0}
-        for case, times in ((step_times.HALF, seconds), (step_times.COLUMNS, [0.1] * 5))
+        for case, times in ((step_timing.HALF, seconds), (step_timing.COLUMNS, [0.1] * 5))
         for s in times
     ]
-    found = {**step_times.RULE, "device": "GPU", "devices": ["GPU", "GPU"], "clean": True, "rows": rows}
-    why = step_times.unfit(found, "two_gpu_time", 5)
+    found = {**step_timing.RULE, "device": "GPU", "devices": ["GPU", "GPU"], "clean": True, "rows": rows}
+    why = step_timing.unfit(found, "two_gpu_time", 5)
     assert why == ("" if len(seconds) == 5 else "the published times have 5 and 6 repetitions of the cases compared")
     monkeypatch.setattr(verdicts.step_times, "published", lambda kind: found)
     scored = verdicts.scorecard(lambda name, arm: {})

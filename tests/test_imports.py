@@ -1,88 +1,90 @@
-"""The directions of imports: the reader needs no torch, the lab may read the reader, never the reverse."""
+"""The plan of the package, as alexnet_repro/README.md draws it: imports point down its list; only training/ has torch."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "alexnet_repro"
-READER = sorted(PACKAGE.glob("*.py"))
-LAB = sorted((PACKAGE / "lab").glob("*.py"))
+FILES = {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in sorted(PACKAGE.rglob("*.py"))}
+FOLDERS = re.findall(r"^    (\w+(?:/\w+)?)/ ", (PACKAGE / "README.md").read_text(encoding="utf-8"), re.M)
+"""From the top down: each imports from those below it alone."""
 HEAVY = {"torch", "torchvision", "safetensors", "distributed", "dask"}
+WITHOUT_TORCH = [name for name in FILES if not name.startswith("training.") and not name.endswith("__")]
+WITHOUT_TORCH += ["training.launch.runs", "training.launch.rerun"]  # they import what trains when it is needed
 
-# From the bottom up: what a record is, what claims say, how they are judged, what is shown.
-CHAIN = ("errors", "config", "records", "store", "studies", "query", "runs", "notebooks", "scorecard", "site", "cli")
+
+def statements(node: ast.AST, top_only: bool) -> Iterator[ast.AST]:
+    """The nodes below; with ``top_only`` those that run when the module is imported."""
+    for child in ast.iter_child_nodes(node):
+        typing = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.dump(child.test)
+        if top_only and (typing or isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)):
+            continue
+        yield child
+        yield from statements(child, top_only)
 
 
-def imports(path: Path, top_only: bool) -> set[str]:
-    """Modules that a file imports, relative ones as ".name", ".lab.name" from the package's root."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = [node for part in tree.body for node in _statements(part)] if top_only else list(ast.walk(tree))
-    inside = "lab." if path.parent.name == "lab" else ""
+def imports(name: str, top_only: bool = False) -> set[str]:
+    """What a file imports: modules of the package below it ("common.errors"), others by their first name (":torch")."""
     found = set()
-    for node in nodes:
+    for node in statements(ast.parse(FILES[name].read_text(encoding="utf-8")), top_only):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            found |= {f":{alias.name.split('.')[0]}" for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:
+            found.add(f":{(node.module or '').split('.')[0]}")
         elif isinstance(node, ast.ImportFrom):
-            base = "" if node.level == 0 else "." + (inside if node.level == 1 else "")
-            names = [node.module] if node.module else [alias.name for alias in node.names]
-            found |= {f"{base}{name}" for name in names if name}
+            base = [*name.split(".")[: -node.level], *(node.module or "").split(".")]
+            base = [part for part in base if part]
+            for alias in node.names:
+                whole = ".".join([*base, alias.name])
+                found.add(whole if whole in FILES else ".".join(base))
     return found
 
 
-def _statements(node: ast.AST) -> list[ast.AST]:
-    """The statements that run when the module is imported: those of functions do not."""
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return []
-    if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-        return []
-    return [node, *(each for child in ast.iter_child_nodes(node) for each in _statements(child))]
+def folder(name: str) -> str:
+    """The folder that a module is in, "training/data" for "training.data.cifar10"; of the top-level files "" ."""
+    return "/".join(name.split(".")[:-1])
 
 
-@pytest.mark.parametrize("path", READER, ids=lambda path: path.stem)
-def test_reader_opens_the_lab_and_torch_only_inside_functions(path: Path) -> None:
-    found = imports(path, top_only=True)
-    assert not {name for name in found if name.startswith(".lab") or name.split(".")[0] in HEAVY}
+def test_the_drawing_names_every_folder():
+    assert sorted(FOLDERS) == sorted({folder(name) for name in FILES} - {""})
+    assert len([path for path in PACKAGE.iterdir() if path.name != "__pycache__"]) <= 12
 
 
-@pytest.mark.parametrize("path", LAB, ids=lambda path: path.stem)
-def test_lab_reads_no_page_makers(path: Path) -> None:
-    shown = {".cli", ".site", ".scorecard", ".notebooks", ".report", ".figures", ".verdicts"}
-    assert not imports(path, top_only=False) & shown
+@pytest.mark.parametrize("name", [name for name in FILES if folder(name)])
+def test_imports_point_down_the_list_of_folders(name):
+    mine = FOLDERS.index(folder(name))
+    inside = {each for each in imports(name) if not each.startswith(":")}
+    up = {each for each in inside if folder(each) != folder(name) and FOLDERS.index(folder(each)) <= mine}
+    assert not up
 
 
-def test_package_imports_itself_one_way() -> None:
-    graph = {
-        (".lab." if path in LAB else ".") + path.stem: {n for n in imports(path, top_only=True) if n.startswith(".")}
-        for path in [*READER, *LAB]
-    }
+def test_no_file_imports_one_that_imports_it():
+    graph = {name: {each for each in imports(name) if each in FILES} for name in FILES}
+    done: set[str] = set()
 
-    def reach(name: str, trail: tuple[str, ...] = ()) -> None:
+    def visit(name: str, trail: tuple[str, ...]) -> None:
         assert name not in trail, f"a circle of imports: {' -> '.join([*trail, name])}"
-        for other in graph.get(name, set()):
-            reach(other, (*trail, name))
+        if name not in done:
+            for other in graph[name]:
+                visit(other, (*trail, name))
+            done.add(name)
 
     for name in graph:
-        reach(name)
+        visit(name, ())
 
 
-def test_layers_stand_in_the_order_of_the_flow() -> None:
-    position = {name: i for i, name in enumerate(CHAIN)}
-    for path in READER:
-        if path.stem not in position:
-            continue
-        above = {name for name in CHAIN if position[name] > position[path.stem]}
-        assert not {n.lstrip(".") for n in imports(path, top_only=True) if n.startswith(".")} & above, path.stem
+@pytest.mark.parametrize("name", WITHOUT_TORCH)
+def test_only_training_imports_torch_when_it_is_imported(name):
+    assert not {f":{each}" for each in HEAVY} & imports(name, top_only=True)
 
 
-def test_chain_names_modules() -> None:
-    assert all((PACKAGE / f"{name}.py").is_file() for name in CHAIN)
-
-
-def test_importing_the_reader_imports_no_torch() -> None:
-    modules = [f"alexnet_repro.{path.stem}" for path in READER if not path.stem.startswith("__")]
+def test_importing_all_that_has_no_torch_imports_none():
+    modules = [f"alexnet_repro.{name.removesuffix('.__init__')}" for name in WITHOUT_TORCH]
     code = f"import importlib, sys; [importlib.import_module(m) for m in {modules}]; "
     code += f"heavy = sorted({HEAVY - {'dask'}!r} & set(sys.modules)); assert not heavy, heavy"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

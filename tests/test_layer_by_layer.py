@@ -9,8 +9,8 @@ import torch
 import torchvision
 from torch import nn
 
-from alexnet_repro.lab.alexnet import AlexNet
-from alexnet_repro.networks import CIFAR_ALEXNET, PAPER
+from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER
+from alexnet_repro.training.models.alexnet import AlexNet
 
 from . import homes
 

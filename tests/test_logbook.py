@@ -6,7 +6,8 @@ import pytest
 
 matplotlib.use("Agg")
 
-from alexnet_repro import audit, logbook
+from alexnet_repro.analysis import audit
+from alexnet_repro.report.cards import author_log
 
 
 @pytest.fixture(autouse=True)
@@ -16,7 +17,7 @@ def _close():
 
 
 def test_the_words_count_the_table():
-    words, table = logbook.audited_words().data, logbook.audited_table()
+    words, table = author_log.audited_words().data, author_log.audited_table()
     assert "22 comparisons below hold a number that the paper prints against the log. 19 agree to the printed" in words
     assert "1 disagree (Validation and test error are alike, top-1), and 2 are not in the log" in words
     assert all(f"(../_generated/records/{name})" in words for name in audit.TABLES)
@@ -25,7 +26,7 @@ def test_the_words_count_the_table():
 
 
 def test_what_others_published_is_a_row_each_with_its_place():
-    text = logbook.published_rows().data
+    text = author_log.published_rows().data
     assert text.count("<https://image-net.org/challenges/LSVRC/2012/results.html>") == 6
     assert text.count("<https://doi.org/10.1109/CVPR.2011.5995477>") == 2
     assert "| seven nets, test, top-5 | 15.3 % | 15.31 % | [agrees]" in text
@@ -33,13 +34,13 @@ def test_what_others_published_is_a_row_each_with_its_place():
 
 
 def test_nets_by_name_with_their_errors():
-    text = logbook.nets_table("166", "167").data
+    text = author_log.nets_table("166", "167").data
     assert "| 167 | no cross-map normalization over conv2 | 40.49 | 18.12 |" in text
     assert text.count("\n") == 3
 
 
 def test_scatter_and_effects_in_words():
-    scatter, effects = logbook.scatter_words().data, logbook.effects_words().data
+    scatter, effects = author_log.scatter_words().data, author_log.effects_words().data
     assert "170 from 169, 174 from 169" in scatter
     assert "40.42 to 41.37 %" in scatter
     assert "stand clear of the scatter: half net, no links, no normalization" in effects
@@ -49,7 +50,7 @@ def test_scatter_and_effects_in_words():
 
 @pytest.mark.parametrize("column", ["top1_error", "top5_error"])
 def test_the_bars_are_the_effects(column):
-    axes = logbook.figure(column).axes[0]
+    axes = author_log.figure(column).axes[0]
     effects = audit.effects().query("column == @column")
     assert [bar.get_width() for bar in axes.patches] == pytest.approx(effects["points"].tolist())
     dots = [x for line in axes.lines[:2] for x in line.get_xdata()]
@@ -58,8 +59,8 @@ def test_the_bars_are_the_effects(column):
 
 
 def test_compared_nets_and_what_else_differs():
-    table = logbook.compared_table().set_index("net")
+    table = author_log.compared_table().set_index("net")
     assert table.loc["145", "rate / 10 at epochs"] == "25, 51, 79"
     assert "160 kernels" in table.loc["150", "its layer file also has"]
     assert table.loc["147", "bias rate left behind"] == "0.002"
-    assert list(logbook.variants_table()["goes on from"]).count("169") == 2
+    assert list(author_log.variants_table()["goes on from"]).count("169") == 2

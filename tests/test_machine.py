@@ -2,8 +2,8 @@ import os
 
 import pytest
 
-from alexnet_repro import machine
-from alexnet_repro.errors import UserError
+from alexnet_repro.common import machine
+from alexnet_repro.common.errors import UserError
 
 
 def test_cores_are_those_that_this_process_may_use(monkeypatch):

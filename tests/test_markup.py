@@ -11,8 +11,8 @@ from markdown_it.renderer import RendererHTML
 from myst_parser.config.main import MdParserConfig
 from myst_parser.parsers.mdit import create_md_parser
 
-from alexnet_repro.errors import printable
-from alexnet_repro.markup import escaped, escaped_but_code
+from alexnet_repro.common.errors import printable
+from alexnet_repro.common.markup import escaped, escaped_but_code
 
 EXTENSIONS = {"attrs_inline", "colon_fence", "deflist", "dollarmath"}  # as book/_config.yml has them
 PARSER: MarkdownIt = create_md_parser(MdParserConfig(enable_extensions=EXTENSIONS), RendererHTML)

@@ -2,10 +2,9 @@
 
 import pytest
 
-from alexnet_repro import architecture
-from alexnet_repro.errors import UserError
-from alexnet_repro.memory import GPU_BYTES, ledger
-from alexnet_repro.networks import CIFAR_ALEXNET, PAPER, SOURCE
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE, layers
+from alexnet_repro.networks.memory import GPU_BYTES, ledger
 
 # Numbers kept per image by net 145: conv and normalization outputs, poolings, fully-connected layers.
 KEPT = 2 * 290_400 + 27 * 27 * 96 + 3 * 186_624 + 13 * 13 * 256 + 2 * 64_896 + 43_264 + 6 * 6 * 256 + 2 * 4096 + 1000
@@ -16,7 +15,7 @@ def test_one_gpu_by_hand():
     assert held["outputs"] == held["gradients of outputs"] == 4 * 128 * KEPT
     assert held["images"] == 2 * 4 * 128 * 3 * 224 * 224
     assert held["denominators of normalization"] == 4 * 128 * (290_400 + 2 * 186_624)
-    assert held["weights and biases"] == held["velocities"] == 4 * architecture.PAPER_PARAMETERS
+    assert held["weights and biases"] == held["velocities"] == 4 * layers.PAPER_PARAMETERS
     # conv2: 729 positions, three at a time, for each of 256 x 48 x 25 weights; conv3 one column after the other.
     weights = {1: 96 * 363, 2: 256 * 1200, 3: 384 * 1152, 4: 384 * 1728, 5: 256 * 1728}
     groups = {1: 3025 // 5, 2: 729 // 3, 3: 13, 4: 13, 5: 13}

@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from alexnet_repro import audit, meta
-from alexnet_repro.claims import claim, load
-from alexnet_repro.conclusions import Comparison
-from alexnet_repro.runs import finder
-from alexnet_repro.store import Store
-from alexnet_repro.verdicts import scorecard
+from alexnet_repro.analysis import audit, meta
+from alexnet_repro.analysis.conclusions import Comparison
+from alexnet_repro.analysis.lookup import finder
+from alexnet_repro.analysis.verdicts import scorecard
+from alexnet_repro.paper.claims import claim, load
+from alexnet_repro.records.store import Store
 
 
 @pytest.fixture(scope="module")

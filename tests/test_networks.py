@@ -3,7 +3,15 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from alexnet_repro.networks import CIFAR_ALEXNET, PAPER, SOURCE, TINY_ALEXNET, AlexNetConfig, CrossMapNorm, side_after
+from alexnet_repro.networks.config import (
+    CIFAR_ALEXNET,
+    PAPER,
+    SOURCE,
+    TINY_ALEXNET,
+    AlexNetConfig,
+    CrossMapNorm,
+    side_after,
+)
 
 
 @pytest.mark.parametrize("config", [PAPER, SOURCE, CIFAR_ALEXNET, TINY_ALEXNET])

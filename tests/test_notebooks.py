@@ -7,8 +7,8 @@ import nbformat
 import papermill
 import pytest
 
-from alexnet_repro import notebooks
-from alexnet_repro.errors import UserError
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.site.build import notebooks
 
 from . import homes
 
@@ -123,7 +123,7 @@ def test_failing_notebook_leaves_the_page_before_it(home: Path, tmp_path: Path) 
     ],
 )
 def test_users_error_inside_a_notebook_stays_one_line(home: Path, tmp_path: Path, call: str, said: str) -> None:
-    homes.write_notebook(home, f"from alexnet_repro.studies import study\n{call}")
+    homes.write_notebook(home, f"from alexnet_repro.experiments.registry import study\n{call}")
     with pytest.raises(UserError, match=f"^notebook toy: {said}"):
         notebooks.execute("toy", tmp_path / "out.ipynb")
 

@@ -3,13 +3,13 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from alexnet_repro import ensembles, gallery
-from alexnet_repro.ablations import ABLATIONS, ARMS, LABELS, arm_label
-from alexnet_repro.errors import UserError
-from alexnet_repro.pages import METRICS, Page
-from alexnet_repro.records import Measurement
-from alexnet_repro.store import Store
-from alexnet_repro.studies import study
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments.cifar_alexnet import ABLATIONS, ARMS, LABELS, arm_label
+from alexnet_repro.experiments.registry import study
+from alexnet_repro.records.record import Measurement, outputs
+from alexnet_repro.records.store import Store
+from alexnet_repro.report.cards import features
+from alexnet_repro.report.page import METRICS, Page
 from tests.runs import record
 
 OTHERS = {
@@ -277,7 +277,7 @@ def test_analyses_without_runs_say_so(page):
 
 
 def test_without_weights_and_predictions_there_are_no_pictures(page, tmp_path, monkeypatch):
-    monkeypatch.setattr(ensembles, "published", lambda store, key: tmp_path / "none")
+    monkeypatch.setattr(outputs, "published", lambda store, key: tmp_path / "none")
     assert page.ensembles().axes[0].texts[0].get_text() == "no whole group yet"
-    for picture in (gallery.kernels, gallery.guesses, gallery.neighbours):
+    for picture in (features.kernels, features.guesses, features.neighbours):
         assert "No weights" in picture(None).axes[0].texts[0].get_text()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from alexnet_repro import paths
-from alexnet_repro.errors import UserError
+from alexnet_repro.common import paths
+from alexnet_repro.common.errors import UserError
 
 from .command import call
 

@@ -1,8 +1,9 @@
 """The grounds for the pilots' choices, as the page of the small net words them, hold in the published records."""
 
-from alexnet_repro.ablations import BASELINE
-from alexnet_repro.store import Store
-from alexnet_repro.studies import records, study
+from alexnet_repro.experiments.cifar_alexnet import BASELINE
+from alexnet_repro.experiments.registry import study
+from alexnet_repro.records.lookup import records
+from alexnet_repro.records.store import Store
 
 
 def found(name):

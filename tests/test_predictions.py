@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
-from alexnet_repro import ensembles, predictions
-from alexnet_repro.ablations import TINY_BASELINE
-from alexnet_repro.errors import UserError
-from alexnet_repro.predictions import LABELS, Predictions, due, faults, ranked, read, write
-from alexnet_repro.runs import publish
-from alexnet_repro.store import Store
-from alexnet_repro.studies import study
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments.cifar_alexnet import TINY_BASELINE
+from alexnet_repro.experiments.registry import study
+from alexnet_repro.records.predictions import LABELS, Predictions, due, faults, ranked, read, write
+from alexnet_repro.records.record import outputs as ensembles
+from alexnet_repro.records.record import predictions
+from alexnet_repro.records.store import Store
+from alexnet_repro.training.launch.runs import publish
 from tests.runs import record
 
 TOP = np.array([[7, 1, 2, 3, 4], [199, 0, 1, 2, 3], [5, 6, 7, 8, 9], [0, 1, 2, 3, 4]], np.uint8)

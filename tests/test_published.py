@@ -6,9 +6,11 @@ import subprocess
 
 import pytest
 
-from alexnet_repro import contributions, paths, published, site
-from alexnet_repro.errors import UserError
-from alexnet_repro.store import SUMS, Store, write_table
+from alexnet_repro.analysis import contributed
+from alexnet_repro.common import paths
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.records.store import SUMS, Store, write_table
+from alexnet_repro.site.build import build, published
 
 from . import homes
 from .command import call
@@ -103,14 +105,14 @@ def test_the_command_says_whose_digests_are_new(home, monkeypatch, capsys):
 def by_hand(**source):
     """A contributed table that no command has seen, as a pull request can bring it."""
     store = Store()
-    write_table(contributions.root(store) / "jane" / "relu_speed", [("relu", run(seed=100, **source))])
+    write_table(contributed.root(store) / "jane" / "relu_speed", [("relu", run(seed=100, **source))])
 
 
 @pytest.mark.parametrize("command", ["book", "verify"])
 def test_the_book_refuses_what_verify_refuses_before_it_runs_anything(home, monkeypatch, capsys, command):
     homes.write_notebook(home, "print(1)")
     for name in ("_execute_pages", "_get_data", "_render"):
-        monkeypatch.setattr(site, name, lambda *_: pytest.fail("it went on"))
+        monkeypatch.setattr(build, name, lambda *_: pytest.fail("it went on"))
     by_hand(device="<script>alert(1)</script>")
     code, out, err = call(monkeypatch, capsys, command)
     assert code == 1

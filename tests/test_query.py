@@ -9,12 +9,14 @@ import pytest
 from scipy import stats
 
 import alexnet_repro
-from alexnet_repro import load_curves, load_runs, paths, studies
-from alexnet_repro.errors import UserError
-from alexnet_repro.records import Measurement
-from alexnet_repro.runs import finder
-from alexnet_repro.store import Store
-from alexnet_repro.verdicts import scorecard
+from alexnet_repro import load_curves, load_runs
+from alexnet_repro.analysis.lookup import finder
+from alexnet_repro.analysis.verdicts import scorecard
+from alexnet_repro.common import paths
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments import registry
+from alexnet_repro.records.record import Measurement
+from alexnet_repro.records.store import Store
 
 from .runs import record
 
@@ -78,7 +80,7 @@ def test_without_a_study_every_published_run_stands_once() -> None:
 
 
 def test_a_store_of_ones_own_adds_its_runs(tmp_path: Path) -> None:
-    plan = studies.study("lrn", "smoke")
+    plan = registry.study("lrn", "smoke")
     lost = record(plan.config("no_lrn", 1), status="diverged", metrics={"test_error": None})
     point = Measurement(epoch=1.0, images=1_000, train_loss=None, train_error=0.9, test_error=0.8)
     for each in (record(plan.config("baseline", 1), curve=[point]), lost):

@@ -5,10 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_repro import claims, figures, readme, runs, scorecard
-from alexnet_repro.conclusions import Conclusion
-from alexnet_repro.store import Store
-from alexnet_repro.verdicts import Verdict
+from alexnet_repro.analysis.conclusions import Conclusion
+from alexnet_repro.analysis.lookup import concluded as the_concluded
+from alexnet_repro.analysis.verdicts import Verdict
+from alexnet_repro.paper import claims
+from alexnet_repro.records.store import Store
+from alexnet_repro.report.cards import figures
+from alexnet_repro.site.build import pages, readme
 
 ROOT = Path(__file__).parent.parent
 STALE = "the records have changed: run 'make readme' and commit README.md and .github/scorecard.svg"
@@ -16,7 +19,7 @@ STALE = "the records have changed: run 'make readme' and commit README.md and .g
 
 @pytest.fixture(scope="module")
 def concluded(tmp_path_factory: pytest.TempPathFactory) -> list[Conclusion]:
-    return runs.concluded(Store(tmp_path_factory.mktemp("empty")))  # what is published, not what a machine has
+    return the_concluded(Store(tmp_path_factory.mktemp("empty")))  # what is published, not what a machine has
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +31,7 @@ def test_lines_are_those_of_the_records(concluded: list[Conclusion]) -> None:
     block = readme.BLOCK.search((ROOT / "README.md").read_text())
     assert block, "README.md has lost the place of its findings"
     lines = readme.findings(concluded)
-    assert lines.count("\n* ") == len(scorecard.FINDINGS) - 1
+    assert lines.count("\n* ") == len(pages.FINDINGS) - 1
     assert lines in block[0], STALE
 
 

@@ -9,14 +9,18 @@ import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
-from alexnet_repro import figures, meta, report, step_times
-from alexnet_repro.claims import load
-from alexnet_repro.records import Measurement
-from alexnet_repro.rules import SETTINGS
-from alexnet_repro.runs import concluded, finder, obtain, publish
-from alexnet_repro.store import Store
-from alexnet_repro.studies import STUDIES, fastest, study
-from alexnet_repro.verdicts import scorecard
+from alexnet_repro.analysis import meta
+from alexnet_repro.analysis.lookup import concluded, finder
+from alexnet_repro.analysis.rules import SETTINGS
+from alexnet_repro.analysis.verdicts import scorecard
+from alexnet_repro.experiments import step_timing
+from alexnet_repro.experiments.registry import STUDIES, study
+from alexnet_repro.paper.claims import load
+from alexnet_repro.records.lookup import fastest
+from alexnet_repro.records.record import Measurement
+from alexnet_repro.records.store import Store
+from alexnet_repro.report.cards import cards, figures
+from alexnet_repro.training.launch.runs import obtain, publish
 
 from .runs import record
 
@@ -40,7 +44,7 @@ def test_search_picks_the_first_to_cross_then_the_lowest_error(store):
         run = crossing(config, RATES.get(arm))
         store.save(run)
     assert fastest(plan, store) == {"relu": 0.00316, "tanh": 0.01}
-    text = report.search_card(plan, store).data
+    text = cards.search_card(plan, store).data
     assert "Picked: 0.00316 for ReLU, 0.01 for tanh" in text
     assert "Neither is at an edge" in text
 
@@ -52,12 +56,12 @@ def test_search_without_a_crossing_falls_back_to_the_error(store):
         low = arm in ("relu 0.0316", "tanh 0.001")
         store.save(run.model_copy(update={"metrics": {**run.metrics, "train_error": 0.26 if low else 0.4}}))
     assert fastest(plan, store) == {"relu": 0.0316, "tanh": 0.001}
-    assert "At an edge of the grid: ReLU" in report.search_card(plan, store).data
+    assert "At an edge of the grid: ReLU" in cards.search_card(plan, store).data
 
 
 def test_a_search_that_is_not_whole_picks_nothing(store):
     plan = study("relu_rates")
-    assert "No pick yet" in report.search_card(plan, store).data
+    assert "No pick yet" in cards.search_card(plan, store).data
 
 
 def test_published_searches_picked_what_the_studies_use():
@@ -74,17 +78,17 @@ def test_published_searches_picked_what_the_studies_use():
 
 def test_verdict_card_follows_the_records(store):
     plan = study("relu_speed")
-    assert "not run" in report.verdict_card("relu_speed", store).data
+    assert "not run" in cards.verdict_card("relu_speed", store).data
     for arm, config in plan.runs():
         noise = 1 + 0.01 * config.seed * (-1) ** config.seed
         store.save(crossing(config, 5.0 if arm == "relu" else 30.0 * noise))
-    text = report.verdict_card("relu_speed", store).data
+    text = cards.verdict_card("relu_speed", store).data
     assert "**reproduced**" in text
     assert "| 5 |" in text
-    verdict = report.verdict_of("relu_speed", store)
+    verdict = cards.verdict_of("relu_speed", store)
     assert verdict.effect == pytest.approx(6.0, rel=0.05)
     found = obtain(plan, store, train=False)
-    assert report.ratios(found, "tanh", "relu", "epochs_to_threshold")[0] == 6.0
+    assert cards.ratios(found, "tanh", "relu", "epochs_to_threshold")[0] == 6.0
     censored = replace(verdict, interval=(5.0, math.inf))
     (axes,) = (figure := figures.ratios({"a": [6.0, 7.0]}, "x", censored)).axes
     assert [note.arrow_patch is not None for note in axes.texts if note.get_text() == ""] == [True]
@@ -101,10 +105,10 @@ def test_verdict_card_follows_the_records(store):
 
 def test_whole_counts_runs_and_hours(store):
     plan = study("relu_speed")
-    assert "none of 10 runs" in report.whole(plan, obtain(plan, store, train=False)).data
+    assert "none of 10 runs" in cards.whole(plan, obtain(plan, store, train=False)).data
     store.save(crossing(plan.config("relu", 0), 5.0))
     publish(plan, store)
-    text = report.whole(plan, obtain(plan, store, train=False)).data
+    text = cards.whole(plan, obtain(plan, store, train=False)).data
     assert "1 of 10 planned runs" in text
     assert "50,000 training images" in text
 
@@ -112,14 +116,14 @@ def test_whole_counts_runs_and_hours(store):
 def test_smoke_records_are_called_a_rehearsal(store):
     plan = study("relu_speed", "smoke")
     store.save(crossing(plan.config("relu", 0), 5.0))
-    text = report.whole(plan, obtain(plan, store, train=False)).data
+    text = cards.whole(plan, obtain(plan, store, train=False)).data
     assert "no evidence" in text
     assert "runs.csv" not in text
 
 
 def test_what_others_measured_names_claims_that_exist():
-    assert len(report.others("relu_speed")) == 1
-    table = report.others("lrn")
+    assert len(cards.others("relu_speed")) == 1
+    table = cards.others("lrn")
     assert "claim" not in table
     assert set(meta.others()["claim"]) <= {claim.id for claim in load()}
 
@@ -127,61 +131,61 @@ def test_what_others_measured_names_claims_that_exist():
 def test_a_table_in_the_books_style():
     table = pd.DataFrame({"name": ["a|b", ""], "size": [1, 2]})
     lines = ["| name | size |", "| --- | ---: |", "| a\\|b | 1 |", "|   | 2 |"]
-    assert report.written(table, right=["size"], wide=True).data.splitlines() == lines
+    assert cards.written(table, right=["size"], wide=True).data.splitlines() == lines
     many = pd.DataFrame({name: [1] for name in "abcde"})
-    assert report.written(many, wide=True).data.splitlines()[:2] == [":::{div} wide-table", "| a | b | c | d | e |"]
-    assert report.written(many).data.startswith("| a")
+    assert cards.written(many, wide=True).data.splitlines()[:2] == [":::{div} wide-table", "| a | b | c | d | e |"]
+    assert cards.written(many).data.startswith("| a")
 
 
 def test_numbers_as_the_paper_prints_them():
-    audited = report.numbers_table(["ten_crop"], "audited")
+    audited = cards.numbers_table(["ten_crop"], "audited")
     assert audited["paper"].tolist() == ["39.0 %", "18.3 %", "37.5 %", "17.0 %"]
-    derived = report.numbers_table(["architecture"], "derived").set_index("number")
+    derived = cards.numbers_table(["architecture"], "derived").set_index("number")
     assert derived.loc["parameters", "paper"] == "60,000,000 parameters"
     assert "disagrees" in derived.loc["Fig. 2, conv1", "verdict"]
     assert derived.loc["largest conv layer", "paper"] == "at most 1 % of all parameters"
-    assert report.numbers_table(["challenge_2012"], "published")["paper"].tolist()[:4] == [
+    assert cards.numbers_table(["challenge_2012"], "published")["paper"].tolist()[:4] == [
         "15.3 %", "26.2 %", "16.4 %", "7 nets",
     ]  # fmt: skip
 
 
 def test_how_far_the_source_agrees_is_counted():
-    rows = tomllib.loads((report.paths.data() / "unsaid.toml").read_text())["row"]
+    rows = tomllib.loads((cards.paths.data() / "unsaid.toml").read_text())["row"]
     spoken = [row for row in rows if row["says"] != "silent" and "learning rate of" not in row["item"]]
     differ = [row["item"] for row in spoken if row["says"] == "differs"]
-    text = report.agreement("source").data
+    text = cards.agreement("source").data
     assert text == f"{len(spoken) - len(differ)} of {len(spoken)} points agree. Not: {', '.join(differ)}."
 
 
 def test_what_cannot_be_tested_says_why():
-    lines = report.unjudged("previous_best", "challenge_2012").data.splitlines()
+    lines = cards.unjudged("previous_best", "challenge_2012").data.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith("* What others had reached before, Fisher vectors; Fall 2009: The numbers of the two")
-    text = report.verdicts_card(report.claim_verdicts("kernel_variety")).data
+    text = cards.verdicts_card(cards.claim_verdicts("kernel_variety")).data
     assert "**not testable here**" in text
     assert "it takes the net at full size" in text
 
 
 def test_an_observed_comparison_is_said_to_have_no_rule():
-    assert "Observed, gap: without a rule" in report.claim_card("lrn_generalization").data
-    assert "without a rule" not in report.claim_card("lrn").data
+    assert "Observed, gap: without a rule" in cards.claim_card("lrn_generalization").data
+    assert "without a rule" not in cards.claim_card("lrn").data
 
 
 def test_reached_counts_the_runs_that_never_did(store):
     plan = study("relu_speed")
     labels = {"relu": "ReLU", "tanh": "tanh"}
-    assert report.reached(obtain(plan, store, train=False), labels, 25).data == "*No runs yet.*"
+    assert cards.reached(obtain(plan, store, train=False), labels, 25).data == "*No runs yet.*"
     for seed, epochs in enumerate((4.0, 5.0, 6.5)):
         store.save(crossing(plan.config("relu", seed), epochs))
         store.save(crossing(plan.config("tanh", seed), None))
-    text = report.reached(obtain(plan, store, train=False), labels, 25).data
+    text = cards.reached(obtain(plan, store, train=False), labels, 25).data
     assert "ReLU: 3 of 3 runs reached 25 %; median 5.0 epochs, 4.0 to 6.5" in text
     assert "Tanh: none of 3 runs" in text
 
 
 def test_a_halved_size_leads_to_what_the_halving_does():
-    assert "(#size)" in report.claim_card("lrn").data
-    assert "(#size)" not in report.claim_card("relu_speed").data
+    assert "(#size)" in cards.claim_card("lrn").data
+    assert "(#size)" not in cards.claim_card("relu_speed").data
 
 
 def test_the_scorecard_names_no_command_that_does_not_exist(store):
@@ -190,15 +194,15 @@ def test_the_scorecard_names_no_command_that_does_not_exist(store):
     assert verdicts
     for each in verdicts:
         name = studies[each.claim, each.label]
-        command = step_times.COMMAND if name in step_times.STUDIES else f"alexnet-repro run {name}"
+        command = step_timing.COMMAND if name in step_timing.STUDIES else f"alexnet-repro run {name}"
         assert f"'{command}'" in each.note
-        assert (name in STUDIES) != (name in step_times.STUDIES)
-    assert (Path(__file__).parent.parent / step_times.COMMAND.split()[1]).is_file()
+        assert (name in STUDIES) != (name in step_timing.STUDIES)
+    assert (Path(__file__).parent.parent / step_timing.COMMAND.split()[1]).is_file()
 
 
 def test_a_conclusion_stands_with_every_scale(tmp_path):
     (lrn,) = [each for each in concluded(Store(tmp_path)) if each.claim == "lrn"]
-    card = report.conclusion_card(lrn).data
+    card = cards.conclusion_card(lrn).data
     assert card.startswith(f"**Conclusion: {lrn.conclusion}.** {lrn.reading}")
     table = [line for line in card.splitlines() if line.startswith("|")]
     assert len(table) == 2 + len(lrn.comparisons)

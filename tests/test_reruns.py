@@ -1,4 +1,4 @@
-"""A rerun against its record; those that train are in tests/lab/test_rerun.py."""
+"""A rerun against its record; those that train are in tests/training/test_rerun.py."""
 
 from itertools import permutations
 
@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from alexnet_repro import cli, reruns
-from alexnet_repro.errors import UserError
-from alexnet_repro.records import Measurement
-from alexnet_repro.reruns import FEWEST, LEVEL, REPEATS, compare, judged_metrics, rerun
-from alexnet_repro.store import Store
-from alexnet_repro.studies import records, study
+from alexnet_repro import __main__
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments.registry import study
+from alexnet_repro.records.lookup import records
+from alexnet_repro.records.record import Measurement
+from alexnet_repro.records.store import Store
+from alexnet_repro.training.launch import rerun as reruns
+from alexnet_repro.training.launch.rerun import FEWEST, LEVEL, REPEATS, compare, judged_metrics, rerun
 from tests.command import call
 from tests.homes import ROOT
 from tests.runs import record, tiny
@@ -193,7 +195,7 @@ def test_an_arm_of_another_error_is_not_met():
 @pytest.mark.parametrize(("run", "code"), [(fresh(device="another"), 0), (fresh({"test_error": 0.9}), 1)])
 def test_the_command_names_the_outcome_and_the_number(monkeypatch, capsys, run, code):
     found = held(run)
-    monkeypatch.setattr(cli, "rerun", lambda *_, **__: found)
+    monkeypatch.setattr(__main__, "rerun", lambda *_, **__: found)
     ended, out, err = call(monkeypatch, capsys, "rerun", "relu_speed", "--arm", "relu", "--seed", "0")
     assert ended == code
     said = f"the record of relu_speed, arm 'relu', seed 0: {found.outcome}, {found.where}: {found.why}\n"

@@ -1,9 +1,10 @@
 import pytest
 
-from alexnet_repro import paths, rules
-from alexnet_repro.ablations import ARMS
-from alexnet_repro.claims import claim
-from alexnet_repro.errors import UserError
+from alexnet_repro.analysis import rules
+from alexnet_repro.common import paths
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments.cifar_alexnet import ARMS
+from alexnet_repro.paper.claims import claim
 
 TEXT = (paths.data() / rules.FILE).read_text()
 

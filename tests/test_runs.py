@@ -5,11 +5,13 @@ from types import ModuleType
 
 import pytest
 
-from alexnet_repro import imagenet
-from alexnet_repro.errors import UserError
-from alexnet_repro.runs import finder, from_seed, obtain, publish, start_together
-from alexnet_repro.store import Store, read_rows
-from alexnet_repro.studies import study
+from alexnet_repro.analysis.lookup import finder
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments import imagenet
+from alexnet_repro.experiments.registry import study
+from alexnet_repro.experiments.study import from_seed
+from alexnet_repro.records.store import Store, read_rows
+from alexnet_repro.training.launch.runs import obtain, publish, start_together
 
 from .runs import record
 
@@ -21,11 +23,11 @@ def store(tmp_path):
 
 @pytest.fixture
 def launched(monkeypatch):
-    """What would have been trained: the lab is replaced by a list."""
+    """What would have been trained: the module that trains is replaced by a list."""
     seen = []
-    lab = ModuleType("alexnet_repro.lab.launch")
-    lab.launch = lambda configs, store, **_: seen.extend(store.missing(configs))
-    monkeypatch.setitem(sys.modules, "alexnet_repro.lab.launch", lab)
+    local = ModuleType("alexnet_repro.training.launch.local")
+    local.launch = lambda configs, store, **_: seen.extend(store.missing(configs))
+    monkeypatch.setitem(sys.modules, "alexnet_repro.training.launch.local", local)
     return seen
 
 
@@ -41,7 +43,7 @@ def test_trains_only_what_is_missing_and_only_when_asked(store, launched):
     assert launched == [config for _, config in rest]
 
 
-def test_a_whole_study_opens_no_lab(store, launched):
+def test_a_whole_study_imports_nothing_that_trains(store, launched):
     plan = study("relu_speed")
     for _, config in plan.runs():
         store.save(record(config))
@@ -141,10 +143,10 @@ def test_the_command_that_is_named_trains_what_was_to_be_published(store, tmp_pa
 
 
 def test_processes_that_train_together_mean_the_same_runs(monkeypatch):
-    group, processes, started = ModuleType("group"), ModuleType("processes"), []
+    group, processes, started = ModuleType("process_group"), ModuleType("devices"), []
     group.shareable, processes.start = lambda *_: [], lambda words, devices: started.append((words, devices))
-    for name, module in (("group", group), ("processes", processes)):
-        monkeypatch.setitem(sys.modules, f"alexnet_repro.lab.{name}", module)
+    for name, module in (("parallel.process_group", group), ("launch.devices", processes)):
+        monkeypatch.setitem(sys.modules, f"alexnet_repro.training.{name}", module)
     start_together(from_seed(study("lrn", "smoke"), 100), 2, "columns", "cpu")
     words = ["run", "lrn", "--device", "cpu", "--parallel", "columns", "--scale", "smoke", "--first-seed", "100"]
     assert started == [(words, 2)]

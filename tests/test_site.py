@@ -9,11 +9,16 @@ from typing import get_args
 
 import pytest
 
-from alexnet_repro import claims, notebooks, scorecard, site, verdicts
-from alexnet_repro.errors import UserError
-from alexnet_repro.files import sha256
-from alexnet_repro.lab import datasets
-from alexnet_repro.store import Store
+from alexnet_repro.analysis import verdicts
+from alexnet_repro.analysis.verdicts import found
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.common.files import sha256
+from alexnet_repro.paper import claims
+from alexnet_repro.records.store import Store
+from alexnet_repro.report.captions import level
+from alexnet_repro.report.format import papers, with_commands
+from alexnet_repro.site.build import build, notebooks, pages
+from alexnet_repro.training.data import cifar10
 
 from . import homes
 from .runs import record
@@ -26,7 +31,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def unreachable() -> None:
         raise UserError("could not get CIFAR-10; tried nothing", 1)
 
-    monkeypatch.setattr(datasets, "cifar10", unreachable)
+    monkeypatch.setattr(cifar10, "cifar10", unreachable)
     home = homes.make(tmp_path / "home", monkeypatch)
     homes.write_notebook(home, "print('hello from', scale)")
     return home
@@ -57,7 +62,7 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         (html / "index.html").write_text("")
         return subprocess.CompletedProcess(command, 0, "")
 
-    monkeypatch.setattr(site.subprocess, "run", run)
+    monkeypatch.setattr(build.subprocess, "run", run)
     return runs
 
 
@@ -73,7 +78,7 @@ def test_two_builds_from_nothing_give_identical_pages(home: Path, capsys: pytest
     homes.write_notebook(home, "print('another')", name="extra")
     toc = home / "book" / "_toc.yml"
     toc.write_text(toc.read_text() + "- file: pages/extra\n")
-    index = site.build()
+    index = build.build()
     said = capsys.readouterr().out
     assert "without all of CIFAR-10: could not get CIFAR-10" in said
     assert said.splitlines()[-1] == f"the book: {index}"
@@ -82,39 +87,39 @@ def test_two_builds_from_nothing_give_identical_pages(home: Path, capsys: pytest
     first = published(home)
     for built in ("_build", "_generated", "pages"):
         shutil.rmtree(home / "book" / built)
-    site.build()
+    build.build()
     assert published(home) == first
 
 
 def test_address_brings_buttons_and_a_cell_that_gets_the_package(home: Path) -> None:
     config = home / "book" / "_config.yml"
     config.write_text(config.read_text() + homes.PUBLISHED.format(url=ADDRESS))
-    html = site.build().parent / "pages" / "toy.html"
+    html = build.build().parent / "pages" / "toy.html"
     text = html.read_text()
     assert "https://colab.research.google.com/github/someone/somewhere/blob/built/book/pages/toy.ipynb" in text
     assert "https://mybinder.org/v2/gh/someone/somewhere/built?urlpath=lab/tree/book/pages/toy.ipynb" in text
     assert "git clone" not in text
-    assert (home / "book" / "_generated" / "pdf.md").read_text() == site.PDF_PUBLISHED
+    assert (home / "book" / "_generated" / "pdf.md").read_text() == build.PDF_PUBLISHED
     assert f"git clone --quiet --depth 1 {ADDRESS} " in (html.parent.parent / "_sources/pages/toy.ipynb").read_text()
 
 
 def test_without_an_address_there_are_no_such_buttons(home: Path) -> None:
     config = home / "book" / "_config.yml"
     config.write_text(config.read_text() + homes.PUBLISHED.format(url='""'))
-    assert {"repository", "launch_buttons"}.isdisjoint(site.configuration(home / "book"))
+    assert {"repository", "launch_buttons"}.isdisjoint(build.configuration(home / "book"))
 
 
 def test_build_does_only_what_changed(home: Path, executed: list[str], rendered: list[str]) -> None:
-    site.build()
+    build.build()
     assert (len(executed), len(rendered)) == (1, 1)
-    site.build()
+    build.build()
     assert (len(executed), len(rendered)) == (1, 1)
     index = home / "book" / "index.md"
     index.write_text(index.read_text() + "\nA new line.\n")
-    site.build()
+    build.build()
     assert (len(executed), len(rendered)) == (1, 2)
     homes.write_notebook(home, "print('hello again')")
-    site.build()
+    build.build()
     assert (len(executed), len(rendered)) == (2, 3)
 
 
@@ -122,14 +127,14 @@ def test_build_does_only_what_changed(home: Path, executed: list[str], rendered:
 def test_new_evidence_runs_the_notebooks_again(
     home: Path, executed: list[str], rendered: list[str], monkeypatch: pytest.MonkeyPatch, file: str
 ) -> None:
-    for written in (site.scorecard, site.effects, site.explore):  # they read the records, which these files are not
+    for written in (build.scorecard, build.effects, build.explore):  # they read the records, which these files are not
         monkeypatch.setattr(written, "write", lambda book: None)
-    monkeypatch.setattr(site, "check_published", lambda store: None)
-    site.build()
+    monkeypatch.setattr(build, "check_published", lambda store: None)
+    build.build()
     changed = home / file
     changed.parent.mkdir(parents=True, exist_ok=True)
     changed.write_text((changed.read_text() if changed.exists() else "") + "\n# a remark\n")
-    site.build()
+    build.build()
     assert executed == ["toy", "toy"]
     assert len(rendered) == (2 if "evidence" in file else 1)  # the pages came out the same; tables go with them
 
@@ -138,7 +143,7 @@ def test_failing_notebook_fails_the_build_and_runs_again(home: Path, rendered: l
     homes.write_notebook(home, "1 / 0")
     for _ in range(2):
         with pytest.raises(UserError, match="ZeroDivisionError"):
-            site.build()
+            build.build()
     assert rendered == []
 
 
@@ -146,37 +151,37 @@ def test_warning_fails_the_build_and_is_not_forgotten(home: Path, executed: list
     (home / "book" / "index.md").write_text("# Toy\n\n[](nowhere.md)\n")
     for _ in range(2):
         with pytest.raises(UserError, match=r"does not build: .*nowhere"):
-            site.build()
+            build.build()
 
 
 def test_notebook_outside_the_contents_is_said_before_it_runs(home: Path, executed: list[str]) -> None:
     homes.write_notebook(home, name="extra")
     with pytest.raises(UserError, match=r"pages/extra is not in .*_toc\.yml"):
-        site.build()
+        build.build()
     assert executed == []
 
 
 def test_page_of_a_notebook_that_is_gone_goes_too(home: Path, executed: list[str], rendered: list[str]) -> None:
-    site.build()
+    build.build()
     homes.write_notebook(home, name="other")
     (home / "notebooks" / "toy.ipynb").unlink()
     toc = home / "book" / "_toc.yml"
     toc.write_text(toc.read_text().replace("pages/toy", "pages/other"))
-    site.build()
+    build.build()
     assert [page.name for page in (home / "book" / "pages").glob("*.ipynb")] == ["other.ipynb"]
 
 
 def test_scorecard_has_every_claim_and_links_pages(home: Path) -> None:
     homes.write_notebook(home, name="relu_speed")
     every = claims.load()
-    links = scorecard.pages(every)
+    links = pages.pages(every)
     verdict_list = verdicts.scorecard(lambda study, arm: {})
-    text = scorecard.table(verdict_list, links)
+    text = pages.table(verdict_list, links)
     for claim in every:
         assert f"[{claim.title}]({links[claim.id]})" in text
     assert links["relu_speed"] == "pages/relu_speed.ipynb"
     assert links["lrn"] == "#claim-lrn"
-    details = scorecard.details(every, verdict_list)
+    details = pages.details(every, verdict_list)
     assert all(f"(claim-{claim.id})=" in details for claim in every)
     assert all(entry.rule in details for claim in every for entry in claim.measured)
     assert all(entry.reason in details for claim in every for entry in claim.untested)
@@ -184,12 +189,12 @@ def test_scorecard_has_every_claim_and_links_pages(home: Path) -> None:
 
 def test_audits_are_not_counted_beside_measurements(home: Path) -> None:
     some = verdicts.scorecard(lambda study, arm: {})
-    measured, observed, audited, derived, untested = scorecard.counts(some).split(". ")
+    measured, observed, audited, derived, untested = pages.counts(some).split(". ")
     assert measured == "Measured by a rule: 28 [not run]{.verdict .not-run}"
     assert observed.startswith("Observed in runs, without a rule: ")
     assert "agrees" in audited
     assert "not run" not in audited + derived + untested
-    counted = {kind: sum(each.evidence == kind for each in some) for kind in scorecard.KINDS}
+    counted = {kind: sum(each.evidence == kind for each in some) for kind in pages.KINDS}
     assert observed.endswith(f": {counted['observed']}")
     assert untested == f"Not testable here: {counted['untested']}."
     assert sum(map(int, re.findall(r"\d+(?= \[)", audited))) == counted["audited"]
@@ -197,10 +202,10 @@ def test_audits_are_not_counted_beside_measurements(home: Path) -> None:
 
 def test_the_papers_values_have_its_decimals() -> None:
     ten = [each for each in verdicts.scorecard(lambda study, arm: {}) if each.claim == "ten_crop"]
-    assert scorecard.papers(ten[1:]) == "39.0 / 18.3 / 37.5 / 17.0 %"
-    assert scorecard.papers(ten[1:2]) == "39.0 %"
+    assert papers(ten[1:]) == "39.0 / 18.3 / 37.5 / 17.0 %"
+    assert papers(ten[1:2]) == "39.0 %"
     without = next(each for each in verdicts.scorecard(lambda study, arm: {}) if each.claim == "weight_decay")
-    assert scorecard.papers([without]) == "–"
+    assert papers([without]) == "–"
 
 
 def test_sizes_name_the_verdicts_that_hang_on_the_halving() -> None:
@@ -208,22 +213,22 @@ def test_sizes_name_the_verdicts_that_hang_on_the_halving() -> None:
     assert (some.size, some.paper_value) == (0.85, 1.7)
     weak = replace(some, verdict="reproduced", effect=2.0, interval=(1.0, 3.0))
     strong = replace(weak, interval=(1.7, 2.3))
-    text = scorecard.sizes([weak, strong])
+    text = pages.sizes([weak, strong])
     assert "1 of these 2 verdicts would be others" in text
     assert "would be [direction only]" in text
-    assert scorecard.sizes([strong]).endswith("0 of these 1 verdicts would be others.\n")
+    assert pages.sizes([strong]).endswith("0 of these 1 verdicts would be others.\n")
 
 
 def test_level_is_the_mean_of_the_baseline() -> None:
     errors = {seed: record(metrics={"test_error": value}) for seed, value in enumerate((0.38, 0.41))}
-    assert "errs on 39.5 % of its test images (mean of 2 seeds)" in scorecard.level(lambda study, arm: errors)
+    assert "errs on 39.5 % of its test images (mean of 2 seeds)" in level(lambda study, arm: errors)
     errors[1] = record(status="diverged", metrics={"test_error": None})  # counts at chance
-    assert "errs on 64.0 % of its test images (mean of 2 seeds)" in scorecard.level(lambda study, arm: errors)
-    assert "errs on no number yet" in scorecard.level(lambda study, arm: {})
+    assert "errs on 64.0 % of its test images (mean of 2 seeds)" in level(lambda study, arm: errors)
+    assert "errs on no number yet" in level(lambda study, arm: {})
 
 
 def test_cost_is_the_published_runs(home: Path) -> None:
-    assert scorecard.cost(Store(home / "store", home / "nothing")).startswith("The evidence so far is 0 recorded runs")
+    assert pages.cost(Store(home / "store", home / "nothing")).startswith("The evidence so far is 0 recorded runs")
 
 
 @pytest.mark.parametrize(
@@ -241,13 +246,13 @@ def test_found_is_printed_with_interval_and_unit(
     effect: float | None, interval: tuple[float, float] | None, unit: str, text: str
 ) -> None:
     verdict = verdicts.Verdict("c", "3", "t", "", "p", "measured", "not run", effect, interval, unit, 0, "")
-    assert scorecard.found(verdict) == text
+    assert found(verdict) == text
 
 
 def test_a_note_keeps_the_dashes_of_its_command() -> None:
     note = "no times; 'python benchmarks/parallel.py --device cuda' settles it (the bootstrap would say 'inconclusive')"
-    assert "`python benchmarks/parallel.py --device cuda` settles" in scorecard.with_commands(note)
-    assert "'inconclusive'" in scorecard.with_commands(note)
+    assert "`python benchmarks/parallel.py --device cuda` settles" in with_commands(note)
+    assert "'inconclusive'" in with_commands(note)
 
 
 def test_book_explains_every_verdict() -> None:
@@ -256,5 +261,5 @@ def test_book_explains_every_verdict() -> None:
 
 
 def test_every_notebook_has_its_place_in_the_book() -> None:
-    site._check_contents(homes.ROOT / "book")
+    build._check_contents(homes.ROOT / "book")
     assert set(notebooks.names()) >= {"relu_speed"}

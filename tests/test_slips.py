@@ -2,7 +2,8 @@
 
 import nbformat
 
-from alexnet_repro import notebooks, slips
+from alexnet_repro.report.cards import slips
+from alexnet_repro.site.build import notebooks
 
 
 def test_what_the_network_shows():

@@ -6,7 +6,8 @@ import subprocess
 import pytest
 from typer.main import get_command
 
-from alexnet_repro import cli, paths
+from alexnet_repro import __main__
+from alexnet_repro.common import paths
 
 SCRIPT = paths.repository() / "scripts" / "several_nodes.slurm"
 
@@ -45,7 +46,7 @@ def test_every_node_starts_a_process_per_gpu_and_meets_the_others(submit):
     assert words[start + 1 :] == [
         "run", "column_links", "--device", "cuda", "--parallel", "columns", "--scale", "smoke",
     ]  # fmt: skip
-    options = {name for each in get_command(cli.app).commands["run"].params for name in each.opts}
+    options = {name for each in get_command(__main__.app).commands["run"].params for name in each.opts}
     assert {word for word in words[start:] if word.startswith("--")} <= options
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from alexnet_repro import speed
-from alexnet_repro.errors import UserError
-from alexnet_repro.speed import row
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.report.benchmarks import row
+from alexnet_repro.report.cards import benchmarks
 
 from . import homes
 
@@ -27,15 +27,17 @@ ABOUT = {
     ("unit", "times"), [("images/s", 2.0), ("GFLOP/s", 2.0), ("ms", 0.5), ("s", 0.5), ("MiB", 0.5)]
 )
 def test_less_time_and_memory_is_better_and_a_higher_rate(unit: str, times: float) -> None:
-    assert speed.times_as_good(row("a case", "another", unit, ours=20.0, peer=10.0)) == times
+    assert benchmarks.times_as_good(row("a case", "another", unit, ours=20.0, peer=10.0)) == times
 
 
 def test_what_is_published_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     homes.make(tmp_path / "home", monkeypatch)
-    assert "Not measured yet" in speed.shown("step").data
-    assert "python benchmarks/step.py --publish" in speed.shown("step").data
-    speed.write(speed.path("step"), ABOUT, [row("batch 128", "the other", "images/s", 1234.5, 411.5, bar=2.0)])
-    shown = speed.shown("step").data
+    assert "Not measured yet" in benchmarks.shown("step").data
+    assert "python benchmarks/step.py --publish" in benchmarks.shown("step").data
+    benchmarks.write(
+        benchmarks.path("step"), ABOUT, [row("batch 128", "the other", "images/s", 1234.5, 411.5, bar=2.0)]
+    )
+    shown = benchmarks.shown("step").data
     assert "| batch 128 | 1,234 | 412 | images/s | the other | 3.00× | 2× |" in shown
     assert "a processor, 2 cores, 2026-01-02" in shown
     assert "commit 0123456789;" in shown
@@ -52,16 +54,16 @@ def test_what_is_published_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 )
 def test_a_damaged_benchmark_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, said: str) -> None:
     homes.make(tmp_path, monkeypatch)
-    path = speed.path("step")
+    path = benchmarks.path("step")
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(UserError) as error:
-        speed.shown("step")
+        benchmarks.shown("step")
     assert str(error.value).startswith(f"cannot read {path} ({said}")
     assert str(error.value).endswith(f": restore it with 'git checkout -- {path}'")
 
 
 def test_every_published_benchmark_has_a_title_and_a_script() -> None:
     published = {path.stem for path in (homes.ROOT / "data" / "benchmarks").glob("*.json")}
-    assert {name for name in published if not name.startswith("parallel-")} <= speed.TITLES.keys()
-    assert all((homes.ROOT / "benchmarks" / f"{name}.py").is_file() for name in speed.TITLES)
+    assert {name for name in published if not name.startswith("parallel-")} <= benchmarks.TITLES.keys()
+    assert all((homes.ROOT / "benchmarks" / f"{name}.py").is_file() for name in benchmarks.TITLES)

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from alexnet_repro import statistics
-from alexnet_repro.statistics import (
-    crossing,
+from alexnet_repro.analysis import statistics
+from alexnet_repro.analysis.statistics import (
     holm,
     paired_difference,
     paired_ratio,
@@ -20,8 +19,8 @@ from alexnet_repro.statistics import (
     seeds_to_settle,
     smallest_detectable,
     t_interval,
-    trailing_error,
 )
+from alexnet_repro.records.curves import crossing, epochs_to_converge, trailing_error
 
 A = np.array([3.1, 2.7, 3.9, 3.0, 3.4])
 B = np.array([2.0, 2.2, 2.1, 2.6, 1.9])
@@ -219,9 +218,9 @@ def test_the_lowest_error_of_a_long_curve_is_looked_for_once(monkeypatch):
     looked = []
     monkeypatch.setattr(statistics, "min", lambda *a, **k: looked.append(a) or min(*a, **k), raising=False)
     errors = [1 / (1 + epoch) for epoch in range(1_000)]
-    assert statistics.epochs_to_converge(range(1_000), errors, 0.0) == 998
+    assert epochs_to_converge(range(1_000), errors, 0.0) == 998
     assert len(looked) == 1
-    assert statistics.epochs_to_converge([1, 2], [0.5, 0.5]) is None
+    assert epochs_to_converge([1, 2], [0.5, 0.5]) is None
 
 
 def test_prediction_interval():

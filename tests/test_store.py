@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from alexnet_repro.errors import UserError
-from alexnet_repro.files import atomic, lock, sweep, write_atomic
-from alexnet_repro.records import Measurement
-from alexnet_repro.store import Store, read_rows, read_table, write_table
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.common.files import atomic, lock, sweep, write_atomic
+from alexnet_repro.records.record import Measurement
+from alexnet_repro.records.store import Store, read_rows, read_table, write_table
 
 from .runs import record, tiny
 
@@ -108,7 +108,7 @@ def test_find_and_missing(store):
 WRITER = """
 import sys
 from pathlib import Path
-from alexnet_repro.store import Store
+from alexnet_repro.records.store import Store
 from tests.runs import record
 store = Store(Path(sys.argv[1]), Path("none"))
 print("ready", flush=True)
@@ -145,7 +145,7 @@ def test_two_writers_at_once(store):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from alexnet_repro.store import Store
+from alexnet_repro.records.store import Store
 from tests.runs import record
 os.replace = lambda *paths: os.kill(os.getpid(), signal.SIGKILL)
 Store(Path(sys.argv[1]), Path("none")).save(record())
@@ -278,7 +278,7 @@ def test_a_row_of_another_seed_than_its_config_is_seen(tmp_path, monkeypatch, na
     text = (tmp_path / name).read_text()
     assert "\nrelu,0," in text
     (tmp_path / name).write_text(text.replace("\nrelu,0,", "\nrelu,1,"))
-    monkeypatch.setattr("alexnet_repro.store.sha256", lambda content: "0")
+    monkeypatch.setattr("alexnet_repro.records.store.sha256", lambda content: "0")
     (tmp_path / "SHA256SUMS").write_text("0  runs.csv\n0  curves.csv\n")
     with pytest.raises(UserError, match=f"{name}, row 2, column seed: .1. is not the seed 0 of the config of run 2d27"):
         read_table(tmp_path)
@@ -287,7 +287,7 @@ def test_a_row_of_another_seed_than_its_config_is_seen(tmp_path, monkeypatch, na
 def test_a_table_that_is_none_is_seen_even_with_its_digest(store, monkeypatch):
     folder = store.evidence / "study"
     write_table(folder, [("relu", record())])
-    monkeypatch.setattr("alexnet_repro.store.sha256", lambda content: "0")
+    monkeypatch.setattr("alexnet_repro.records.store.sha256", lambda content: "0")
     (folder / "SHA256SUMS").write_text("0  runs.csv\n0  curves.csv\n")
     header, row = (folder / "runs.csv").read_text().splitlines()
     curve = (folder / "curves.csv").read_text()
@@ -388,7 +388,7 @@ def test_a_disk_without_locks_is_one_line(tmp_path, monkeypatch):
 HOLDER = """
 import sys
 from pathlib import Path
-from alexnet_repro.files import lock
+from alexnet_repro.common.files import lock
 with lock(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from alexnet_repro import step_times
-from alexnet_repro.errors import UserError
-from alexnet_repro.studies import CUDA_CONVNET_19PCT, FRESH_SEEDS, PILOT_SEEDS, STUDIES, scales, study
-from alexnet_repro.verdicts import MIN_PAIRS
+from alexnet_repro.analysis.verdicts import MIN_PAIRS
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments import step_timing
+from alexnet_repro.experiments.registry import CUDA_CONVNET_19PCT, STUDIES, scales, study
+from alexnet_repro.experiments.study import FRESH_SEEDS, PILOT_SEEDS
 
 SECTION_3_1 = {
     "model": {"net": "cuda-convnet", "layers": "19pct", "nonlinearity": "relu", "initialization": "cuda-convnet"},
@@ -122,9 +123,9 @@ def test_a_study_cut_short_has_whole_pairs():
     assert arms == list(plan.arms) * len(plan.seeds)
 
 
-@pytest.mark.parametrize("name", step_times.STUDIES)
+@pytest.mark.parametrize("name", step_timing.STUDIES)
 def test_what_is_timed_says_how(name):
-    with pytest.raises(UserError, match=f"'{name}' has no runs to train: it is timed by '{step_times.COMMAND}'$"):
+    with pytest.raises(UserError, match=f"'{name}' has no runs to train: it is timed by '{step_timing.COMMAND}'$"):
         study(name)
 
 

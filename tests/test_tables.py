@@ -3,10 +3,11 @@ import math
 import pandas as pd
 import pytest
 
-from alexnet_repro import analyses, tables
-from alexnet_repro.contrasts import Contrast
-from alexnet_repro.meta import Row
-from alexnet_repro.statistics import paired_ratio
+from alexnet_repro.analysis import exploratory
+from alexnet_repro.analysis.contrasts import Contrast
+from alexnet_repro.analysis.meta import Row
+from alexnet_repro.analysis.statistics import paired_ratio
+from alexnet_repro.report.cards import tables
 
 NONE = "–"
 PARTS = pd.DataFrame(
@@ -45,7 +46,7 @@ def test_the_pooled_model_says_how_far_variances_differ():
     values = [("baseline", s, s) for s in range(4)]
     values += [("no_lrn", s, s + 4 + 0.1 * (s % 2)) for s in range(4)]
     values += [("half", s, s + 3 + 2 * (s % 2)) for s in range(4)]
-    model = analyses.pooled(pd.DataFrame(values, columns=["arm", "seed", "value"]))
+    model = exploratory.pooled(pd.DataFrame(values, columns=["arm", "seed", "value"]))
     text = tables.pooled(model).data
     assert "| no normalization | 4 | 4.05 points (" in text
     assert "scatter by 0.06 (no normalization) to 1.15 (one column, half the kernels)" in text
@@ -58,7 +59,7 @@ def test_the_pooled_model_says_how_far_variances_differ():
     [(0.68, 0, "There is no sign that the two columns differ in"), (0.001, 9, "The two columns differ in colour more")],
 )
 def test_colours_against_chance(p, below, said):
-    null = analyses.ColourNull(paired_ratio([0.5, 1.0, 0.7], [1.0, 1.0, 1.0], resample=False), p, below)
+    null = exploratory.ColourNull(paired_ratio([0.5, 1.0, 0.7], [1.0, 1.0, 1.0], resample=False), p, below)
     text = tables.colours(null, 0.67).data
     assert said in text
     assert "By chance alone the ratio is 0.66×" in text

@@ -25,7 +25,7 @@ OTHERS = {
     "32": "the side of an image",
     "64": "the side of an image of Tiny ImageNet",
     "1.35": "gigabytes of Tiny ImageNet: 110,000 images of 64 x 64 x 3 bytes",
-    "3.6": "gigabytes that a process takes at most for one image: a limit of lab/pictures.py",
+    "3.6": "gigabytes that a process takes at most for one image: a limit of training/data/decode.py",
     "4096": "units of fc6 and fc7",
     "1": "no difference, as a ratio",
     "3.11": "a version",

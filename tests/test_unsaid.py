@@ -2,10 +2,11 @@
 
 import pytest
 
-from alexnet_repro import audit, unsaid
-from alexnet_repro.config import RunConfig
-from alexnet_repro.errors import UserError
-from alexnet_repro.networks import PAPER, SOURCE, AlexNetConfig
+from alexnet_repro.analysis import audit
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments.config import RunConfig
+from alexnet_repro.networks.config import PAPER, SOURCE, AlexNetConfig
+from alexnet_repro.paper import source_code
 
 
 def exists(model, path):
@@ -17,29 +18,29 @@ def exists(model, path):
     return any(exists(part, rest) for part in parts if hasattr(part, "model_fields"))
 
 
-@pytest.mark.parametrize("row", unsaid.rows(), ids=lambda row: row.item)
+@pytest.mark.parametrize("row", source_code.rows(), ids=lambda row: row.item)
 def test_fields_exist(row):
     assert row.field is None or exists(AlexNetConfig, row.field) or exists(RunConfig, row.field)
     assert (row.paper_value is None) == (row.says == "silent")  # silent rows have no value of the paper
     assert not row.of_network or row.source_value is not None
 
 
-@pytest.mark.parametrize("row", [row for row in unsaid.rows() if row.of_network], ids=lambda row: row.item)
+@pytest.mark.parametrize("row", [row for row in source_code.rows() if row.of_network], ids=lambda row: row.item)
 def test_each_preset_follows_its_own(row):
-    assert unsaid.follows(row, "source") in ("both", "source")
+    assert source_code.follows(row, "source") in ("both", "source")
     if row.paper_value is not None:
-        assert unsaid.follows(row, "paper") in ("both", "paper")
+        assert source_code.follows(row, "paper") in ("both", "paper")
         assert (row.paper_value == row.source_value) == (row.says == "same")
 
 
 def test_every_field_in_which_the_presets_differ_has_a_row():
-    tops = {row.field.split(".")[0] for row in unsaid.rows() if row.of_network}
+    tops = {row.field.split(".")[0] for row in source_code.rows() if row.of_network}
     assert {name for name in AlexNetConfig.model_fields if getattr(PAPER, name) != getattr(SOURCE, name)} <= tops
 
 
 def test_values_of_training_are_those_of_the_authors_notes():
     """By hand: the layer-parameter file of net 145 and its comments."""
-    values = {row.item: row.source_value for row in unsaid.rows()}
+    values = {row.item: row.source_value for row in source_code.rows()}
     events, nets = audit.schedule().query("net == '145'"), audit.nets().set_index("net")
     epochs = events.set_index("event")["epoch"].astype(int)
     alone, frozen = epochs["learning rate of conv1 alone divided by 10"], epochs["conv1 frozen"]
@@ -59,26 +60,26 @@ def test_values_of_training_are_those_of_the_authors_notes():
     ],
 )
 def test_a_row_whose_values_belie_it_is_named(changes, said):
-    values = unsaid.row_of("batch").model_dump() | changes
+    values = source_code.row_of("batch").model_dump() | changes
     with pytest.raises(ValueError, match=said):
-        unsaid.Row.model_validate(values)
+        source_code.Row.model_validate(values)
 
 
 def test_an_unknown_item_lists_the_valid_ones():
     with pytest.raises(UserError, match=r"unknown item of unsaid\.toml 'batches': choose one of .*batch, border"):
-        unsaid.row_of("batches")
+        source_code.row_of("batches")
 
 
 def test_values_shown_are_the_presets():
-    table = unsaid.presets().set_index("field")
+    table = source_code.presets().set_index("field")
     assert table.loc["conv1_padding", "paper preset"] == "0, 3 (as the source)"
     assert table.loc["within_map_norm", "paper preset"] == "none (as the paper)"
     assert table.loc["weight_init", "CIFAR preset"] == "he-hidden (its own)"
     assert table.loc["cross_map_norm.divide_alpha", "source preset"] == "yes (as the source)"
-    assert unsaid.value(PAPER, "dropout") == "0.5"
+    assert source_code.value(PAPER, "dropout") == "0.5"
 
 
 def test_places_are_linked():
-    text = unsaid.places().data
-    assert text.count("](https://github.com/computerhistory/") == sum(len(row.places) for row in unsaid.rows())
+    text = source_code.places().data
+    assert text.count("](https://github.com/computerhistory/") == sum(len(row.places) for row in source_code.rows())
     assert "layers/layers-145.cfg](" in text

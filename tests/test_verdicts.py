@@ -4,13 +4,15 @@ import math
 import pandas as pd
 import pytest
 
-from alexnet_repro import paths, step_times
-from alexnet_repro.claims import Claim, Measured, Observed, Sourced, load
-from alexnet_repro.config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
-from alexnet_repro.errors import UserError
-from alexnet_repro.networks import CudaConvnetConfig
-from alexnet_repro.records import Measurement, Provenance, RunRecord
-from alexnet_repro.verdicts import judge, named, observed, probability, scorecard, sourced
+from alexnet_repro.analysis.verdicts import judge, named, observed, scorecard, sourced
+from alexnet_repro.common import paths
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.common.text import probability
+from alexnet_repro.experiments import step_timing
+from alexnet_repro.experiments.config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
+from alexnet_repro.networks.config import CudaConvnetConfig
+from alexnet_repro.paper.claims import Claim, Measured, Observed, Sourced, load
+from alexnet_repro.records.record import Measurement, Provenance, RunRecord
 
 CONFIG = RunConfig(
     model=CudaConvnetConfig(net="cuda-convnet", layers="19pct", nonlinearity="relu", initialization="cuda-convnet"),
@@ -239,7 +241,7 @@ def test_an_arm_against_a_number_of_the_paper():
 
 
 def test_the_scorecard_shows_every_claim(monkeypatch):
-    monkeypatch.setattr("alexnet_repro.verdicts.load", lambda: (CLAIM,))
+    monkeypatch.setattr("alexnet_repro.analysis.verdicts.load", lambda: (CLAIM,))
     found = {("relu_speed", "tanh"): times(36, 37, 35, 36, 38), ("relu_speed", "relu"): RELU,
              ("lrn", "with"): WITH, ("lrn", "without"): errors(20.4, 20.7, 20.3, 20.4, 20.5)}  # fmt: skip
     first, second = scorecard(lambda study, arm: found[study, arm])
@@ -253,7 +255,7 @@ def test_the_scorecard_shows_every_claim(monkeypatch):
 
 def test_an_effect_that_no_correction_leaves_says_so(monkeypatch):
     more = CLAIM.model_copy(update={"measured": (POINTS, POINTS.model_copy(update={"label": "again"}))})
-    monkeypatch.setattr("alexnet_repro.verdicts.load", lambda: (more,))
+    monkeypatch.setattr("alexnet_repro.analysis.verdicts.load", lambda: (more,))
     found = {("lrn", "with"): WITH, ("lrn", "without"): errors(20.4, 20.35, 20.5, 20.15, 20.5)}
     first, _ = scorecard(lambda study, arm: found[study, arm])
     assert first.p < 0.05 < first.p_holm
@@ -297,9 +299,11 @@ def test_observed_effects_change_no_p_value(monkeypatch):
     found = {("relu_speed", "tanh"): times(36, 37, 35, 36, 38), ("relu_speed", "relu"): RELU,
              ("lrn", "with"): WITH, ("lrn", "without"): errors(20.4, 20.7, 20.3, 20.4, 20.5)}  # fmt: skip
     found |= {("relu_speed", arm): found["lrn", arm] for arm in ("with", "without")}
-    monkeypatch.setattr("alexnet_repro.verdicts.load", lambda: (CLAIM,))
+    monkeypatch.setattr("alexnet_repro.analysis.verdicts.load", lambda: (CLAIM,))
     before = scorecard(lambda study, arm: found[study, arm])
-    monkeypatch.setattr("alexnet_repro.verdicts.load", lambda: (CLAIM.model_copy(update={"observed": (SEEN,)}),))
+    monkeypatch.setattr(
+        "alexnet_repro.analysis.verdicts.load", lambda: (CLAIM.model_copy(update={"observed": (SEEN,)}),)
+    )
     after = scorecard(lambda study, arm: found[study, arm])
     assert [each for each in after if each.evidence == "measured"] == before
     assert len(after) == len(before) + 1
@@ -308,7 +312,8 @@ def test_observed_effects_change_no_p_value(monkeypatch):
 def test_the_other_arm_may_be_another_studys(monkeypatch):
     longer = SEEN.model_copy(update={"arm": "baseline", "against": "baseline", "against_study": "longer"})
     monkeypatch.setattr(
-        "alexnet_repro.verdicts.load", lambda: (CLAIM.model_copy(update={"measured": (), "observed": (longer,)}),)
+        "alexnet_repro.analysis.verdicts.load",
+        lambda: (CLAIM.model_copy(update={"measured": (), "observed": (longer,)}),),
     )
     found = {("relu_speed", "baseline"): errors(21.0, 21.0, 21.0), ("longer", "baseline"): errors(20.0, 20.0, 20.0)}
     (seen,) = scorecard(lambda study, arm: found[study, arm])
@@ -334,7 +339,7 @@ def test_the_pace_of_2012_is_said_to_test_little():
 
 def test_the_scorecard_of_the_whole_file(monkeypatch):
     """Without a single run or time: every claim once or more, in order, and the kinds of evidence never mixed."""
-    monkeypatch.setattr("alexnet_repro.step_times.published", lambda kind: None)
+    monkeypatch.setattr("alexnet_repro.experiments.step_timing.published", lambda kind: None)
     verdicts = scorecard(lambda study, arm: {})
     assert list(dict.fromkeys(verdict.claim for verdict in verdicts)) == [claim.id for claim in load()]
     for verdict in verdicts:
@@ -344,7 +349,7 @@ def test_the_scorecard_of_the_whole_file(monkeypatch):
         assert verdict.evidence not in ("audited", "derived") or verdict.verdict.startswith(verdict.evidence)
         assert (verdict.verdict == "not testable here") == (verdict.evidence == "untested")
         assert (verdict.beside != "") == (verdict.evidence == "audited")
-        command = step_times.COMMAND if verdict.claim in step_times.STUDIES else "alexnet-repro run"
+        command = step_timing.COMMAND if verdict.claim in step_timing.STUDIES else "alexnet-repro run"
         bare = verdict.evidence == "untested" or verdict.beside == "source"
         assert command in verdict.note if of_runs else (verdict.effect is None) == bare
         assert verdict.note

@@ -8,15 +8,16 @@ from datetime import UTC, datetime
 
 import pytest
 
-from alexnet_repro import ensembles, imagenet, paths, step_times
-from alexnet_repro.ablations import TINY_BASELINE
-from alexnet_repro.config import DIGESTS
-from alexnet_repro.errors import UserError
-from alexnet_repro.records import Measurement
-from alexnet_repro.store import Store, write_table
-from alexnet_repro.studies import CUDA_CONVNET_19PCT, study
-from alexnet_repro.verdicts import scorecard
-from alexnet_repro.verify import _tested, check, verify
+from alexnet_repro.analysis.verdicts import scorecard
+from alexnet_repro.common import paths
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments import imagenet, step_timing
+from alexnet_repro.experiments.cifar_alexnet import TINY_BASELINE
+from alexnet_repro.experiments.config import DIGESTS
+from alexnet_repro.experiments.registry import CUDA_CONVNET_19PCT, study
+from alexnet_repro.records.record import Measurement, outputs
+from alexnet_repro.records.store import Store, write_table
+from alexnet_repro.records.verify import _tested, check, verify
 
 from . import homes
 from .runs import record
@@ -272,7 +273,7 @@ def test_a_curve_of_another_seed_is_named(store):
 
 def test_an_early_run_may_start_before_its_commit_where_it_is_this_projects(store, monkeypatch):
     made = datetime(2026, 11, 26, tzinfo=UTC)
-    monkeypatch.setattr("alexnet_repro.verify.commit_dates", lambda: {"0" * 40: made})
+    monkeypatch.setattr("alexnet_repro.records.verify.commit_dates", lambda: {"0" * 40: made})
     assert faults(store, with_source(started="2026-11-24T23:59:59+00:00")) == []
     (fault,) = faults(store, with_source(started="2026-11-25T00:00:00+00:00"))
     assert "lies before its commit was made, 2026-11-26T00:00:00+00:00" in fault
@@ -312,8 +313,8 @@ def copy(tmp_path):
     """The published runs with their predictions and weights; and the path of these."""
     for part in ("evidence", "predictions", "weights"):
         shutil.copytree(paths.data() / part, tmp_path / part)
-    store, plan = Store(tmp_path / "store", tmp_path / "evidence"), study(ensembles.MEMBERS)
-    path = ensembles.published_weights(store, plan.config("baseline", plan.seeds[0]).key)
+    store, plan = Store(tmp_path / "store", tmp_path / "evidence"), study(outputs.MEMBERS)
+    path = outputs.published_weights(store, plan.config("baseline", plan.seeds[0]).key)
     assert verify(store) == []
     return store, path
 
@@ -335,7 +336,7 @@ def test_a_flipped_bit_or_truncation_of_published_weights_is_named(copy):
 
 
 def test_published_weights_are_those_of_their_record(copy):
-    from alexnet_repro.lab import checkpoint
+    from alexnet_repro.training import checkpoint
 
     store, path = copy
     tensors, values = checkpoint.load(path)
@@ -350,7 +351,7 @@ def test_published_weights_are_those_of_their_record(copy):
 
 def test_missing_predictions_are_named(copy):
     store, path = copy
-    gone = ensembles.published(store, path.stem)
+    gone = outputs.published(store, path.stem)
     gone.unlink()
     (fault,) = verify(store)
     assert fault.startswith(f"{gone} is missing, the predictions of a published run")
@@ -361,9 +362,9 @@ def test_missing_predictions_are_named(copy):
 )
 def test_damaged_times_are_named(tmp_path, monkeypatch, text, said):
     homes.make(tmp_path, monkeypatch)
-    path = step_times.path("cuda")
+    path = step_timing.path("cuda")
     path.parent.mkdir()
-    shutil.copy(homes.ROOT / "data" / "benchmarks" / "parallel-cpu.json", step_times.path("cpu"))
+    shutil.copy(homes.ROOT / "data" / "benchmarks" / "parallel-cpu.json", step_timing.path("cpu"))
     assert verify(Store()) == []
     path.write_text(text)
     (fault,) = verify(Store())
@@ -374,12 +375,12 @@ def test_damaged_times_are_named(tmp_path, monkeypatch, text, said):
 
 
 def test_published_times_come_back_whole():
-    written = json.loads(step_times.path("cpu").read_text())
-    assert step_times.published("cpu") == {"devices": []} | written
+    written = json.loads(step_timing.path("cpu").read_text())
+    assert step_timing.published("cpu") == {"devices": []} | written
 
 
 def test_it_needs_no_torch():
-    code = "import sys, alexnet_repro.verify; sys.exit('torch' in sys.modules)"
+    code = "import sys, alexnet_repro.records.verify; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from typer.main import get_command
 
-from alexnet_repro.cli import app
-from alexnet_repro.studies import study
+from alexnet_repro.__main__ import app
+from alexnet_repro.experiments.registry import study
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

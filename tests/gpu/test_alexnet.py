@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from alexnet_repro.lab.alexnet import AlexNet
-from alexnet_repro.lab.streams import torch_stream
-from alexnet_repro.networks import CIFAR_ALEXNET, SOURCE
+from alexnet_repro.common.rng import torch_stream
+from alexnet_repro.networks.config import CIFAR_ALEXNET, SOURCE
+from alexnet_repro.training.models.alexnet import AlexNet
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from alexnet_repro.lab.lrn import cross_map_norm
+from alexnet_repro.training.models.lrn import cross_map_norm
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 

@@ -3,8 +3,8 @@ import signal
 import pytest
 import torch
 
-from ..lab import team
-from ..lab.test_parallel import TINY, end, one_device, resumed, same, share
+from ..training import team
+from ..training.test_parallel import TINY, end, one_device, resumed, same, share
 
 pytestmark = pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two CUDA GPUs")
 FOUR = pytest.mark.skipif(torch.cuda.device_count() < 4, reason="needs four CUDA GPUs")

@@ -1,0 +1,253 @@
+"""The paper's numbers beside the first author's own log of runs, and beside what others published."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pandas as pd
+
+from ..common import paths
+from ..common.errors import one_of
+from ..common.files import read_csv
+from ..paper.claims import Audited, Published, load
+from .statistics import LEVEL, t_quantile
+
+VARIANT = "schedule variant (net 153)"
+LONGER = ("145", "145-longer")
+DROP, STOPPED = "learning rate divided by 10", "stopped"
+"""Events of data/author_schedule.csv; what befell conv1 or the colour noise alone has other names."""
+
+EDGE = 1e-9
+"""A margin for binary fractions: 100 * 0.40665 is a little less or more than 40.665."""
+
+TABLES = ("author_log.csv", "author_schedule.csv", "author_nets.csv")
+LOG_COLUMNS = {
+    **dict.fromkeys(("net", "relation", "change", "train_set", "eval_set", "views"), str),
+    **dict.fromkeys(("logprob", "top1_error", "top5_error"), float),
+}
+SCHEDULE_COLUMNS = {"net": str, "event": str, "epoch": float}
+NETS_COLUMNS = dict.fromkeys(("net", "layers", "bias_rate", "starts_from"), str)
+RESULTS_COLUMNS = {
+    **dict.fromkeys(("set", "entry", "file"), str),
+    **dict.fromkeys(("top1_error", "top5_error"), float),
+    "source": str,
+}
+FALL_2011 = ".2011"
+"""How the file of a submission marks a net that was pre-trained on ImageNet Fall 2011."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the log says of one number: ``value`` in the entry's unit, None where it has none.
+
+    The log's six decimals of a fraction are four of a percentage.
+    """
+
+    verdict: Literal["audited: agrees", "audited: disagrees", "audited: not in the log"]
+    value: float | None
+    note: str
+
+
+@dataclass(frozen=True)
+class Scatter:
+    """Runs of one architecture: ``n`` errors in percent, and the smallest effect that stands clear of them."""
+
+    n: int
+    mean: float
+    sd: float
+    low: float
+    high: float
+    clear_from: float
+
+
+def log(path: Path | None = None) -> pd.DataFrame:
+    """data/author_log.csv: a row per net and evaluation; errors are fractions. See data/README.md.
+
+    Raises UserError for a file that is missing or damaged.
+    """
+    return read_csv(path if path is not None else paths.data() / "author_log.csv", LOG_COLUMNS)
+
+
+def schedule(path: Path | None = None) -> pd.DataFrame:
+    """data/author_schedule.csv: a row per net and event of its learning rate. Raises UserError as `log` does."""
+    return read_csv(path if path is not None else paths.data() / "author_schedule.csv", SCHEDULE_COLUMNS)
+
+
+def nets(path: Path | None = None) -> pd.DataFrame:
+    """data/author_nets.csv: what tells the nets apart beside the log's ``change``. Raises UserError as `log` does."""
+    return read_csv(path if path is not None else paths.data() / "author_nets.csv", NETS_COLUMNS)
+
+
+def results(path: Path | None = None) -> pd.DataFrame:
+    """data/published_results.csv: a row per entry of a competition, or result of a cited paper; errors are fractions.
+
+    Raises UserError as `log` does.
+    """
+    path = path if path is not None else paths.data() / "published_results.csv"
+    return read_csv(path, RESULTS_COLUMNS, gaps=("top1_error", "top5_error"))
+
+
+def nets_of(entry: str) -> tuple[str, ...]:
+    """The nets that a submission averages, read from its file's name: "test-preds-131-137" gives ("131", "137").
+
+    Raises UserError for an unknown entry.
+    """
+    name = str(_result(entry)["file"]).removesuffix(".txt").rstrip(".")
+    return tuple(name.removeprefix("test-preds-").split("-"))
+
+
+def check_published(entry: Published) -> Finding:
+    """Whether what others published, rounded to the digits that the paper prints, is the paper's number.
+
+    Raises UserError for an unknown entry.
+    """
+    row = _result(entry.entry)
+    if entry.quantity in ("top1_error", "top5_error"):
+        value = float(100 * row[entry.quantity])
+    else:
+        nets = nets_of(entry.entry)
+        kept = {
+            "nets": nets,
+            "shared nets": set(nets) & set(nets_of(entry.others)) if entry.others else (),
+            "pre-trained nets": [net for net in nets if net.endswith(FALL_2011)],
+        }
+        value = float(len(kept[entry.quantity]))
+    agrees = _prints_as(value, entry.paper_value, entry.digits)
+    return Finding(
+        "audited: agrees" if agrees else "audited: disagrees",
+        round(value, 4),
+        _note(f"{entry.entry}, {row['set']}: {row['source']}", entry),
+    )
+
+
+def check(entry: Audited) -> Finding:
+    """Whether the log's value, rounded to the digits that the paper prints, is the paper's.
+
+    It is not in the log where the row is missing or, for an entry without ``net``, no row of its ``train_set``
+    agrees; the value is then the nearest. Without a paper_value, a difference agrees where it is positive; a
+    difference that is to be "at most" the paper's number agrees on either side of 0.
+    """
+    if entry.net is None:
+        return _any_row(entry)
+    value = _value(entry, entry.net, entry.views, entry.eval_set)
+    if value is not None and entry.against is not None:
+        other = _value(entry, entry.against, entry.against_views, entry.against_eval_set)
+        value = None if other is None else value - other
+    if value is None:
+        missing = " or ".join(f"net {net}" for net in (entry.net, entry.against) if net is not None)
+        return Finding("audited: not in the log", None, _note(f"the log has no such run of {missing}", entry))
+    if entry.paper_value is None:
+        agrees = value > 0
+    elif entry.comparison == "at most":
+        agrees = abs(value) <= entry.paper_value + EDGE
+    else:
+        agrees = _prints_as(value, entry.paper_value, entry.digits)
+    rows = entry.net if entry.against is None else f"{entry.net} against {entry.against}"
+    if entry.against == entry.net and entry.eval_set != entry.against_eval_set:
+        rows = f"{entry.net}, {entry.eval_set} against {entry.against_eval_set} images"
+    notes = f"net {rows}"
+    if entry.against not in (None, entry.net):
+        clear_from = scatter(entry.column).clear_from
+        stands = "stands" if value > clear_from else "does not stand"
+        notes += f", one run each; {stands} clear of the scatter between runs ({clear_from:.2f} points)"
+    return Finding("audited: agrees" if agrees else "audited: disagrees", round(value, 4), _note(notes, entry))
+
+
+def variants() -> pd.DataFrame:
+    """The runs of one architecture, net 153, that differ in little but the learning-rate schedule."""
+    table = log()
+    return table[table["relation"] == VARIANT].reset_index(drop=True)
+
+
+def independent() -> pd.DataFrame:
+    """The variants without those that share their first epochs with another."""
+    branched = nets().dropna(subset="starts_from")["net"]
+    table = variants()
+    return table[~table["net"].isin(branched)].reset_index(drop=True)
+
+
+def scatter(column: str = "top1_error", runs: pd.DataFrame | None = None) -> Scatter:
+    """How far runs of one architecture lie apart, by the schedule variants of net 153, or those given.
+
+    An effect between two single runs stands clear if it is larger than t * sqrt(2) * sd, with t the 0.975 quantile
+    at n - 1 degrees of freedom: two runs of one architecture differ by more once in twenty times. The schedules
+    (and one doubled weight decay) add to the scatter; that nets 170 and 174 go on from the 23rd or 24th epoch of 169
+    takes from it (`independent` leaves them out). No log of plain repetitions exists. Two evaluations of one net, as
+    one view and ten, share the net's own luck: the rule does not speak of them.
+    """
+    errors = 100 * (variants() if runs is None else runs)[column]
+    n, sd = len(errors), float(errors.std(ddof=1))
+    clear_from = t_quantile(n - 1, LEVEL) * math.sqrt(2) * sd
+    return Scatter(n, float(errors.mean()), sd, float(errors.min()), float(errors.max()), clear_from)
+
+
+def effects() -> pd.DataFrame:
+    """Every effect of the log between two trained nets, beside the scatter: which stand clear of it.
+
+    A row per comparison and column: claim, net, against, column, points (the log's difference), paper_value,
+    clear_from and clear. One net on two sets of images, or over one view and ten, is no effect between nets.
+    """
+    entries = [
+        (claim.id, entry) for claim in load() for entry in claim.audited if entry.against not in (None, entry.net)
+    ]
+    rows = []
+    for name, entry in entries:
+        points, clear_from = check(entry).value, scatter(entry.column).clear_from
+        rows.append(
+            {
+                "claim": name,
+                "net": entry.net,
+                "against": entry.against,
+                "column": entry.column,
+                "points": points,
+                "paper_value": entry.paper_value,
+                "clear_from": clear_from,
+                "clear": points is not None and points > clear_from,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _any_row(entry: Audited) -> Finding:
+    table = log()
+    values: list[float] = [float(100 * error) for error in table[table["train_set"] == entry.train_set][entry.column]]
+    paper = entry.paper_value
+    if not values or paper is None:
+        return Finding("audited: not in the log", None, _note(f"the log has no run on {entry.train_set}", entry))
+    nearest: float = min(values, key=lambda value: abs(value - paper))
+    if _prints_as(nearest, paper, entry.digits):
+        return Finding("audited: agrees", round(nearest, 4), _note(f"a run on {entry.train_set}", entry))
+    return Finding(
+        "audited: not in the log",
+        round(nearest, 4),
+        _note(f"the nearest logged run on {entry.train_set} is given", entry),
+    )
+
+
+def _result(entry: str) -> "pd.Series[Any]":
+    table = results()
+    rows = table[table["entry"] == entry]
+    if rows.empty:
+        raise one_of("entry of published_results.csv", entry, list(table["entry"]))
+    return rows.iloc[0]
+
+
+def _value(entry: Audited, net: str, views: str, eval_set: str | None) -> float | None:
+    if entry.column in ("epochs", "drops"):
+        events = schedule().query("net == @net")
+        stops = events[events["event"] == STOPPED]["epoch"]
+        drops = int((events["event"] == DROP).sum())
+        return None if stops.empty else float(stops.iloc[0] if entry.column == "epochs" else drops)
+    row = log().query("net == @net and views == @views and train_set == @entry.train_set")
+    if eval_set is not None:
+        row = row[row["eval_set"] == eval_set]
+    return None if row.empty else float(100 * row[entry.column].iloc[0])
+
+
+def _prints_as(value: float, printed: float, digits: int) -> bool:
+    return abs(value - printed) <= 0.5 * 10**-digits + EDGE
+
+
+def _note(found: str, entry: Audited | Published) -> str:
+    return f"{found}; {entry.note}" if entry.note else found

@@ -1,0 +1,323 @@
+"""Stage two: from rules and records to a verdict for each comparison and a conclusion for each claim."""
+
+import math
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+from ..common.errors import UserError
+from ..paper import claims
+from ..paper.claims import Claim
+from ..records.metrics import outcome
+from . import rules
+from .rules import Role, Rule
+from .statistics import holm
+from .verdicts import ALPHA, MIN_PAIRS, Find, Records, Verdict, effect_of, plain
+
+Name = Literal[
+    "supported",
+    "direction only",
+    "equivalent",
+    "inconclusive",
+    "opposite direction",
+    "contradicted",
+    "not run",
+]
+POSITIVE: tuple[Name, ...] = ("supported", "direction only")
+NEGATIVE: tuple[Name, ...] = ("opposite direction", "contradicted")
+NOT_RUN: Name = "not run"
+TWO_ONE_SIDED = 0.90
+"""Confidence of the interval that lies between the thresholds where two one-sided tests at 5 % both reject."""
+
+FindAt = Callable[[str, str], Records]
+"""(scale of stage two, arm) -> records by seed, empty where there are none."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What one rule of stage two comes to at one scale.
+
+    effect, interval (95 %), narrow (90 %), threshold: in ``unit``; None or infinite ends as in a Verdict.
+    seeds: pairs judged, of the ``declared``; ``seen`` of them had been published when the rule was written, and
+    ``unseen`` is the verdict on the others alone, where some had and some had not.
+    side: share of the pairs whose effect is on the paper's side.
+    p: of no effect; p_holm: corrected over all primary comparisons that count for that, None for others.
+    """
+
+    claim: str
+    role: Role
+    label: str
+    scale: str
+    verdict: Name
+    unit: str
+    threshold: float
+    declared: int
+    seeds: int = 0
+    seen: int = 0
+    effect: float | None = None
+    interval: tuple[float, float] | None = None
+    narrow: tuple[float, float] | None = None
+    side: float | None = None
+    unseen: Name | None = None
+    p: float | None = None
+    p_holm: float | None = None
+    note: str = ""
+
+    @property
+    def provisional(self) -> bool:
+        """Whether fewer pairs are judged than the rule declares."""
+        return 0 < self.seeds < self.declared
+
+    @property
+    def in_advance(self) -> bool:
+        """Whether every pair had been seen when the rule was written."""
+        return self.seen == self.declared
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What all evidence on one claim comes to: a few words by the declared rule, and a sentence for readers."""
+
+    claim: str
+    conclusion: str
+    reading: str
+    comparisons: tuple[Comparison, ...]
+    verdicts: tuple[Verdict, ...]
+
+    def row(self) -> dict[str, Any]:
+        """The claim as plain JSON values: conclusion, reading, and every comparison of both stages with its scale."""
+        one = [{"stage": 1, "scale": scale_of(each), **each.row()} for each in self.verdicts]
+        two = [{"stage": 2, **plain(asdict(each))} for each in self.comparisons]
+        first = self.verdicts[0]
+        return {
+            "claim": self.claim,
+            "section": first.section,
+            "title": first.title,
+            "paper": first.paper,
+            "conclusion": self.conclusion,
+            "reading": self.reading,
+            "comparisons": [*one, *two],
+        }
+
+
+def scale_of(verdict: Verdict) -> str | None:
+    """The scale of a verdict of stage one: all that was trained for it was CIFAR-10; None for what needed no runs."""
+    return "cifar10" if verdict.evidence == "measured" else None
+
+
+def classify(
+    interval: tuple[float, float], narrow: tuple[float, float], bounds: tuple[float, float], null: float
+) -> Name:
+    """The verdict on an effect, from its 95 % ``interval``, its 90 % one and the thresholds on both sides."""
+    low, high = interval
+    against, towards = bounds
+    if low >= towards:
+        return "supported"
+    if high <= against:
+        return "contradicted"
+    if against < narrow[0] and narrow[1] < towards:
+        return "equivalent"
+    if low > null:
+        return "direction only"
+    return "opposite direction" if high < null else "inconclusive"
+
+
+def compare(rule: Rule, scale: str, arm: Records, against: Records) -> Comparison:
+    """One rule at one scale, from the records of its two arms by seed; not yet corrected.
+
+    Of the seeds that both arms have, the first that the rule declares; fewer than three are "not run". Raises UserError
+    for a record without the metric.
+    """
+    declared, seen = rule.seeds[scale], rule.seen.get(scale, 0)  # type: ignore[index, call-overload]
+    seeds = sorted(arm.keys() & against.keys())[:declared]
+    empty = Comparison(rule.claim, rule.role, rule.label, scale, "not run", rule.unit, rule.threshold, declared,
+                       len(seeds), min(seen, len(seeds)))  # fmt: skip
+    if len(seeds) < MIN_PAIRS:
+        return replace(empty, note=f"{len(seeds)} of {declared} pairs so far" if seeds else "")
+    judged = _judged(rule, empty, arm, against, seeds)
+    if 0 < seen < declared and len(seeds) - seen >= MIN_PAIRS:
+        judged = replace(judged, unseen=_judged(rule, empty, arm, against, seeds[seen:]).verdict)
+    return judged
+
+
+def _judged(rule: Rule, empty: Comparison, arm: Records, against: Records, seeds: Sequence[int]) -> Comparison:
+    ours = [outcome(arm[seed], rule.metric) for seed in seeds]
+    others = [outcome(against[seed], rule.against_metric or rule.metric) for seed in seeds]
+    if any(math.isnan(value) for value, _ in ours + others):
+        return replace(empty, verdict="inconclusive", p=1.0, note="a run has no such number: the effect is unbounded")
+    wide, narrow = (effect_of(rule, ours, others, level, resample=False) for level in (1 - ALPHA, TWO_ONE_SIDED))
+    interval, inner = (wide.low, wide.high), (narrow.low, narrow.high)
+    pairs = [a / b if rule.comparison == "ratio" else a - b for (a, _), (b, _) in zip(ours, others, strict=True)]
+    return replace(
+        empty,
+        verdict=classify(interval, inner, rule.bounds, rule.null),
+        effect=None if math.isnan(wide.estimate) else wide.estimate,
+        interval=interval,
+        narrow=inner,
+        side=sum(each > rule.null for each in pairs) / len(pairs),
+        p=wide.p,
+        note="; ".join(_failures(rule, seeds, arm, against)),
+    )
+
+
+def _failures(rule: Rule, seeds: Sequence[int], arm: Records, against: Records) -> list[str]:
+    """Diverged runs among those judged, by arm."""
+    parts = {rule.arm: arm, rule.against: against}
+    counts = {name: sum(runs[seed].status == "diverged" for seed in seeds) for name, runs in parts.items()}
+    return [f"{count} of {len(seeds)} runs of {name!r} diverged" for name, count in counts.items() if count]
+
+
+def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The same, primary ones corrected by Holm: without that, an effect is "inconclusive"."""
+    family = [
+        i for i, each in enumerate(comparisons) if each.role == "primary" and each.p is not None and not each.in_advance
+    ]
+    result = list(comparisons)
+    for i, p in zip(family, holm([comparisons[i].p or 0.0 for i in family]), strict=True):
+        each = replace(result[i], p_holm=float(p))
+        if p >= ALPHA and each.verdict in POSITIVE + NEGATIVE:
+            note = f"{each.verdict} before correction for {len(family)} primary comparisons"
+            each = replace(each, verdict="inconclusive", note="; ".join(filter(None, [each.note, note])))
+        result[i] = each
+    return result
+
+
+def comparisons(find: FindAt, every: Sequence[Rule] | None = None) -> list[Comparison]:
+    """Every rule at every scale that it declares, in the order of the rules, corrected."""
+    listed = rules.load() if every is None else every
+    return corrected(
+        [compare(rule, s, find(s, rule.arm), find(s, rule.against)) for rule in listed for s in rule.seeds]
+    )
+
+
+def conclude(claim: str, found: Sequence[Comparison], explains: str) -> str:
+    """The conclusion on a claim from its comparisons of stage two, by the rule that the file of rules declares.
+
+    ``explains``: what its control would leave as the explanation; empty without a control. "not run" without runs.
+    """
+    every = [each for each in found if each.claim == claim and each.role != "secondary"]
+    ours = [each for each in every if each.verdict != "not run"]
+    so_far = ", so far" if any(each.seeds < each.declared for each in every) else ""
+    primary = [each.verdict for each in ours if each.role == "primary"]
+    control = [each.verdict for each in ours if each.role == "control"]
+    positive, none, negative = (
+        [name for name in primary if name in kind] for kind in (POSITIVE, ("equivalent",), NEGATIVE)
+    )
+    if not primary:
+        return "not run"
+    if positive and control and not none + negative and all(n in ("equivalent", *NEGATIVE) for n in control):
+        return f"explained by {explains}{so_far}"
+    return _over_scales(primary, len(positive), len(none), len(negative)) + so_far
+
+
+def _over_scales(primary: Sequence[Name], positive: int, none: int, negative: int) -> str:
+    """The conclusion where no control explains the effect, from the primary verdicts and how many are of each kind."""
+    whole = len(primary)
+    if set(primary) == {"supported"}:
+        return "supported at every scale" if whole > 1 else "supported"
+    if positive == whole:
+        return "right in direction"
+    if none == whole:
+        return "no effect"
+    if negative == whole:
+        return "contradicted"
+    if positive and none + negative:
+        return "depends on scale"
+    return "supported, with a scale inconclusive" if set(primary) == {"supported", "inconclusive"} else "not shown"
+
+
+def without_rule(verdicts: Sequence[Verdict]) -> str:
+    """The conclusion on a claim that stage two has no rule for: what stage one, the log and arithmetic say."""
+    by_kind: dict[str, list[str]] = {}
+    for each in verdicts:
+        by_kind.setdefault(each.evidence, []).append(each.verdict.split(": ")[-1])
+    words = []
+    for kind, names in by_kind.items():
+        counts = {name: names.count(name) for name in dict.fromkeys(names)}
+        parts = [name if len(counts) == 1 else f"{count} {name}" for name, count in counts.items()]
+        told = {"observed": "an effect without a rule", "untested": "not testable here"}.get(kind)
+        told = told or (f"{', '.join(parts)} in stage one" if kind == "measured" else f"{kind}: {', '.join(parts)}")
+        words.append(told)
+    return words[0] if "measured" in by_kind else "; ".join(words)
+
+
+def concluded(
+    verdicts: Sequence[Verdict], found: Sequence[Comparison], find: Find, every: Sequence[Rule] | None = None
+) -> list[Conclusion]:
+    """Every claim's conclusion, in the paper's order, from the verdicts of stage one and the comparisons of stage two.
+
+    find: what the readings take other numbers from.
+    """
+    listed = rules.load() if every is None else every
+    explains = {rule.claim: rule.explains for rule in listed if rule.role == "control"}
+    result = []
+    for claim in claims.load():
+        ours = tuple(each for each in found if each.claim == claim.id)
+        theirs = tuple(each for each in verdicts if each.claim == claim.id)
+        name = conclude(claim.id, ours, explains.get(claim.id, "")) if ours else without_rule(theirs)
+        result.append(Conclusion(claim.id, name, reading(claim, theirs, ours, find), ours, theirs))
+    return result
+
+
+def reading(claim: Claim, verdicts: Sequence[Verdict], found: Sequence[Comparison], find: Find) -> str:
+    """The claim's sentence for readers, its placeholders (data/claims.toml says which) filled from the records.
+
+    While one of them has no number, the sentence says only that.
+
+    Raises UserError for a placeholder that nothing fills.
+    """
+    from ..common.text import NONE  # formatting builds on verdicts
+    from .verdicts import found as shown
+
+    known = {each.label or "effect": shown(each) for each in verdicts}
+    known |= {f"{each.label or each.role}@{each.scale}": effect_text(each) for each in found}
+
+    missing = False
+
+    def filled(match: re.Match[str]) -> str:
+        nonlocal missing
+        name = match[1]
+        try:
+            text = known[name] if name in known else _of_two_arms(name, find)
+        except (KeyError, UserError):
+            raise UserError(f"claim {claim.id!r}: nothing fills {match[0]} of its reading", 1) from None
+        missing = missing or text in (NOT_RUN, NONE)
+        return text
+
+    sentence = re.sub(r"\{([^{}]+)\}", filled, claim.reading)
+    return "Not all of the runs that this sentence needs are there yet." if missing else sentence
+
+
+def _of_two_arms(name: str, find: Find) -> str:
+    """The effect of "arm-against@study" or "arm/against@study", over all pairs that have runs. Raises KeyError."""
+    from ..common.text import with_interval  # formatting builds on verdicts
+
+    parts = re.fullmatch(r"(\w+)([-/])(\w+)@(\w+)", name)
+    if parts is None:
+        raise KeyError(name)
+    arm, sign, against, study = parts.groups()
+    ratio, difference = Pair("ratio", "×", "epochs_to_threshold"), Pair("difference", "points", "test_error")
+    entry = ratio if sign == "/" else difference
+    first, second = find(study, arm), find(study, against)
+    seeds = sorted(first.keys() & second.keys())
+    if len(seeds) < MIN_PAIRS:
+        return NOT_RUN
+    ours, others = ([outcome(runs[seed], entry.metric) for seed in seeds] for runs in (first, second))
+    effect = effect_of(entry, ours, others, resample=False)
+    return with_interval(effect.estimate, (effect.low, effect.high), entry.unit)
+
+
+class Pair(NamedTuple):
+    """Two arms compared without a rule."""
+
+    comparison: Literal["difference", "ratio"]
+    unit: str
+    metric: str
+
+
+def effect_text(each: Comparison) -> str:
+    """The effect with its unit and 95 % interval; "not run" where there is none."""
+    from ..common.text import with_interval  # formatting builds on verdicts
+
+    return NOT_RUN if each.verdict == NOT_RUN else with_interval(each.effect, each.interval, each.unit)

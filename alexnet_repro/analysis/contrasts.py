@@ -1,0 +1,102 @@
+"""Which arms a claim compares, in which runs: the pairs behind its rules of both stages, whatever the metric."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from ..experiments import step_timing
+from ..experiments.cifar_alexnet import ABLATIONS, arm_label
+from ..experiments.registry import study
+from ..experiments.study import SCALES, Study
+from ..paper.claims import claim
+from ..records.outputs import MEMBERS
+from . import rules
+from .exploratory import Quantity
+from .rules import SETTINGS
+
+DATA = {"cifar10": "CIFAR-10", "sample": "the sample"}
+ALL_ARMS = "ablations"
+"""The study whose runs the arms of most claims share."""
+
+Pair = tuple[str, str, str]
+"""(study, arm, against): two arms compared without a rule."""
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Two arms of a study at a scale.
+
+    quantity: what of their curves is compared. judged: the metrics that a rule of either stage compares.
+    setting: the data and the budget, as a page calls them. stops: whether its runs end at a training error, so that
+    their final errors answer another question.
+    """
+
+    study: str
+    scale: str
+    arm: str
+    against: str
+    setting: str
+    quantity: Quantity = "train_error"
+    judged: frozenset[str] = frozenset()
+    stops: bool = False
+
+    @property
+    def label(self) -> str:
+        """The arms as a page calls them."""
+        return f"{arm_label(self.arm)} minus {arm_label(self.against)}"
+
+    @property
+    def shared(self) -> bool:
+        """Whether its runs are among those of the study of all arms, at its scale."""
+        return self.study in ABLATIONS
+
+
+def contrasts(what: Sequence[str | Pair], scale: str) -> list[Contrast]:
+    """The pairs of arms of these claims: stage one's at ``scale``, stage two's primary ones and controls wherever run.
+
+    A pair that has several rules comes once. Those that need no second arm, no runs, or predictions have none. A
+    rehearsal, scale "smoke", stands for every scale. Raises UserError for an unknown claim or study.
+    """
+    found: dict[tuple[str, str], Contrast] = {}
+    for each in what:
+        for one in _of_claim(each, scale) if isinstance(each, str) else [_without_rule(each, scale)]:
+            plan = study(one.study, one.scale)
+            first, second = (plan.config(arm, plan.seeds[0]).key for arm in (one.arm, one.against))
+            if first == second:
+                continue
+            before = found.get((first, second))
+            found[first, second] = one if before is None else replace(before, judged=before.judged | one.judged)
+    return list(found.values())
+
+
+def _of_claim(name: str, scale: str) -> list[Contrast]:
+    result = []
+    for entry in claim(name).measured:
+        if isinstance(entry.against, str) and entry.study != MEMBERS and entry.study not in step_timing.STUDIES:
+            quantity: Quantity = "train_loss" if entry.unit == "nats" else "train_error"
+            one = _without_rule((entry.study, entry.arm, entry.against), scale)
+            result.append(replace(one, quantity=quantity, judged=frozenset({entry.metric})))
+    for rule in rules.load():
+        if rule.claim != name or rule.role == "secondary":
+            continue
+        for place, (where, size, title) in ((each, SETTINGS[each]) for each in rule.seeds):
+            if scale == "smoke" and place == "cifar10":
+                size, title = "smoke", ""
+            if size in SCALES and (size == "smoke") == (scale == "smoke"):
+                one = _without_rule((where, rule.arm, rule.against), size)
+                result.append(replace(one, setting=title or one.setting, judged=frozenset({rule.metric})))
+    return result
+
+
+def _without_rule(pair: Pair, scale: str) -> Contrast:
+    name, arm, against = pair
+    plan = study(name, scale)
+    stops = plan.baseline.budget.stop_at_train_error is not None
+    return Contrast(name, scale, arm, against, _setting(plan), stops=stops)
+
+
+def _setting(plan: Study) -> str:
+    """ "CIFAR-10, 24 epochs"; "at most" where runs stop at a threshold."""
+    budget = plan.baseline.budget
+    most = "at most " if budget.stop_at_train_error is not None else ""
+    data = DATA.get(plan.baseline.data.dataset, plan.baseline.data.dataset)
+    return f"{data}, {most}{budget.epochs} epochs"

@@ -1,0 +1,51 @@
+"""Ensembles of five networks: the test error of their averaged outputs (section 6, Table 2)."""
+
+import numpy as np
+
+from ..experiments.registry import study
+from ..experiments.study import Study
+from ..records.metrics import counted
+from ..records.outputs import MEMBERS, error, predictions
+from ..records.record import RunRecord
+from ..records.store import Store
+
+GROUP = 5
+"""Networks to an ensemble, as in Table 2."""
+
+
+def judged(store: Store, scale: str = "cifar10") -> dict[str, dict[int, RunRecord]]:
+    """What the claim compares, by group of ``GROUP`` seeds in order, for groups that are whole.
+
+    "one": the members' mean test error; "five": the test error of the mean of their predictions. Each stands as the
+    record of the group's first member with that metric alone, finished whether that member was or not.
+    """
+    plan = study(MEMBERS, scale)
+    arms: dict[str, dict[int, RunRecord]] = {"one": {}, "five": {}}
+    for number, seeds in enumerate(_groups(plan)):
+        configs = [plan.config("baseline", seed) for seed in seeds]
+        records = [record for config in configs if (record := store.find(config)) is not None]
+        found = [each for config in configs if (each := predictions(config, store)) is not None]
+        if len(records) < len(configs) or len(found) < len(configs):
+            continue
+        single = float(np.mean([counted(record, "test_error") for record in records]))
+        together = error([outputs for outputs, _ in found], found[0][1])
+        for arm, value in (("one", single), ("five", together)):
+            arms[arm][number] = records[0].model_copy(update={"status": "finished", "metrics": {"test_error": value}})
+    return arms
+
+
+def sizes(store: Store, scale: str = "cifar10") -> dict[int, list[float]]:
+    """Test error of the average of the first n members, for every n up to ``GROUP``, over the whole groups."""
+    plan = study(MEMBERS, scale)
+    found: dict[int, list[float]] = {n: [] for n in range(1, GROUP + 1)}
+    for seeds in _groups(plan):
+        members = [predictions(plan.config("baseline", seed), store) for seed in seeds]
+        outputs = [each for each in members if each is not None]
+        if len(outputs) == GROUP:
+            for n in found:
+                found[n].append(error([each for each, _ in outputs[:n]], outputs[0][1]))
+    return found
+
+
+def _groups(plan: Study) -> list[tuple[int, ...]]:
+    return [plan.seeds[i : i + GROUP] for i in range(0, len(plan.seeds) - GROUP + 1, GROUP)]

@@ -1,0 +1,226 @@
+"""Analyses of recorded runs that need no new run: records or tidy tables in, tidy tables out.
+
+No rule was written for any of them in advance: they are exploratory, and change no verdict.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from ..records.curves import Floats
+from ..records.metrics import chance, counted, outcome
+from ..records.record import RunRecord
+from .statistics import LEVEL, ROUNDING, Effect, paired_ratio, t_interval, t_quantile
+from .verdicts import MIN_PAIRS, Records
+
+Quantity = Literal["train_error", "test_error", "train_loss"]
+"""What a curve holds: errors are shown in points, the loss in nats."""
+
+PARTS = {"clean_train_error": "training error", "gap": "gap", "test_error": "test error"}
+"""Metrics of the final network that add up: test error = training error + gap."""
+
+CHANCE_RATIO = math.exp(-(np.euler_gamma + math.log(2)) / 2) * math.sqrt(math.pi / 2)
+"""Geometric over arithmetic mean of |z| for a normal z: what color_gap / color_gap_shuffled is by chance alone.
+
+E[ln |z|] = -(gamma + ln 2) / 2 with Euler's gamma, and E |z| = sqrt(2 / pi); the standard deviation cancels.
+"""
+DEALS = 10_000
+
+
+def by_epoch(arm: Records, against: Records, quantity: Quantity = "train_error") -> pd.DataFrame:
+    """The paired difference ``arm`` - ``against`` of a curve at each epoch that all pairs have measured.
+
+    Returns a row per epoch: epoch, mean, low and high (95 % t interval), pairs; errors in points, losses in nats. Empty
+    with fewer than three pairs, and where the curves lack the quantity. Training errors and losses are those of the
+    updates, with dropout and augmentation where a run has them. After a run has diverged, its errors are chance.
+    """
+    seeds = sorted(arm.keys() & against.keys())
+    columns = ["epoch", "mean", "low", "high", "pairs"]
+    if len(seeds) < MIN_PAIRS:
+        return pd.DataFrame(columns=columns, dtype=float)
+
+    def lost(run: RunRecord) -> bool:  # its curve ends where it diverged, and its errors from there on are known
+        return run.status == "diverged" and quantity != "train_loss"
+
+    runs = [side[seed] for side in (arm, against) for seed in seeds]
+    curves = {id(run): _curve(run, quantity) for run in runs}
+    whole = [curves[id(run)].keys() for run in runs if not lost(run)]
+    epochs = sorted(set.intersection(*map(set, whole))) if whole else []
+    if not epochs:
+        return pd.DataFrame(columns=columns, dtype=float)
+    table = np.array([[curves[id(run)].get(epoch, chance(run)) for epoch in epochs] for run in runs])
+    first, second = table[: len(seeds)], table[len(seeds) :]
+    scale = 1.0 if quantity == "train_loss" else 100.0
+    mean, low, high = t_interval(scale * (first - second))
+    return pd.DataFrame({"epoch": epochs, "mean": mean, "low": low, "high": high, "pairs": len(seeds)})
+
+
+def _curve(record: RunRecord, quantity: Quantity) -> dict[float, float]:
+    """A curve by epoch, without the measurements that have no such number."""
+    values = {point.epoch: getattr(point, quantity) for point in record.curve}
+    return {epoch: value for epoch, value in values.items() if value is not None and math.isfinite(value)}
+
+
+def last_change_of_sign(epochs: pd.DataFrame) -> float:
+    """The epoch from which on the mean of ``by_epoch`` keeps the sign that it ends with; NaN if it never had another.
+
+    An empty table gives NaN.
+    """
+    if epochs.empty:
+        return math.nan
+    signs = np.sign(epochs["mean"].to_numpy())
+    others = np.flatnonzero(signs != signs[-1])
+    return float(epochs["epoch"].iloc[others[-1] + 1]) if others.size else math.nan
+
+
+def parts(arm: Records, against: Records) -> pd.DataFrame:
+    """How an effect on the test error divides into training error and gap, paired by seed, in points.
+
+    Returns a row per part, in the order of ``PARTS``, the last the sum of the others: part, metric, mean, low and high
+    (95 % t interval), side (share of pairs with a positive difference), pairs. A diverged run's errors are chance, and
+    its gap nothing. Empty with fewer than three pairs, and where a run lacks a metric.
+    """
+    seeds = sorted(arm.keys() & against.keys())
+    runs = [side[seed] for side in (arm, against) for seed in seeds]
+    lacking = any(name not in run.metrics for run in runs if run.status != "diverged" for name in PARTS)
+    if len(seeds) < MIN_PAIRS or lacking:
+        return pd.DataFrame(columns=["part", "metric", "mean", "low", "high", "side", "pairs"])
+    rows = []
+    for metric, part in PARTS.items():
+        first, second = (np.array([_points(side[seed], metric) for seed in seeds]) for side in (arm, against))
+        mean, low, high = map(float, t_interval(first - second))
+        side = float((first > second).mean())
+        rows.append((part, metric, mean, low, high, side, len(seeds)))
+    return pd.DataFrame(rows, columns=["part", "metric", "mean", "low", "high", "side", "pairs"])
+
+
+def _points(record: RunRecord, metric: str) -> float:
+    """An error or gap in percent, as it counts; both errors of a diverged run are chance, so that its gap is 0."""
+    return 0.0 if metric == "gap" and record.status == "diverged" else 100 * counted(record, metric)
+
+
+def values(runs: Mapping[str, Records], metric: str) -> pd.DataFrame:
+    """A metric of every run, a row each: arm, seed, value; errors and gaps in percent. Runs without it are left out."""
+    rows = [
+        (arm, seed, _points(record, metric) if metric in PARTS else counted(record, metric))
+        for arm, by_seed in runs.items()
+        for seed, record in by_seed.items()
+        if metric in record.metrics or record.status == "diverged"
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "value"]).dropna()
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """Ordinary least squares of value ~ arm + seed over all runs of a study: the seed is a block.
+
+    table: a row per arm but the baseline: arm, seeds, mean (difference from the baseline, all else equal), low, high
+        (95 % interval from the pooled residual variance), paired, paired_low, paired_high (the same from the arm's own
+        pairs alone), sd (scatter of those pairs' differences).
+    sd: residual standard deviation of one run; df: its degrees of freedom.
+    arms, effects, covariance: the baseline first, each arm's difference from it, and the covariance of these.
+    """
+
+    table: pd.DataFrame
+    sd: float
+    df: int
+    arms: tuple[str, ...]
+    effects: Floats
+    covariance: Floats
+
+    def contrast(self, arm: str, against: str) -> tuple[float, float, float]:
+        """The difference of two arms by the model, and the ends of its 95 % interval. KeyError for an unknown arm."""
+        known = dict(zip(self.arms, np.eye(len(self.arms)), strict=True))
+        weights = known[arm] - known[against]
+        mean = float(weights @ self.effects)
+        half = t_quantile(self.df, LEVEL) * math.sqrt(max(float(weights @ self.covariance @ weights), 0.0))
+        mean, low, high = (0.0 if abs(each) < ROUNDING else each for each in (mean, mean - half, mean + half))
+        return mean, low, high
+
+
+def pooled(table: pd.DataFrame, baseline: str = "baseline") -> Pooled | None:
+    """One linear model over all arms: value ~ arm + seed, by ordinary least squares.
+
+    table: a row per run, with the columns of ``values``. Arms with fewer than three seeds, or fewer than three of the
+    baseline's, are left out; seeds that an arm lacks are no harm, since the others estimate their blocks. None where
+    nothing is left to compare. With all seeds in all arms an estimate is the paired mean, and only its interval pools.
+    """
+    own = set(table.loc[table["arm"] == baseline, "seed"])
+    shared = {str(arm): len(own & set(rows["seed"])) for arm, rows in table.groupby("arm", sort=False)}
+    arms = [baseline, *(arm for arm, count in shared.items() if count >= MIN_PAIRS and arm != baseline)]
+    kept = table[table["arm"].isin(arms)]
+    seeds = sorted(set(kept["seed"]))
+    df = len(kept) - (len(arms) - 1) - len(seeds)
+    if len(arms) < 2 or df < 1:
+        return None
+    # Columns: one per arm but the baseline, then one per seed.
+    of_arm = kept["arm"].to_numpy()[:, None] == np.array(arms[1:])
+    of_seed = kept["seed"].to_numpy()[:, None] == np.array(seeds)
+    design = np.hstack([of_arm, of_seed]).astype(float)
+    value = kept["value"].to_numpy(dtype=float)
+    solution, *_ = np.linalg.lstsq(design, value)
+    variance = float(((value - design @ solution) ** 2).sum()) / df
+    count = len(arms) - 1
+    covariance = np.zeros((len(arms), len(arms)))
+    covariance[1:, 1:] = variance * np.linalg.inv(design.T @ design)[:count, :count]
+    effects = np.concatenate([[0.0], solution[:count]])
+    model = Pooled(pd.DataFrame(), math.sqrt(variance), df, tuple(arms), effects, covariance)
+    wide = kept.pivot(index="seed", columns="arm", values="value")
+    rows = []
+    for arm in arms[1:]:
+        pairs = (wide[arm] - wide[baseline]).dropna().to_numpy()
+        alone = map(float, t_interval(pairs))
+        rows.append((arm, len(pairs), *model.contrast(arm, baseline), *alone, float(pairs.std(ddof=1))))
+    columns = ["arm", "seeds", "mean", "low", "high", "paired", "paired_low", "paired_high", "sd"]
+    return replace(model, table=pd.DataFrame(rows, columns=columns))
+
+
+@dataclass(frozen=True)
+class ColourNull:
+    """Whether the columns of several nets differ in colour more than the same kernels dealt at random.
+
+    ratio: geometric mean of color_gap / color_gap_shuffled over the runs, with its interval; by chance alone it is
+        ``CHANCE_RATIO``, not 1.
+    p: Fisher's combination of the runs' color_gap_p, each the share of deals whose gap is as wide; uniform by chance.
+    below: how many of those shares are below 5 %; by chance 5 % of them.
+    """
+
+    ratio: Effect
+    p: float
+    below: int
+
+
+def colour_null(runs: Records) -> ColourNull | None:
+    """The runs of one arm against their shuffled columns; None for fewer than three that have the metrics.
+
+    Source of the combination: Fisher (1932), Statistical Methods for Research Workers, section 21.1.
+    """
+    names = ("color_gap", "color_gap_shuffled", "color_gap_p")
+    found = [[outcome(run, name)[0] for name in names] for run in runs.values() if names[0] in run.metrics]
+    rows = np.array(found, dtype=float).reshape(-1, len(names))
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if len(rows) < MIN_PAIRS:
+        return None
+    from scipy.stats import combine_pvalues
+
+    gap, shuffled, shares = rows.T
+    p = float(combine_pvalues(shares, method="fisher").pvalue)
+    return ColourNull(paired_ratio(gap, shuffled, resample=False), p, int((shares < 1 - LEVEL).sum()))
+
+
+def dealt_ratio(first: ArrayLike, second: ArrayLike, seed: int = 0) -> float:
+    """Geometric over arithmetic mean of the columns' difference when their kernels are dealt at random.
+
+    first, second: the colour index of each kernel of either column. Over ``DEALS`` deals; those without any difference
+    are left out. ``CHANCE_RATIO`` is its value for normal differences.
+    """
+    one, two = (np.asarray(each, dtype=float) for each in (first, second))
+    both = np.random.default_rng(seed).permuted(np.tile(np.concatenate([one, two]), (DEALS, 1)), axis=1)
+    gaps = np.abs(both[:, : len(one)].mean(axis=1) - both[:, len(one) :].mean(axis=1))
+    gaps = gaps[gaps > 0]
+    return float(np.exp(np.log(gaps).mean()) / gaps.mean())

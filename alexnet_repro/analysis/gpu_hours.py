@@ -1,0 +1,98 @@
+"""How long full-size training should take on a GPU, from multiply-adds and its data sheet. Needs no torch."""
+
+import math
+
+import pandas as pd
+
+from ..common import paths
+from ..common.errors import UserError
+from ..common.files import read_csv
+from ..networks.communication import multiply_adds
+from ..networks.config import PAPER
+from ..paper.claims import claim
+
+GPUS_OF_2012 = ("GTX 580", 2)
+TRAIN_IMAGES = 1_281_167
+"""Of ILSVRC-2012."""
+EPOCHS = 90
+SIZES = (256, 128)
+PRECISIONS = {"single": "single precision", "tf32": "TF32", "bf16": "bf16"}
+TERA, GIGA = 1e12, 1e9
+COLUMNS = {"gpu": str, "year": float, **dict.fromkeys(PRECISIONS, float), "source": str}
+
+
+def gpus() -> pd.DataFrame:
+    """data/gpus.csv: a row per GPU, by name; its peak rates in 10^12 operations a second, dense, by precision.
+
+    Raises UserError for a file that is missing or damaged.
+    """
+    return read_csv(paths.data() / "gpus.csv", COLUMNS, gaps=("tf32", "bf16")).set_index("gpu")
+
+
+def peak(gpu: str, precision: str) -> float:
+    """Operations a second; NaN for a precision that the GPU lacks. Raises UserError for no such GPU."""
+    table = gpus()
+    if gpu not in table.index:
+        raise UserError(f"unknown GPU {gpu!r}: data/gpus.csv has {', '.join(table.index)}; add a row")
+    return float(table[precision][gpu]) * TERA
+
+
+def operations(size: int) -> int:
+    """Of one image in one step of training the paper's net, on squares of ``size``: an addition and a multiplication
+    for each multiply-add.
+    """
+    return 2 * multiply_adds(PAPER.change(image_size=size * 7 // 8))
+
+
+def share() -> float:
+    """The share of its GPUs' peak rate that the paper's own run reached, by the pace of its six days."""
+    name, count = GPUS_OF_2012
+    pace = claim("throughput").measured[0].against
+    assert isinstance(pace, float)
+    return operations(256) * pace / (count * peak(name, "single"))
+
+
+def images_per_second(gpu: str, precision: str, size: int = 256) -> float:
+    """Of one GPU that reaches the same share; NaN for a precision that it lacks."""
+    return share() * peak(gpu, precision) / operations(size)
+
+
+def hours(rate: float) -> float:
+    """Of 90 epochs of ILSVRC-2012 at so many images a second."""
+    return TRAIN_IMAGES * EPOCHS / rate / 3600
+
+
+def table() -> pd.DataFrame:
+    """A row per GPU: estimated hours of a run by size and precision, and what must be read meanwhile at 256 pixels."""
+    rows = []
+    for gpu in map(str, gpus().index):
+        row = {"GPU": gpu}
+        for size in SIZES:
+            for precision, words in PRECISIONS.items():
+                if size == SIZES[0] or precision == "single":
+                    row[f"{size} pixels, {words}"] = _hours(images_per_second(gpu, precision, size))
+        rates = (images_per_second(gpu, precision) for precision in PRECISIONS)
+        fastest = max(rate for rate in rates if not math.isnan(rate))
+        row["read at the fastest"] = f"{fastest * SIZES[0] ** 2 * 3 / GIGA:.2f} GB/s"
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def words() -> str:
+    """What the table rests on, with the numbers."""
+    name, count = GPUS_OF_2012
+    return (
+        f"**Estimates, not measurements.** One image takes {operations(256) / GIGA:.2f} × 10⁹ operations in a step of "
+        f"training at 256 pixels ({operations(128) / GIGA:.2f} × 10⁹ at 128), counted on the net of the paper. "
+        f"The paper's own run, at the pace of six days, reached {100 * share():.0f} % of the peak rate of its {count} "
+        f"{name}s. The table takes the same share of each GPU's peak rate (data sheets, dense: `data/gpus.csv`) for "
+        f"{EPOCHS} epochs of {TRAIN_IMAGES:,} images on one GPU, and leaves out the testing. A small net may reach "
+        "less of a large GPU; the last column is what the disk and the processor must deliver meanwhile."
+    )
+
+
+def _hours(rate: float) -> str:
+    if math.isnan(rate):
+        return "–"
+    found = hours(rate)
+    return f"{found:,.0f} h" if found >= 10 else f"{found:.1f} h"

@@ -1,0 +1,42 @@
+"""Numbers, units and intervals as text, the same wherever they are printed."""
+
+import math
+
+
+def with_unit(text: str, unit: str) -> str:
+    """A number and its unit, as the book prints them: "6×", "1 point", "1.4 points"."""
+    return f"{text}×" if unit == "×" else f"{text} {unit.removesuffix('s') if text == '1' and unit.isalpha() else unit}"
+
+
+def probability(p: float) -> str:
+    """A p-value as the book prints it: "p = 0.032", "p < 0.0001", "p > 0.99"."""
+    return "p < 0.0001" if p < 0.0001 else "p > 0.99" if p > 0.99 else f"p = {p:.2g}"
+
+
+NONE = "–"
+
+
+def with_interval(effect: float | None, interval: tuple[float, float] | None, unit: str) -> str:
+    """The same of an effect and the ends of its interval, which may be open."""
+    if effect is None:
+        return NONE
+    text = with_unit(number(effect), unit)
+    if interval is None:
+        return text
+    low, high = interval
+    if math.isinf(low) and math.isinf(high):
+        return text
+    if math.isinf(high):
+        return f"{text} (above {number(low)})"
+    return f"{text} (below {number(high)})" if math.isinf(low) else f"{text} ({number(low)} to {number(high)})"
+
+
+def number(value: float) -> str:
+    """Two decimals, of less than that one digit; counts without, in groups of three digits."""
+    text = f"{value:,.0f}" if value == round(value) else f"{value:,.2f}" if abs(value) >= 0.005 else f"{value:.1g}"
+    return text.replace("-", "−")
+
+
+def capital(text: str) -> str:
+    """The text with a capital first letter, all else as it is."""
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,326 @@
+"""AlexNet for small images as it is trained: the baselines of the ablations, and every arm as a named change to one."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..networks.config import CIFAR_ALEXNET, TINY_ALEXNET
+from .config import (
+    TINY_IMAGENET_CLASSES,
+    TINY_IMAGENET_SIDE,
+    TINY_IMAGENET_TRAIN_IMAGES,
+    BudgetConfig,
+    DataConfig,
+    OptimizerConfig,
+    RunConfig,
+)
+
+BASELINE = RunConfig(
+    model=CIFAR_ALEXNET,
+    data=DataConfig(
+        dataset="cifar10",
+        train_images=10_000,
+        divisor=8.0,
+        crop=24,
+        random_crops=True,
+        reflect=True,
+        color_noise="paper",
+    ),
+    optimizer=OptimizerConfig(
+        learning_rate=0.01, bias_rate_factor=1.0, momentum=0.9, weight_decay=0.0005, batch_size=128, drops=(16, 21)
+    ),
+    budget=BudgetConfig(epochs=24, measurements=1, stop_at_train_error=None, ten_views=True),
+    seed=0,
+)
+"""Sections 3 to 5 as printed, but for He's initialization below the last layer and what the pilots settled before the
+first run of a study: images, epochs, dated drops, and the scale of the pixels, at which conv1 starts with responses
+about as large as those that the paper's own initial weights give it at full size."""
+
+TINY_BASELINE = RunConfig(
+    model=TINY_ALEXNET,
+    data=DataConfig(
+        dataset="tiny-imagenet",
+        train_images=TINY_IMAGENET_TRAIN_IMAGES,
+        divisor=64.0,
+        crop=56,
+        random_crops=True,
+        reflect=True,
+        color_noise="paper",
+        whole=TINY_IMAGENET_SIDE,
+        classes=TINY_IMAGENET_CLASSES,
+    ),
+    optimizer=OptimizerConfig(
+        learning_rate=0.03, bias_rate_factor=1.0, momentum=0.9, weight_decay=0.0005, batch_size=128, drops=(14, 18)
+    ),
+    budget=BudgetConfig(epochs=20, measurements=1, stop_at_train_error=None, ten_views=True),
+    seed=0,
+)
+"""The same at the scale tiny-imagenet."""
+
+LONG_BASELINE = BASELINE.changed(
+    **{"data.drawn": True, "optimizer.drops": (64, 84), "budget.epochs": 96, "budget.test_curve": True}
+)
+"""Four times the epochs, with drops at the same shares of them, on training images drawn anew for every seed."""
+
+ARMS: Mapping[str, Mapping[str, Any]] = {
+    "baseline": {},
+    "half": {"model.columns": "half"},
+    "unlinked": {"model.columns": "unlinked"},
+    "no_lrn": {"model.cross_map_norm": None},
+    "strong_lrn": {"model.cross_map_norm.alpha": 64e-4},
+    "lrn_scale": {"model.cross_map_norm.alpha": 0.0},
+    "pool_2_2": {"model.pool": (2, 2)},
+    "no_crops": {"data.random_crops": False, "data.reflect": False},
+    "no_color": {"data.color_noise": "none"},
+    "color_source": {"data.color_noise": "source"},
+    "no_dropout": {"model.dropout": 0.0},
+    "no_crops_no_dropout": {"data.random_crops": False, "data.reflect": False, "model.dropout": 0.0},
+    "no_weight_decay": {"optimizer.weight_decay": 0.0},
+    "bias_zero": {"model.bias_init": "zero"},
+    "no_conv3": {"model.removed": ("conv3",)},
+    "no_conv4": {"model.removed": ("conv4",)},
+    "no_conv5": {"model.removed": ("conv5",)},
+    "paper_init": {"model.weight_init": "paper"},
+    "torch_velocity": {"optimizer.velocity": "gradients"},
+}
+
+LABELS: Mapping[str, str] = {
+    "baseline": "the whole net",
+    "half": "one column, half the kernels",
+    "unlinked": "columns without links",
+    "no_lrn": "no normalization",
+    "strong_lrn": "normalization, alpha × 64",
+    "lrn_scale": "normalization's scaling alone",
+    "pool_2_2": "2×2 pooling",
+    "no_crops": "no crops, no reflections",
+    "no_color": "no colour noise",
+    "color_printed": "colour noise as printed",
+    "color_source": "colour noise of the source",
+    "no_dropout": "no dropout",
+    "no_crops_no_dropout": "no crops, no reflections, no dropout",
+    "no_weight_decay": "no weight decay",
+    "bias_zero": "biases from 0",
+    "no_conv3": "without conv3",
+    "no_conv4": "without conv4",
+    "no_conv5": "without conv5",
+    "paper_init": "the paper's own initial weights",
+    "torch_velocity": "the rate outside the velocity",
+    "13pct_lrn": "13pct with normalization",
+}
+"""The arms as a page calls them."""
+
+
+def arm_label(arm: str) -> str:
+    """An arm or a trial as a page calls it."""
+    return LABELS.get(arm, arm.replace("_", " ").replace("relu", "ReLU"))
+
+
+CONVERGENCE_PILOT = {"optimizer.drops": (), "budget.epochs": 120, "budget.test_curve": True, "budget.ten_views": False}
+"""One rate throughout, and the test error after every epoch: what levels off, and when?"""
+CONVERGENCE = {
+    "optimizer.drops": (),
+    "budget.epochs": 120,
+    "budget.stop_at_train_error": 0.05,
+    "budget.ten_views": False,
+}
+"""The baseline of dropout_convergence: one rate throughout, until the training images are all but known."""
+
+LONGER = {"optimizer.drops": (32, 42), "budget.epochs": 48}
+"""Twice the baseline's epochs, and twice the dates of its drops. A question that the pilot of convergence raises: its
+test errors with crops and without cross about where the ablations end."""
+
+
+class Ablation(NamedTuple):
+    """What one claim compares: the arms, as changes to the baseline, and the number of seeds."""
+
+    title: str
+    seeds: int
+    arms: Mapping[str, Mapping[str, Any]]
+
+
+def _against_baseline(title: str, seeds: int, *arms: str) -> Ablation:
+    return Ablation(title, seeds, {arm: ARMS[arm] for arm in ("baseline", *arms)})
+
+
+ABLATIONS: Mapping[str, Ablation] = {
+    "ablations": Ablation("Every ablation of AlexNet in CIFAR size", 20, ARMS),
+    "two_gpu_error": _against_baseline("Two columns against one of half the kernels", 20, "half"),
+    "column_links": _against_baseline("Linked columns against unlinked", 20, "unlinked"),
+    "lrn": _against_baseline("Local response normalization", 20, "no_lrn", "strong_lrn"),
+    "overlapping_pooling": _against_baseline("Overlapping pooling", 20, "pool_2_2"),
+    "overlapping_pooling_overfit": _against_baseline("Overlapping pooling against overfitting", 20, "pool_2_2"),
+    "augmentation": _against_baseline("Crops and reflections", 5, "no_crops"),
+    "pca_color": Ablation(
+        "Colour noise in both readings",
+        20,
+        {"no_color": ARMS["no_color"], "color_printed": {}, "color_source": ARMS["color_source"]},
+    ),
+    "ten_crop": _against_baseline("One view against ten", 20),
+    "dropout_overfit": _against_baseline(
+        "Dropout against overfitting", 5, "no_dropout", "no_crops", "no_crops_no_dropout"
+    ),
+    "weight_decay": _against_baseline("Weight decay and the training error", 20, "no_weight_decay"),
+    "bias_one": _against_baseline("Biases of 1 against biases of 0", 10, "bias_zero"),
+    "depth": _against_baseline("One conv layer less", 20, "no_conv3", "no_conv4", "no_conv5"),
+    "filters": _against_baseline("Colours of the two columns' kernels", 20),
+    "features": _against_baseline("Neighbours in the last hidden layer", 5),
+    "initialization": _against_baseline("The paper's own initial weights", 3, "paper_init"),
+    "lrn_scaling": _against_baseline("Normalization or its scaling", 20, "no_lrn", "lrn_scale", "strong_lrn"),
+    "velocity": _against_baseline("The rate inside the velocity or outside", 3, "torch_velocity"),
+}
+"""Studies that share the baseline's runs; the names, arms and seeds are those of data/claims.toml, but for the
+first, which holds all, and the last three, questions that no claim hangs on."""
+
+
+class Scaled(NamedTuple):
+    """The ablations at another scale than the first: the study whose table holds all of its runs, how titles call the
+    scale, the baseline, the arms in the order of their worth, and the number of seeds."""
+
+    home: str
+    words: str
+    baseline: RunConfig
+    arms: Mapping[str, Mapping[str, Any]]
+    seeds: int
+
+
+def _arms(*names: str) -> dict[str, Mapping[str, Any]]:
+    return {name: ARMS[name] for name in names}
+
+
+SCALED: Mapping[str, Scaled] = {
+    "cifar10-long": Scaled(
+        "cifar10_long",
+        "over 96 epochs",
+        LONG_BASELINE,
+        _arms(
+            *("baseline", "no_crops", "no_dropout", "no_color", "no_lrn", "lrn_scale", "pool_2_2", "no_conv4"),
+            "no_weight_decay",
+        ),
+        5,
+    ),
+    "tiny-imagenet": Scaled(
+        "tiny_imagenet",
+        "on Tiny ImageNet",
+        TINY_BASELINE,
+        _arms("baseline", "no_crops", "no_dropout", "half", "no_lrn", "lrn_scale")
+        # So that both poolings leave maps of 3 x 3: windows of 2 over the edge would leave 4 x 4.
+        | {"pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"}}
+        | _arms("no_color", "no_conv4")
+        | {"tanh": {"model.nonlinearity": "tanh"}},
+        3,
+    ),
+}
+"""The scales of stage two, data/rules_stage_2.toml."""
+
+
+def arms_at(scale: str, name: str) -> dict[str, Mapping[str, Any]]:
+    """An ablation study's arms at one of ``SCALED``; none where only the baseline would be left of several."""
+    arms, there = ABLATIONS[name].arms, SCALED[scale].arms
+    if name == "ablations":
+        return dict(there)
+    found = {arm: there.get(arm, changes) for arm, changes in arms.items() if arm in there or not changes}
+    return found if len(found) > 1 or len(arms) == 1 else {}
+
+
+RATE_ARMS: Mapping[str, Mapping[str, Any]] = {
+    **_arms("baseline", "no_lrn", "no_dropout", "half"),
+    "tanh": {"model.nonlinearity": "tanh"},
+}
+"""The arms that change how large the responses of the layers are, and so may need another rate than the baseline."""
+RATES: Mapping[str, tuple[float, ...]] = {"cifar10-long": (0.003, 0.01, 0.03), "tiny-imagenet": (0.01, 0.03, 0.1)}
+"""The grids of their searches. A best rate at an edge extends the grid, for that arm."""
+RATE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
+    "cifar10-long": {"data.held_out": 10_000, "optimizer.drops": (32, 42), "budget.epochs": 48},
+    "tiny-imagenet": {
+        "data.held_out": 10_000, "data.train_images": 90_000, "optimizer.drops": (3,), "budget.epochs": 4,
+        "budget.test_curve": True,
+    },
+}  # fmt: skip
+"""How they are trained: for fewer epochs, and tested on training images that are set apart."""
+
+
+def rate_search(scale: str) -> dict[str, dict[str, Any]]:
+    """The trials at one of ``SCALED``: every arm of ``RATE_ARMS`` at every rate of the grid."""
+    return {
+        f"{arm} {rate:g}": {**changes, "optimizer.learning_rate": rate}
+        for arm, changes in RATE_ARMS.items()
+        for rate in RATES[scale]
+    }
+
+
+FEWER: Mapping[str, int] = {
+    arm: seeds
+    for arm, changes in ARMS.items()
+    if (
+        seeds := max(
+            plan.seeds for name, plan in ABLATIONS.items() if name != "ablations" and changes in plan.arms.values()
+        )
+    )
+    < ABLATIONS["ablations"].seeds
+}
+"""In "ablations", the arms whose claims ask for fewer seeds than the others'."""
+
+SMOKE = {
+    "data.dataset": "sample",
+    "data.train_images": 1_000,
+    "model.kernels": (8, 16, 24, 24, 16),
+    "model.hidden": 64,
+    "optimizer.drops": (),
+    "budget.epochs": 2,
+}
+"""A net and a data set small enough for seconds."""
+SIZES = {"data.train_images", "model.kernels"}
+"""What a rehearsal has sizes of its own for, so that arms that change them are left out."""
+
+PROBE = {"model.weight_init": "he", "optimizer.drops": (), "budget.epochs": 5, "budget.ten_views": False}
+
+RATE_PROBES: Mapping[str, Mapping[str, Any]] = {
+    f"/{divisor:g} {rate:g}": {"data.divisor": divisor, "optimizer.learning_rate": rate}
+    for divisor, rates in (
+        (1.0, (0.0003, 0.001, 0.003, 0.01)),
+        (2.0, (0.003, 0.01)),
+        (4.0, (0.003, 0.01)),
+        (8.0, (0.001, 0.003, 0.01, 0.03)),
+        (64.0, (0.003, 0.01, 0.03)),
+    )
+    for rate in rates
+}
+"""The scale of the pixels decides how much normalization does, and with it the rate: both are the pilot's to pick."""
+
+INIT_PROBES: Mapping[str, Mapping[str, Any]] = {
+    f"{init} /{divisor:g} {rate:g}{', no dropout' if dropout == 0 else ''}": {
+        "model.weight_init": init,
+        "model.dropout": dropout,
+        "data.divisor": divisor,
+        "optimizer.learning_rate": rate,
+    }
+    for init, divisor, rate in (
+        ("he-hidden", 8.0, 0.01),
+        ("he-hidden", 8.0, 0.003),
+        ("he-hidden", 2.0, 0.003),
+        ("he-hidden", 64.0, 0.01),
+        ("he-hidden", 64.0, 0.03),
+    )
+    for dropout in (0.5, 0.0)
+}
+"""With He's weights in the last layer too, the net of the first pilot lost more without dropout than with it: its
+first logits were far from zero. Here the last layer starts as in the paper."""
+
+HE: dict[str, Any] = {"model.weight_init": "he"}
+PILOT_LENGTH = {"optimizer.drops": (20, 26), "budget.epochs": 30}
+PILOT: Mapping[str, Mapping[str, Any]] = {
+    "he": HE,
+    "he, no_dropout": {**HE, **ARMS["no_dropout"]},
+    "he, no_crops": {**HE, **ARMS["no_crops"]},
+    "he, 20k": HE | {"data.train_images": 20_000, "optimizer.drops": (10, 13), "budget.epochs": 15},
+    "baseline": {},
+    "no_dropout": ARMS["no_dropout"],
+    **{
+        f"5k{arm}": {**change, "data.train_images": 5_000, "optimizer.drops": (27, 35), "budget.epochs": 40}
+        for arm, change in (("", {}), (", no_dropout", ARMS["no_dropout"]))
+    },
+    "half as wide": {"model.kernels": (12, 32, 48, 48, 32), "model.hidden": 256},
+    "half again as wide": {"model.kernels": (36, 96, 144, 144, 96), "model.hidden": 768},
+}
+"""The first four with He's weights in every layer; then whether what the paper fights is there to be fought, and
+whether half of the images show it better. Six epochs were then cut from the studies for their cost. The other widths
+were tried last, after the studies."""

@@ -1,0 +1,164 @@
+"""The runs of the full-size network, on whatever images are prepared: the paper's, the 2012 source's, ablations."""
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from ..common.errors import UserError, one_of
+from ..networks.config import PAPER, SOURCE
+from . import manifest as prepared
+from .cifar_alexnet import ARMS
+from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
+from .manifest import Manifest
+from .study import Study
+
+SMALL = "_128"
+"""How the names of studies on squares of 128 pixels end."""
+
+PATIENCE = 5
+"""Epochs without a new best before the rate drops; the paper's drops were made by hand, and this number is ours."""
+
+
+class Recipe(NamedTuple):
+    """A title, the number of seeds, and arms as changes to ``baseline``; ``source`` stands for that of 2012."""
+
+    title: str
+    seeds: int
+    arms: Mapping[str, Mapping[str, Any]]
+
+
+SOURCE_ARM: Mapping[str, Any] = {
+    "data.color_noise": "source",
+    "data.color_noise_epochs": 67,
+    "data.shared_crops": 32,
+    "optimizer.bias_rate_factor": 2.0,
+    "optimizer.plateau": None,
+    "optimizer.drops": (25, 51, 79),
+    "optimizer.conv1_drops": (67,),
+    "optimizer.conv1_frozen": 72,
+    "budget.epochs": 91,
+}
+"""Net 145 as its run of 2012 went, by its author's notes: data/author_schedule.csv; its layers come from
+``networks.SOURCE``."""
+
+CIFAR_ARMS = ("strong_lrn", "lrn_scale", "paper_init", "torch_velocity")
+"""Left out: on whole pixels the printed alpha is that strong, and the initial weights are the paper's; the second and
+the last answer questions of the small net's runs."""
+
+RECIPES: Mapping[str, Recipe] = {
+    "imagenet": Recipe("Sections 2 to 5 as printed, full size", 1, {"paper": {}}),
+    "imagenet_source": Recipe("Net 145 of the 2012 source", 1, {"source": SOURCE_ARM}),
+    "imagenet_batch_256": Recipe(
+        "Twice the batch at twice the rate",
+        1,
+        {"batch_256": {"optimizer.batch_size": 256, "optimizer.learning_rate": 0.02}},
+    ),
+    "imagenet_ablations": Recipe(
+        "Every ablation, full size", 3, {arm: changes for arm, changes in ARMS.items() if arm not in CIFAR_ARMS}
+    ),
+}
+
+
+class Images(NamedTuple):
+    """What a run depends on of a collection: training images, classes, side of the prepared squares, digest."""
+
+    train: int
+    classes: int
+    size: int
+    digest: str
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Images":
+        return cls(manifest.parts["train"].images, len(manifest.classes), manifest.size, manifest.digest)
+
+    @classmethod
+    def behind(cls, config: RunConfig) -> "Images":
+        """Those that a full-size run was trained on, wherever that was."""
+        assert config.data.digest is not None
+        return cls(config.data.train_images, config.data.classes, config.data.whole, config.data.digest)
+
+    @property
+    def words(self) -> str:
+        return f"{self.train:,} images of {self.classes:,} classes at {self.size} pixels"
+
+
+def baseline(images: Images) -> RunConfig:
+    """The paper's run on these images: crops of seven eighths of their side, 90 epochs, batches of 128.
+
+    A collection of fewer images than a batch trains on all of them at once. Raises UserError for images that are too
+    small.
+    """
+    side = images.size * 7 // 8
+    try:
+        model = PAPER.change(image_size=side, classes=images.classes)
+    except ValueError as error:
+        raise UserError(f"images of {images.size} pixels are too small for the paper's net: use larger ones") from error
+    return RunConfig(
+        model=model,
+        data=DataConfig(
+            dataset="imagenet",
+            train_images=images.train,
+            divisor=1.0,
+            crop=side,
+            random_crops=True,
+            reflect=True,
+            color_noise="paper",
+            digest=images.digest,
+            whole=images.size,
+            classes=images.classes,
+        ),
+        optimizer=OptimizerConfig(
+            learning_rate=0.01,
+            bias_rate_factor=1.0,
+            momentum=0.9,
+            weight_decay=0.0005,
+            batch_size=min(128, images.train),
+            plateau=PATIENCE,
+        ),
+        budget=BudgetConfig(epochs=90, measurements=10, stop_at_train_error=None, test_curve=True, ten_views=True),
+        seed=0,
+    )
+
+
+def computing(config: RunConfig) -> dict[str, Any]:
+    """How a run multiplies: free in every full-size study, and no part of what a claim says."""
+    return {"precision": config.precision, "compiled": config.compiled}
+
+
+def behind(config: RunConfig) -> RunConfig:
+    """The paper's run on the images of a full-size run, computed as that is."""
+    return baseline(Images.behind(config)).changed(**computing(config))
+
+
+def names() -> list[str]:
+    """Every study of full-size runs: at 256 pixels, and at 128."""
+    return [name + ending for name in RECIPES for ending in ("", SMALL)]
+
+
+def study(name: str) -> Study:
+    """A study of full-size runs by name, on the images prepared at 256 pixels; at 128 for a name that ends in _128.
+
+    Raises UserError for an unknown name, and where there are no images.
+    """
+    if name not in names():
+        raise one_of("study", name, names())
+    size = 128 if name.endswith(SMALL) else 256
+    return plan(name, Images.of(prepared.read(prepared.folder(size))))
+
+
+def plan(name: str, images: Images) -> Study:
+    """The study of this name on these images, here or elsewhere. Raises UserError for too few or too small ones."""
+    plain = name.removesuffix(SMALL)
+    recipe, base = RECIPES[plain], baseline(images)
+    if plain == "imagenet_source":
+        base = base.changed(model=_source(base))
+    batches = [changes.get("optimizer.batch_size", 0) for changes in recipe.arms.values()]
+    if max(batches) > base.data.train_images:
+        raise UserError(
+            f"{name} takes batches of {max(batches)} and there are {base.data.train_images} images: use imagenet"
+        )
+    return Study(name, recipe.title, base, recipe.arms, tuple(range(recipe.seeds)))
+
+
+def _source(base: RunConfig) -> dict[str, Any]:
+    """The network of 2012 for the same images."""
+    return SOURCE.change(image_size=base.model.image_size, classes=base.model.classes).model_dump()  # type: ignore[union-attr]

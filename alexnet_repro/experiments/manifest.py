@@ -1,0 +1,125 @@
+"""Prepared images as a folder says what it holds: its manifest. Needs no torch."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from ..common import paths
+from ..common.errors import UserError
+from ..common.fields import STRICT
+from ..common.files import regular_file
+
+FILE = "manifest.json"
+Number = Annotated[int, Field(ge=0, lt=2**53)]
+"""A count, or a sum over all pixels, that a double holds exactly: ImageNet's largest are below 10^16."""
+SIZES = (128, 256)
+"""Pixels a side of the images that studies are on."""
+
+
+class Shard(BaseModel):
+    """A file of images, (images, size, size, 3) uint8 after a header, and the SHA-256 of their pixels."""
+
+    model_config = STRICT
+    file: str
+    images: Number
+    sha256: str
+
+
+class Part(BaseModel):
+    """The images of a part: their shards in order, and the file of their labels, int32, with its own SHA-256."""
+
+    model_config = STRICT
+    shards: tuple[Shard, ...]
+    labels: str
+    labels_sha256: str
+
+    @property
+    def images(self) -> int:
+        return sum(shard.images for shard in self.shards)
+
+
+class Manifest(BaseModel):
+    """What ``data imagenet`` prepared: squares of ``size`` pixels by part, and what the training images add up to.
+
+    pixel_sums: file of the sum of every pixel of the training images, (size, size, 3) int64, and its SHA-256.
+    color_sums, color_products: the sums over the same pixels of each channel, and of each two channels' product.
+    left_out: images of the source that could not be read; the report lists them. made_by: what decoded them.
+    """
+
+    model_config = STRICT
+    format: Annotated[int, Field(ge=1, le=1)]
+    size: Annotated[int, Field(ge=1, le=2**14)]
+    classes: Annotated[tuple[str, ...], Field(min_length=2)]
+    parts: dict[str, Part]
+    pixel_sums: str
+    pixel_sums_sha256: str
+    color_sums: tuple[Number, Number, Number]
+    color_products: tuple[tuple[Number, Number, Number], tuple[Number, Number, Number], tuple[Number, Number, Number]]
+    left_out: Number
+    made_by: str
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if not {"train"} < set(self.parts) <= {"train", "val", "test"} or not all(
+            p.images for p in self.parts.values()
+        ):
+            raise ValueError(f"parts {', '.join(self.parts)}: it needs images to train on, and to validate or test")
+        return self
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what training reads: the pixels, the labels and what the classes are called."""
+        read = [self.size, self.classes, {name: _contents(part) for name, part in self.parts.items()}]
+        return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def validation(self) -> str:
+        """The part that the learning rate is set by: val, or test where there is none."""
+        return "val" if "val" in self.parts else "test"
+
+    @property
+    def testing(self) -> str:
+        """The part that the results are on: test, as for ILSVRC-2010, or val where there is none."""
+        return "test" if "test" in self.parts else "val"
+
+
+def _contents(part: Part) -> list[object]:
+    return [[(shard.images, shard.sha256) for shard in part.shards], part.labels_sha256]
+
+
+def folder(size: int) -> Path:
+    """Where prepared images of this size lie."""
+    return paths.downloads() / f"imagenet-{size}"
+
+
+def read(place: Path) -> Manifest:
+    """The manifest of a folder of prepared images. Raises UserError where there is none, or a damaged one."""
+    path = place / FILE
+    regular_file(path)
+    try:
+        return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"no prepared images in {place}: run 'alexnet-repro data imagenet --from DIR'", 1) from error
+    except (ValidationError, ValueError) as error:
+        raise UserError(
+            f"{path} is damaged: delete it and run 'alexnet-repro data imagenet --from DIR' again", 1
+        ) from error
+
+
+def find(digest: str) -> tuple[Path, Manifest]:
+    """The folder of the prepared images that have this digest, wherever it lies in the data folder, and its manifest.
+
+    Raises UserError where none has.
+    """
+    for path in sorted(paths.downloads().glob(f"*/{FILE}")):
+        manifest = read(path.parent)
+        if manifest.digest == digest:
+            return path.parent, manifest
+    raise UserError(
+        f"no prepared images of digest {digest[:16]} in {paths.downloads()}: run 'alexnet-repro data imagenet "
+        "--from DIR' with the images that the run was made for, or put their folder there",
+        1,
+    )

@@ -1,0 +1,285 @@
+"""Every study: a baseline, arms as named changes to it, seeds, at a scale. Looking one up costs nothing."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from ..common.errors import NoRuns, UserError, one_of
+from ..networks.config import CudaConvnetConfig
+from . import cifar_alexnet, step_timing
+from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
+from .study import FRESH_SEEDS, PILOT_SEEDS, SCALES, Scale, Study
+
+HOMES: dict[str, Scale] = {each.home: scale for scale, each in cifar_alexnet.SCALED.items()}  # type: ignore[misc]
+"""The studies that hold all runs of a scale of stage two, each in a table of data/evidence/: its only scale."""
+RATE_SEARCHES: dict[str, Scale] = {f"{home}_rates": scale for home, scale in HOMES.items()}
+"""The pilots that choose the learning rates of a scale, which is their only one."""
+
+
+CUDA_CONVNET_19PCT = RunConfig(
+    model=CudaConvnetConfig(net="cuda-convnet", layers="19pct", nonlinearity="relu", initialization="cuda-convnet"),
+    data=DataConfig(dataset="cifar10", train_images=50_000, divisor=1.0),
+    optimizer=OptimizerConfig(
+        learning_rate=0.001, bias_rate_factor=2.0, momentum=0.9, weight_decay=0.0, batch_size=128
+    ),
+    budget=BudgetConfig(epochs=60, measurements=4, stop_at_train_error=0.25),
+    seed=0,
+)
+"""Section 3.1's setting: no regularization of any kind. Rate .001 and doubled bias rate as in layer-params-19pct."""
+
+NONLINEARITIES = ("relu", "tanh")
+RATES: tuple[float, ...] = (0.000316, 0.001, 0.00316, 0.01, 0.0316)
+"""The grid of the learning-rate search: half decades. A best rate at an edge extends the grid, for both."""
+RATES_MODERN: tuple[float, ...] = (0.00316, 0.01, 0.0316, 0.1)
+"""The same grid, moved up with the scale of the gradients."""
+
+SMOKE = {"data.dataset": "sample", "data.train_images": 1_000}
+
+SMOKE_SEEDS = 3
+"""As many as a verdict needs."""
+
+MODERN = {"model.initialization": "he", "data.divisor": 64.0}
+"""What a modern reader would have assumed where the paper is silent: He initialization, inputs near unit scale."""
+
+
+def _relu_rates(
+    name: str, title: str, setting: Mapping[str, Any], rates: tuple[float, ...], epochs: int, scale: Scale
+) -> Study:
+    """A search: for each nonlinearity, the rate of the grid that `fastest` picks."""
+    baseline = CUDA_CONVNET_19PCT.changed(**setting, **{"budget.epochs": epochs})
+    if scale == "smoke":
+        baseline, rates = baseline.changed(**SMOKE, **{"budget.epochs": 2}), rates[1:3]
+    arms = {
+        f"{f} {rate:g}": {"model.nonlinearity": f, "optimizer.learning_rate": rate}
+        for f in NONLINEARITIES
+        for rate in rates
+    }
+    return Study(name, title, baseline, arms, (PILOT_SEEDS,), pilot=True)
+
+
+PICKED = {"relu": 0.00316, "tanh": 0.01}
+PICKED_MODERN = {"relu": 0.01, "tanh": 0.0316}
+"""What `fastest` picks from the published searches; a test compares."""
+
+
+def _relu_speed(
+    name: str, title: str, setting: Mapping[str, Any], picked: Mapping[str, float], seeds: int, scale: Scale
+) -> Study:
+    """Section 3.1: ReLU and tanh, each at the rate that its search picked, until 25 % training error."""
+    baseline = CUDA_CONVNET_19PCT.changed(**setting)
+    if scale == "smoke":  # a thousand images are too few to get to 25 % in seconds
+        smoke = {"budget.epochs": 10, "budget.stop_at_train_error": 0.75}
+        baseline, seeds = baseline.changed(**SMOKE, **smoke), min(seeds, SMOKE_SEEDS)
+    arms = {f: {"model.nonlinearity": f, "optimizer.learning_rate": picked[f]} for f in NONLINEARITIES}
+    return Study(name, title, baseline, arms, tuple(range(seeds)))
+
+
+LRN_CIFAR = {
+    "data.crop": 24,
+    "data.random_crops": True,
+    "data.reflect": True,
+    "optimizer.drops": (8, 9),
+    "budget.epochs": 10,
+    "budget.measurements": 1,
+    "budget.stop_at_train_error": None,
+}
+"""The published schedule, some 500 epochs and then 10 at a tenth and 10 at a hundredth of the rate, cut to what two
+cores do in two hours."""
+LRN_CIFAR_ARMS: dict[str, dict[str, Any]] = {
+    "13pct": {"model.layers": "13pct", "optimizer.layer_decays": (0.0, 0.0, 0.004, 0.004, 0.004)},
+    "13pct_lrn": {
+        "model.layers": "13pct",
+        "model.normalization": "added",
+        "optimizer.layer_decays": (0.0, 0.0, 0.004, 0.004, 0.004),
+    },
+    "11pct": {"model.layers": "11pct", "optimizer.layer_decays": (0.0, 0.0, 0.004, 0.004, 0.01)},
+}
+"""Rates are those of 19pct; decays from layer-params-conv-local-13pct.cfg and the last -11pct.cfg, whose first version,
+13pct_lrn, has the decays of 13pct."""
+
+
+def _lrn_cifar(scale: Scale) -> Study:
+    """Section 3.3: cuda-convnet's nets for CIFAR-10 without and with normalization."""
+    arm, *_ = LRN_CIFAR_ARMS.values()
+    baseline, seeds = CUDA_CONVNET_19PCT.changed(**LRN_CIFAR, **arm), 5
+    if scale == "smoke":
+        baseline, seeds = baseline.changed(**SMOKE, **{"optimizer.drops": (), "budget.epochs": 1}), SMOKE_SEEDS
+    title = "Local response normalization on CIFAR-10"
+    return Study("lrn_cifar", title, baseline, LRN_CIFAR_ARMS, tuple(range(seeds)))
+
+
+def _ablation(
+    name: str,
+    title: str,
+    setting: Mapping[str, Any],
+    arms: Mapping[str, Mapping[str, Any]],
+    seeds: int,
+    scale: Scale,
+    pilot: bool = False,
+    fewer: Mapping[str, int] | None = None,
+    smoke_seeds: int = SMOKE_SEEDS,
+    home: str = "",
+    first: int = 0,
+) -> Study:
+    """AlexNet in CIFAR size, and arms that change it, at so many seeds from ``first`` up."""
+    baseline = cifar_alexnet.BASELINE.changed(**setting)
+    if scale == "smoke":
+        baseline, seeds = baseline.changed(**cifar_alexnet.SMOKE), min(seeds, smoke_seeds)
+        if pilot:  # many arms, and nothing to pair
+            baseline = baseline.changed(**{"data.train_images": 500, "budget.epochs": 1})
+        arms = {arm: changes for arm, changes in arms.items() if not cifar_alexnet.SIZES & changes.keys()}
+    return Study(name, title, baseline, arms, tuple(range(first, first + seeds)), pilot, fewer or {}, home)
+
+
+def _scaled(name: str, scale: str) -> Study:
+    """An ablation study at a scale of stage two, or the one that holds the runs of them all."""
+    there, whole = cifar_alexnet.SCALED[scale], name in HOMES
+    plan = cifar_alexnet.ABLATIONS["ablations" if whole else name]
+    arms = cifar_alexnet.arms_at(scale, "ablations" if whole else name)
+    seeds = tuple(range(min(plan.seeds, there.seeds)))
+    title = f"{'Every ablation of AlexNet for small images' if whole else plan.title}, {there.words}"
+    return Study(name, title, there.baseline, arms, seeds, home="" if whole else there.home)
+
+
+def _rate_search(name: str, scale: Scale) -> Study:
+    """Trials of learning rates for a scale of stage two."""
+    there = cifar_alexnet.SCALED[scale]
+    baseline = there.baseline.changed(**cifar_alexnet.RATE_SETTINGS[scale])
+    title = f"Search for the learning rates, {there.words}"
+    return Study(name, title, baseline, cifar_alexnet.rate_search(scale), (PILOT_SEEDS,), pilot=True)
+
+
+def scales(name: str) -> tuple[Scale, ...]:
+    """The scales that a study of ``STUDIES`` has."""
+    if name in HOMES:
+        return (HOMES[name],)
+    if name in RATE_SEARCHES:
+        return (RATE_SEARCHES[name],)
+    larger = [
+        scale
+        for scale in cifar_alexnet.SCALED
+        if name in cifar_alexnet.ABLATIONS and cifar_alexnet.arms_at(scale, name)
+    ]
+    return tuple(scale for scale in SCALES if scale not in cifar_alexnet.SCALED or scale in larger)
+
+
+STUDIES: dict[str, Callable[[Scale], Study]] = {
+    "relu_rates": partial(_relu_rates, "relu_rates", "Search for the learning rates", {}, RATES, 16),
+    "relu_speed": partial(_relu_speed, "relu_speed", "ReLU against tanh in the paper's setting", {}, PICKED, 5),
+    "relu_rates_modern": partial(
+        _relu_rates, "relu_rates_modern", "Search for the learning rates, modern setting", MODERN, RATES_MODERN, 12
+    ),
+    "relu_speed_modern": partial(
+        _relu_speed, "relu_speed_modern", "ReLU against tanh, modern setting", MODERN, PICKED_MODERN, 3
+    ),
+    "lrn_cifar": _lrn_cifar,
+    "alexnet_rates": partial(
+        _ablation,
+        "alexnet_rates",
+        "Search for the rate and the pixel scale of AlexNet in CIFAR size",
+        cifar_alexnet.PROBE,
+        cifar_alexnet.RATE_PROBES,
+        1,
+        pilot=True,
+        first=PILOT_SEEDS,
+    ),
+    "alexnet_init": partial(
+        _ablation,
+        "alexnet_init",
+        "Search for the initial weights of AlexNet in CIFAR size",
+        cifar_alexnet.PROBE,
+        cifar_alexnet.INIT_PROBES,
+        1,
+        pilot=True,
+        first=PILOT_SEEDS,
+    ),
+    "alexnet_pilot": partial(
+        _ablation,
+        "alexnet_pilot",
+        "Search for the size of AlexNet's runs",
+        cifar_alexnet.PILOT_LENGTH,
+        cifar_alexnet.PILOT,
+        1,
+        pilot=True,
+        first=PILOT_SEEDS,
+    ),
+    "alexnet_convergence": partial(
+        _ablation,
+        "alexnet_convergence",
+        "Search for the length of the runs on convergence",
+        cifar_alexnet.CONVERGENCE_PILOT,
+        {arm: cifar_alexnet.ARMS[arm] for arm in ("baseline", "no_dropout", "no_crops", "no_crops_no_dropout")},
+        1,
+        pilot=True,
+        first=PILOT_SEEDS,
+    ),
+    **{
+        name: partial(
+            _ablation,
+            name,
+            plan.title,
+            {},
+            plan.arms,
+            plan.seeds,
+            fewer=cifar_alexnet.FEWER if name == "ablations" else {},
+            home="" if name == "ablations" else "ablations",
+        )
+        for name, plan in cifar_alexnet.ABLATIONS.items()
+    },
+    "ensemble": partial(
+        _ablation, "ensemble", "Networks to average", {}, {"baseline": {}}, 20, smoke_seeds=15, home="ablations"
+    ),
+    "lrn_fresh": partial(
+        _ablation,
+        "lrn_fresh",
+        "Normalization or its scaling, on fresh seeds",
+        {},
+        {arm: cifar_alexnet.ARMS[arm] for arm in ("baseline", "no_lrn", "lrn_scale")},
+        10,
+        first=FRESH_SEEDS,
+    ),
+    "dropout_convergence": partial(
+        _ablation,
+        "dropout_convergence",
+        "Dropout and the epochs to converge",
+        cifar_alexnet.CONVERGENCE,
+        {arm: cifar_alexnet.ARMS[arm] for arm in ("no_crops", "no_crops_no_dropout")},
+        5,
+    ),
+    "longer": partial(
+        _ablation,
+        "longer",
+        "Crops and dropout over twice the epochs",
+        cifar_alexnet.LONGER,
+        {arm: cifar_alexnet.ARMS[arm] for arm in ("baseline", "no_crops", "no_dropout")},
+        5,
+    ),
+    **{name: partial(_scaled, name) for name in HOMES},
+    **{name: partial(_rate_search, name) for name in RATE_SEARCHES},
+}
+
+
+def study(name: str, scale: str = "cifar10") -> Study:
+    """A study by name, at a scale. Raises UserError that lists the valid names, or says how the study is timed.
+
+    A study with one scale of its own needs none given: the full-size ones, those of imagenet.py; ``HOMES`` and
+    ``RATE_SEARCHES``.
+    """
+    if name.startswith("imagenet"):
+        if scale != "cifar10":
+            raise UserError(f"scale {scale!r} is not for {name}, which has one scale, its own: leave --scale out")
+        from . import imagenet  # it builds on this module
+
+        return imagenet.study(name)
+    if name in step_timing.STUDIES:
+        raise UserError(f"study {name!r} has no runs to train: it is timed by '{step_timing.COMMAND}'")
+    if name not in STUDIES:
+        raise one_of("study", name, list(STUDIES))
+    if scale not in SCALES:
+        raise one_of("scale", scale, list(SCALES))
+    has = scales(name)
+    if scale == "cifar10" and len(has) == 1:
+        scale = has[0]
+    if scale not in has:
+        raise NoRuns(f"study {name!r} has no runs at the scale {scale}: it has {' and '.join(has)}")
+    return STUDIES[name](scale) if scale not in cifar_alexnet.SCALED or len(has) == 1 else _scaled(name, scale)

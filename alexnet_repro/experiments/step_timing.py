@@ -1,0 +1,89 @@
+"""The published times of a training step on one device and on two, and what the claims about time ask of them."""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, Field
+
+from ..common import paths
+from ..common.fields import Count, Plain
+from ..common.files import read_json
+
+Found = dict[str, Any]
+"""A published measurement: machine, settings, and rows by case and round."""
+
+HALF = "half the kernels, one device"
+ONE = "two columns, one device"
+COLUMNS = "two columns, two devices"
+DATA = "data parallel, two devices"
+CASES = (HALF, ONE, COLUMNS, DATA)
+
+STUDIES = {"two_gpu_time": {"one_device": HALF, "two_devices": COLUMNS}, "throughput": {"alexnet": ONE}}
+"""The studies that are this benchmark, by the claim that asks for them: arms, and the case that each is."""
+
+RULE: Found = {"net": "paper", "precision": "float32", "batch": 128, "warm_up": 10, "steps": 100}
+"""The measurement that the rules of these claims describe."""
+
+COMMAND = "python benchmarks/parallel.py --device cuda --publish"
+CPU_COMMAND = "python benchmarks/parallel.py --publish"
+
+
+class _Row(BaseModel, extra="allow", allow_inf_nan=False):
+    case: str
+    step_seconds: Annotated[float, Field(ge=1e-9, le=1e6)]
+    cpu_seconds: Annotated[float, Field(ge=0, le=1e6)]
+    bytes_sent: Count
+
+
+class _Times(BaseModel, extra="allow", allow_inf_nan=False):
+    """What verdicts and pages read of a measurement."""
+
+    device: Plain
+    devices: list[Plain] = []  # the times on CPUs are older than it
+    clean: bool
+    started: Plain
+    torch: Plain
+    load_average: Annotated[float, Field(ge=0, le=1e6)]
+    net: Literal["cifar", "paper"]
+    batch: Annotated[int, Field(ge=1, lt=2**31)]
+    steps: Count
+    rows: list[_Row] = Field(min_length=1)
+
+
+def path(kind: str) -> Path:
+    """Where the times measured on "cpu" or "cuda" devices are published."""
+    return paths.data() / "benchmarks" / f"parallel-{kind}.json"
+
+
+def published(kind: str) -> Found | None:
+    """The last published measurement; None where there is none. Raises UserError for a damaged file."""
+    where = path(kind)
+    return read_json(where, _Times).model_dump() if where.is_file() else None
+
+
+def seconds(found: Found, case: str) -> list[float]:
+    """Seconds of a step, round by round."""
+    return [row["step_seconds"] for row in found["rows"] if row["case"] == case]
+
+
+def images_per_second(found: Found, study: str, arm: str) -> list[float]:
+    """The speed of one arm, round by round."""
+    return [found["batch"] / each for each in seconds(found, STUDIES[study][arm])]
+
+
+def unfit(found: Found | None, study: str, rounds: int) -> str:
+    """Why a study's claim cannot be judged by a measurement of at least ``rounds``; empty where it can."""
+    asked_for = STUDIES[study].values()
+    if found is None:
+        return f"no times on {'two GPUs' if COLUMNS in asked_for else 'a GPU'} are published"
+    for name, asked in RULE.items():
+        if found.get(name) != asked:
+            return f"the published times have {name} {found.get(name)}, where the rule says {asked}"
+    if COLUMNS in asked_for and len(set(found["devices"])) > 1:
+        return f"the published times are of two kinds of device, {' and '.join(found['devices'])}"
+    counts = sorted({len(seconds(found, case)) for case in asked_for})
+    if counts[0] < rounds:
+        return f"the published times have {counts[0]} repetitions, where the rule says {rounds}"
+    if len(counts) > 1:
+        return f"the published times have {' and '.join(map(str, counts))} repetitions of the cases compared"
+    return "" if found["clean"] else "the published times are of code that was no clean commit"

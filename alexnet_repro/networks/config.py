@@ -1,0 +1,337 @@
+"""The networks as data: what is built, not how it is trained. Needs no torch.
+
+No field has a default, so that a run's meaning never changes behind its back; the presets spell every value
+out. A field that a later recipe adds gets a default that means "as before".
+"""
+
+import math
+from typing import Annotated, Literal, NamedTuple, Self
+
+from pydantic import BaseModel, FailFast, Field, model_validator
+
+from ..common.fields import STRICT
+
+Count = Annotated[int, Field(ge=1, lt=2**31)]
+Positive = Annotated[float, Field(gt=0)]
+ConvLayer = Literal[1, 2, 3, 4, 5]
+ConvLayers = Annotated[tuple[ConvLayer, ...], FailFast(), Field(min_length=1, max_length=5)]
+
+
+def side_after(side: int, kernel: int, stride: int, border: int = 0, rounding: str = "floor") -> int:
+    """Side of a square map after a window of side `kernel` has slid over it.
+
+    `border` counts the zero pixels on both sides together. "ceil" is cuda-convnet's rule, whose last window
+    may hang over the edge; "floor" drops that window. A result below 1 means that the window does not fit.
+    """
+    room = (side + border - kernel) / stride
+    return 1 + (math.ceil(room) if rounding == "ceil" else math.floor(room))
+
+
+def _ascending(name: str, values: tuple[object, ...]) -> None:
+    if list(values) != sorted(set(values), key=str):
+        raise ValueError(f"{name}={values} must be ascending without repeats: one net has one spelling")
+
+
+class CrossMapNorm(BaseModel):
+    """Local response normalization over neighbouring maps (section 3.3): b = a / (k + alpha * sum a^2)^beta.
+
+    `size` is n, odd. With `divide_alpha` the scale is alpha / n, as in the 2012 source and in torch; without
+    it, the formula is the one that the paper prints. `layers` are the conv layers that it follows. An alpha of 0 leaves
+    the scaling by k^-beta.
+    """
+
+    model_config = STRICT
+    size: Count
+    alpha: Annotated[float, Field(ge=0)]
+    beta: Positive
+    k: Positive
+    divide_alpha: bool
+    layers: ConvLayers
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.size % 2 == 0:
+            raise ValueError(f"size={self.size} has no centre: use an odd number of maps")
+        _ascending("layers", self.layers)
+        return self
+
+
+class WithinMapNorm(BaseModel):
+    """Normalization over a `size` x `size` neighbourhood of one map; unpublished, in the source's net 145.
+
+    b = a / (k + scale / size^2 * sum a^2)^power. `layers` are the conv layers that it follows, after the
+    cross-map normalization.
+    """
+
+    model_config = STRICT
+    size: Count
+    scale: Positive
+    power: Positive
+    k: Positive
+    layers: ConvLayers
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.size % 2 == 0:
+            raise ValueError(f"size={self.size} has no centre: use an odd number of pixels")
+        _ascending("layers", self.layers)
+        return self
+
+
+class AlexNetConfig(BaseModel):
+    """The network of 2012 at any size: five conv and three fully-connected layers (section 3.5).
+
+    image_size: side of the square RGB input, after cropping. classes: width of the softmax.
+    kernels: kernels of conv1 to conv5 in the net with two columns, both columns together.
+    conv1_kernel, conv1_stride: pixels. conv1_padding: zero pixels (left and top, right and bottom).
+        conv2 is 5x5 and conv3 to conv5 are 3x3, stride 1, and keep the side of their maps.
+    hidden: width of each hidden fully-connected layer, both columns together.
+    nonlinearity: after every layer but the last.
+    conv1_order: order of the nonlinearity, normalization and pooling after conv1; after conv2 it is the
+        paper's in either case.
+    cross_map_norm, within_map_norm: None for a net without. Cross-map sums stay within a column.
+    pool: window and stride of the max pooling after conv1, conv2 and the last conv layer; (3, 2) overlaps,
+        (2, 2) does not. pool_rounding: see `side_after`.
+    dropout: share of the hidden fully-connected outputs that are zero in training; at test all are kept and
+        scaled by 1 - dropout (section 4.2).
+    columns: "linked" as in Fig. 2 (the first conv layer after the second pooling and the fully-connected
+        layers see both columns); "unlinked": the columns meet in the last layer only; "half": one column with
+        half the kernels, whose conv5 and fully-connected layers keep their width (footnote of section 3.2);
+        "single": all kernels, no columns.
+    bias_init: "one" puts 1 into conv2, conv4, conv5 and the hidden fully-connected layers (section 5).
+    weight_init: Gaussian, standard deviation "paper" 0.01 everywhere; "source" the same but 0.03 in conv3 to
+        conv5; "he" sqrt(2 / fan-in), the departure that lets small nets train; "he-hidden" the same, but 0.01 in the
+        last layer as in the paper, so that training does not begin with logits far from zero.
+    removed: conv layers left out (section 7), at most two. The link of the columns moves to the first conv layer
+        that is left after the second pooling, so that removing conv3 takes away depth and not the link; without
+        conv5, the third pooling follows the last conv layer that is left.
+    """
+
+    model_config = STRICT
+    net: Literal["alexnet"]
+    image_size: Count
+    classes: Count
+    kernels: tuple[Count, Count, Count, Count, Count]
+    conv1_kernel: Count
+    conv1_stride: Count
+    conv1_padding: tuple[Annotated[int, Field(ge=0, lt=2**31)], Annotated[int, Field(ge=0, lt=2**31)]]
+    hidden: Count
+    nonlinearity: Literal["relu", "tanh"]
+    conv1_order: Literal["nonlinearity-norm-pool", "norm-pool-nonlinearity"]
+    cross_map_norm: CrossMapNorm | None
+    within_map_norm: WithinMapNorm | None
+    pool: tuple[Count, Count]
+    pool_rounding: Literal["floor", "ceil"]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    columns: Literal["linked", "unlinked", "half", "single"]
+    bias_init: Literal["one", "zero"]
+    weight_init: Literal["paper", "source", "he", "he-hidden"]
+    removed: Annotated[tuple[Literal["conv3", "conv4", "conv5"], ...], Field(max_length=2)]
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        _ascending("removed", self.removed)
+        odd = [n for n in (*self.kernels, self.hidden) if n % 2]
+        if odd:
+            raise ValueError(f"{odd[0]} kernels or units do not split into two columns: use an even number")
+        window, stride = self.pool
+        if stride > window:
+            raise ValueError(f"pool={self.pool} would skip pixels: use a stride of at most {window}")
+        if max(self.conv1_padding) >= self.conv1_kernel:
+            raise ValueError(
+                f"conv1_padding={self.conv1_padding} holds whole windows: keep it below {self.conv1_kernel}"
+            )
+        for norm in (self.cross_map_norm, self.within_map_norm):
+            gone = [n for n in (norm.layers if norm else ()) if f"conv{n}" in self.removed]
+            if gone:
+                raise ValueError(f"conv{gone[0]} is removed and normalized: take {gone[0]} out of layers")
+        side = side_after(self.image_size, self.conv1_kernel, self.conv1_stride, sum(self.conv1_padding))
+        for _ in range(3):
+            side = side_after(side, window, stride, 0, self.pool_rounding) if side > 0 else side
+        if side < 1:
+            raise ValueError(f"image_size={self.image_size} leaves no pixel to the third pooling: enlarge it")
+        return self
+
+    @property
+    def learned(self) -> int:
+        """How many layers have weights."""
+        return 8 - len(self.removed)
+
+    def change(self, **changes: object) -> "AlexNetConfig":
+        """The same net with the named fields changed, validated like a new one."""
+        return AlexNetConfig.model_validate(dict(self) | changes)
+
+
+# Where the paper is silent (conv1's border), its preset follows the 2012 source.
+PAPER = AlexNetConfig(
+    net="alexnet",
+    image_size=224,
+    classes=1000,
+    kernels=(96, 256, 384, 384, 256),
+    conv1_kernel=11,
+    conv1_stride=4,
+    conv1_padding=(0, 3),
+    hidden=4096,
+    nonlinearity="relu",
+    conv1_order="nonlinearity-norm-pool",
+    cross_map_norm=CrossMapNorm(size=5, alpha=1e-4, beta=0.75, k=2.0, divide_alpha=False, layers=(1, 2)),
+    within_map_norm=None,
+    pool=(3, 2),
+    pool_rounding="floor",
+    dropout=0.5,
+    columns="linked",
+    bias_init="one",
+    weight_init="paper",
+    removed=(),
+)
+
+# Net 145 of the 2012 source. Its k of the within-map normalization is cuda-convnet's constant 1.
+SOURCE = AlexNetConfig(
+    net="alexnet",
+    image_size=224,
+    classes=1000,
+    kernels=(96, 256, 384, 384, 256),
+    conv1_kernel=11,
+    conv1_stride=4,
+    conv1_padding=(0, 3),
+    hidden=4096,
+    nonlinearity="relu",
+    conv1_order="norm-pool-nonlinearity",
+    cross_map_norm=CrossMapNorm(size=5, alpha=1e-4, beta=0.75, k=2.0, divide_alpha=True, layers=(1, 2)),
+    within_map_norm=WithinMapNorm(size=5, scale=1e-3, power=0.75, k=1.0, layers=(2,)),
+    pool=(3, 2),
+    pool_rounding="ceil",
+    dropout=0.5,
+    columns="linked",
+    bias_init="one",
+    weight_init="source",
+    removed=(),
+)
+
+# The paper's net in CIFAR size, the baseline of the ablations. With std 0.01 throughout it stays at chance.
+CIFAR_ALEXNET = AlexNetConfig(
+    net="alexnet",
+    image_size=24,
+    classes=10,
+    kernels=(24, 64, 96, 96, 64),
+    conv1_kernel=5,
+    conv1_stride=1,
+    conv1_padding=(2, 2),
+    hidden=512,
+    nonlinearity="relu",
+    conv1_order="nonlinearity-norm-pool",
+    cross_map_norm=CrossMapNorm(size=5, alpha=1e-4, beta=0.75, k=2.0, divide_alpha=False, layers=(1, 2)),
+    within_map_norm=None,
+    pool=(3, 2),
+    pool_rounding="ceil",
+    dropout=0.5,
+    columns="linked",
+    bias_init="one",
+    weight_init="he-hidden",
+    removed=(),
+)
+
+# The same for Tiny ImageNet: crops of 56 out of 64 pixels, and 200 classes.
+TINY_ALEXNET = AlexNetConfig(
+    net="alexnet",
+    image_size=56,
+    classes=200,
+    kernels=(32, 96, 128, 128, 96),
+    conv1_kernel=7,
+    conv1_stride=2,
+    conv1_padding=(3, 2),
+    hidden=1024,
+    nonlinearity="relu",
+    conv1_order="nonlinearity-norm-pool",
+    cross_map_norm=CrossMapNorm(size=5, alpha=1e-4, beta=0.75, k=2.0, divide_alpha=False, layers=(1, 2)),
+    within_map_norm=None,
+    pool=(3, 2),
+    pool_rounding="ceil",
+    dropout=0.5,
+    columns="linked",
+    bias_init="one",
+    weight_init="he-hidden",
+    removed=(),
+)
+
+
+class Step(NamedTuple):
+    """A layer of one of cuda-convnet's nets.
+
+    outputs, std: where it learns, kernels or units, and the standard deviation of its first weights. Of "norm",
+        ``outputs`` is the size.
+    """
+
+    kind: Literal["conv", "local", "full", "f", "max", "average", "norm"]
+    outputs: int = 0
+    std: float = 0.0
+
+
+F, MAX, AVERAGE = Step("f"), Step("max"), Step("average")
+CONV1, CONV2, LOCAL, FULL = (
+    Step("conv", 64, 1e-4),
+    Step("conv", 64, 0.01),
+    Step("local", 32, 0.04),
+    Step("full", 10, 0.01),
+)
+EARLY, LATE = Step("norm", 5), Step("norm", 9)
+
+CUDA_CONVNET: dict[str, tuple[Step, ...]] = {
+    "19pct": (
+        *(Step("conv", 32, 1e-4), MAX, F),
+        *(Step("conv", 32, 0.01), F, AVERAGE),
+        *(Step("conv", 64, 0.01), F, AVERAGE),
+        FULL,
+    ),
+    "13pct": (CONV1, F, MAX, CONV2, F, MAX, LOCAL, F, LOCAL, F, FULL),
+    "11pct": (CONV1, F, MAX, LATE, CONV2, F, LATE, MAX, LOCAL._replace(outputs=64), F, LOCAL, F, FULL),
+}
+"""conv is 5x5 and local 3x3, and both keep the side of their maps; pooling is 3x3 at a stride of 2, in ceil mode.
+
+Source: cuda-convnet, example-layers/layers-19pct.cfg, layers-conv-local-13pct.cfg and layers-conv-local-11pct.cfg.
+"""
+
+
+class CudaConvnetConfig(BaseModel):
+    """One of cuda-convnet's CIFAR-10 example networks, or its twin with another nonlinearity or normalization.
+
+    layers: the layer file: see ``CUDA_CONVNET``.
+    nonlinearity: after every conv and locally connected layer.
+    initialization: "cuda-convnet" is the layer file's own (Gaussian); "he" has standard deviation sqrt(gain / fan-in),
+        gain 2 for ReLU (He et al. 2015) and 1 for tanh. Biases start at 0.
+    normalization: "file" is the layer file's own, between maps, of size 9 in 11pct alone. "none" takes it out of 11pct.
+        "added" puts two such layers of size 5 into 13pct, after the nonlinearities of its conv layers: that was 11pct
+        in its first version (commit 3878e8f), which differs from 13pct in nothing else.
+    """
+
+    model_config = STRICT
+    net: Literal["cuda-convnet"]
+    layers: Literal["19pct", "13pct", "11pct"]
+    nonlinearity: Literal["relu", "tanh"]
+    initialization: Literal["cuda-convnet", "he"]
+    normalization: Literal["file", "none", "added"] = "file"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        fits = {"none": "11pct", "added": "13pct"}.get(self.normalization, self.layers)
+        if self.layers != fits:
+            raise ValueError(f"normalization={self.normalization!r} is for {fits}: use 'file' with {self.layers}")
+        return self
+
+    @property
+    def image_size(self) -> int:
+        """Side of the square RGB input: 13pct and 11pct take crops."""
+        return 32 if self.layers == "19pct" else 24
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The layers, in order."""
+        steps = CUDA_CONVNET[self.layers]
+        if self.normalization == "added":
+            steps = tuple(each for step in steps for each in ((EARLY, step) if step == MAX else (step,)))
+        return tuple(step for step in steps if self.normalization != "none" or step.kind != "norm")
+
+    @property
+    def learned(self) -> int:
+        """How many layers have weights."""
+        return sum(step.std > 0 for step in self.steps)

@@ -1,0 +1,291 @@
+"""The paper's claims, as data: what it says, what would count as its effect, and where the evidence comes from."""
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from ..common import paths
+from ..common.errors import UserError, one_of
+from ..common.fields import STRICT
+from ..common.files import first_fault, read_toml
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+Text = Annotated[str, Field(min_length=1)]
+
+KINDS = ("measured", "observed", "audited", "published", "sourced", "derived", "untested")
+"""A claim's lists of evidence; data/claims.toml says what each is."""
+
+
+class Measured(BaseModel):
+    """One comparison by this project's own runs, paired by seed, with the rule that judges it.
+
+    study, arm, against: whose records; ``against`` may be a number that the paper states instead of an arm.
+    label: what tells it from the claim's other comparisons ("conv3").
+    metric: a RunRecord's metric; ``against_metric`` where the other side is read from another one.
+    comparison, unit: "difference" arm - against, errors in "points" of percent and losses in "nats"; "ratio" arm /
+        against, "×". Positive, or above 1, is the paper's side.
+    size: the smallest effect that counts as the paper's. paper_value: its own, where it gives one.
+    seeds: pairs fixed in advance.
+    cost: what the runs take. note: what came to light after the rule, which it does not change.
+    """
+
+    model_config = STRICT
+    study: Name
+    label: str = ""
+    setting: Text
+    metric: Name
+    against_metric: Name | None = None
+    comparison: Literal["difference", "ratio"]
+    arm: Name
+    against: Name | float
+    unit: Literal["points", "nats", "×"]
+    paper_value: float | None = None
+    size: float
+    seeds: Annotated[int, Field(ge=3)] = 5
+    rule: Text
+    cost: Text | None = None
+    note: str = ""
+
+    @property
+    def null(self) -> float:
+        """No effect, in the unit of the comparison."""
+        return 1.0 if self.comparison == "ratio" else 0.0
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.unit == "×") != (self.comparison == "ratio"):
+            raise ValueError(f"a {self.comparison} cannot be in {self.unit!r}: a ratio is in '×', a difference is not")
+        if self.size <= self.null:
+            raise ValueError(f"size={self.size} is not on the paper's side: give one above {self.null:g}")
+        if (self.arm, self.metric) == (self.against, self.against_metric or self.metric):
+            raise ValueError(f"{self.arm!r} is compared with itself: name another arm or against_metric")
+        return self
+
+
+class Observed(BaseModel):
+    """A comparison of runs that were there before the question was asked: an effect with its interval, and no rule.
+
+    A rule written now would know its outcome, so there is no verdict but "no rule".
+    study, arm, against, metric, against_metric, comparison, unit: as of Measured; arms of pilots have spaces.
+    against_study: where the other arm is another study's, with the same seeds.
+    """
+
+    model_config = STRICT
+    study: Name
+    label: str = ""
+    setting: Text
+    metric: Name
+    against_metric: Name | None = None
+    comparison: Literal["difference", "ratio"]
+    arm: Text
+    against: Text
+    against_study: Name | None = None
+    unit: Literal["points", "nats", "×"]
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.unit == "×") != (self.comparison == "ratio"):
+            raise ValueError(f"a {self.comparison} cannot be in {self.unit!r}: a ratio is in '×', a difference is not")
+        first = (self.study, self.arm, self.metric)
+        if first == (self.against_study or self.study, self.against, self.against_metric or self.metric):
+            raise ValueError(f"{self.arm!r} is compared with itself: name another arm, against_study or against_metric")
+        return self
+
+
+class Audited(BaseModel):
+    """A number of the paper beside the first author's log, data/author_log.csv.
+
+    Its value is ``column`` of the row (net, views, eval_set) less that of (against, against_views, against_eval_set)
+    where given; errors in percent. Without ``net``, any row of ``train_set`` may hold it. "epochs" and "drops" of the
+    learning rate are read from data/author_schedule.csv.
+    eval_set: only needed where the log has one net on two sets of images.
+    comparison: the value is to "equal" paper_value as printed, or to differ from 0 by "at most" it.
+    paper_value: None where the paper gives no number, so that the log speaks of the direction alone.
+    digits: decimals that the paper prints; -1 for a number rounded to tens. note: what a reader must know.
+    """
+
+    model_config = STRICT
+    label: str = ""
+    column: Literal["top1_error", "top5_error", "epochs", "drops"]
+    train_set: Text
+    net: Text | None = None
+    views: Literal["10-crop", "center"] = "10-crop"
+    eval_set: Text | None = None
+    against: Text | None = None
+    against_views: Literal["10-crop", "center"] = "10-crop"
+    against_eval_set: Text | None = None
+    unit: Literal["%", "points", "epochs", "drops"]
+    comparison: Literal["equal", "at most"] = "equal"
+    paper_value: float | None = None
+    digits: Annotated[int, Field(ge=-1, le=3)] = 1
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        unit = self.column if self.column in ("epochs", "drops") else "%" if self.against is None else "points"
+        if self.unit != unit:
+            raise ValueError(f"unit={self.unit!r} does not fit the column and the rows compared: it is {unit!r}")
+        if self.paper_value is None and self.against is None:
+            raise ValueError("without a paper_value there must be a row to compare against")
+        if self.against is not None and self.net is None:
+            raise ValueError(f"{self.against!r} is compared with no net: name one")
+        if self.comparison == "at most" and (self.against is None or self.paper_value is None):
+            raise ValueError("at most is of a difference: name the row to compare against and a paper_value")
+        return self
+
+
+class Published(BaseModel):
+    """A number of the paper beside what the competition's organizers or the cited authors published.
+
+    entry: a row's name in data/published_results.csv. quantity: its error, in percent; or, of a submission whose
+        file names its nets, how many nets those are ("nets"), how many it shares with ``others``, another entry
+        ("shared nets"), or how many are called pre-trained on Fall 2011 ("pre-trained nets").
+    """
+
+    model_config = STRICT
+    label: Text
+    entry: Text
+    quantity: Literal["top1_error", "top5_error", "nets", "shared nets", "pre-trained nets"]
+    others: Text | None = None
+    unit: Literal["%", "nets"]
+    paper_value: float
+    digits: Annotated[int, Field(ge=0, le=3)] = 1
+    note: str = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if (self.unit == "%") != self.quantity.endswith("error"):
+            raise ValueError(f"unit={self.unit!r} does not fit {self.quantity!r}: errors are in '%', counts in 'nets'")
+        if (self.quantity == "shared nets") != (self.others is not None):
+            raise ValueError("others goes with 'shared nets', and only there: it is the other entry")
+        return self
+
+
+class Sourced(BaseModel):
+    """A statement of the paper beside the source of 2012: a row of data/unsaid.toml, by its ``item``.
+
+    It agrees where the row's two values are one.
+    """
+
+    model_config = STRICT
+    item: Text
+
+    @property
+    def label(self) -> str:
+        """What tells it from the claim's other entries."""
+        return self.item
+
+
+class Untested(BaseModel):
+    """A part of a claim that nothing here can judge, and the ``reason``."""
+
+    model_config = STRICT
+    label: str = ""
+    reason: Text
+
+
+class Derived(BaseModel):
+    """A number that follows from the paper's own description by arithmetic.
+
+    quantity: its name in derivations.py. comparison: it is to "equal" paper_value, within the relative tolerance (0
+        asks for the very number), to lie "above" it, or "at most" there. rule: why so, and what a reader must know.
+    """
+
+    model_config = STRICT
+    label: str = ""
+    quantity: Name
+    unit: Text
+    comparison: Literal["equal", "above", "at most"] = "equal"
+    paper_value: float
+    tolerance: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    rule: Text
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        if self.comparison != "equal" and self.tolerance:
+            raise ValueError(f"tolerance={self.tolerance} has no meaning {self.comparison} a number: leave it out")
+        return self
+
+
+class Claim(BaseModel):
+    """One claim of Krizhevsky, Sutskever & Hinton (2012).
+
+    paper: its number, as the scorecard shows it. A changed rule bumps ``version``.
+    reading: a sentence for readers on what all evidence comes to; its placeholders are those of conclusions.py.
+    """
+
+    model_config = STRICT
+    id: Name
+    version: Annotated[int, Field(ge=1)]
+    section: Text
+    title: Text
+    statement: Text
+    paper: Text
+    reading: str = ""
+    measured: tuple[Measured, ...] = ()
+    observed: tuple[Observed, ...] = ()
+    audited: tuple[Audited, ...] = ()
+    published: tuple[Published, ...] = ()
+    sourced: tuple[Sourced, ...] = ()
+    derived: tuple[Derived, ...] = ()
+    untested: tuple[Untested, ...] = ()
+
+    @property
+    def where(self) -> str:
+        """Its place in the paper, in words: "section 6, Table 2", "sections 4.1 and 6", "sections 3 to 5"."""
+        first, _, second = self.section.partition(", ")
+        if second[:1].isdigit():
+            return f"sections {first} and {second}"
+        return f"section{'s' * (' to ' in self.section)} {self.section}"
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        kinds = {kind: getattr(self, kind) for kind in KINDS}
+        if not any(kinds.values()):
+            raise ValueError(f"has no evidence: add one of {', '.join(f'[[claim.{kind}]]' for kind in kinds)}")
+        for entries in kinds.values():
+            labels = [entry.label for entry in entries]
+            if len(set(labels)) < len(labels):
+                raise ValueError(f"labels {labels} must tell its entries of one kind apart")
+        return self
+
+
+def load(path: Path | None = None) -> tuple[Claim, ...]:
+    """All claims, in the paper's order; ``path`` defaults to data/claims.toml.
+
+    Raises UserError that names the entry and the field at fault.
+    """
+    path = path if path is not None else paths.data() / "claims.toml"
+    values = read_toml(path)
+    entries = values.pop("claim", None)
+    if values or not isinstance(entries, list):
+        found = ", ".join(values) or "none"
+        raise UserError(f"{path} must hold [[claim]] entries and nothing else: other names found: {found}", 1)
+    claims = tuple(_claim(entry, i, path) for i, entry in enumerate(entries, 1))
+    name, count = Counter(each.id for each in claims).most_common(1)[0] if claims else ("", 0)
+    if count > 1:
+        raise UserError(f"{path}: claim {name!r} stands there twice: give each its own id", 1)
+    return claims
+
+
+def claim(name: str) -> Claim:
+    """The claim called ``name``. Raises UserError that lists the valid names."""
+    claims = {each.id: each for each in load()}
+    if name not in claims:
+        raise one_of("claim", name, list(claims))
+    return claims[name]
+
+
+def _claim(entry: Any, position: int, path: Path) -> Claim:
+    try:
+        # JSON mode: strict types then accept a list for a tuple, as TOML gives it.
+        return Claim.model_validate_json(json.dumps(entry, default=str))
+    except ValidationError as error:
+        fault = error
+    name = entry.get("id", f"number {position}") if isinstance(entry, dict) else f"number {position}"
+    at = " at " if fault.errors()[0]["loc"] else ": "
+    raise UserError(f"{path}: claim {str(name)[:60]!r}{at}{first_fault(fault)}", 1)

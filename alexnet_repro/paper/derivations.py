@@ -1,0 +1,93 @@
+"""The numbers that follow from the paper's own description by arithmetic."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+from ..common.errors import one_of
+from ..networks.communication import multiply_adds
+from ..networks.config import PAPER, side_after
+from ..networks.layers import learned_layers, parameters
+from .claims import Derived
+
+TRAINING_SIDE = 256
+"""Section 2: images are rescaled and cropped to 256 x 256."""
+TRAINING_IMAGES = 1_200_000
+"""Section 5: the training set's size as the paper rounds it."""
+WITHOUT_OVERLAP = (2, 2)
+"""Section 3.4: window and stride of the pooling that it compares with."""
+NET_147_BORDERS = (2 * 1, 0)
+"""Zero pixels, both sides together, around the inputs of conv2 and conv5 in the author's net without overlapping
+pooling (layers-147.cfg of the 2012 source); net 145 and the paper's net have 4 and 2."""
+
+
+@dataclass(frozen=True)
+class Derivation:
+    """What arithmetic says of one number: ``value`` in the entry's unit."""
+
+    verdict: Literal["derived: agrees", "derived: disagrees"]
+    value: float
+    note: str
+
+
+def quantities() -> dict[str, float]:
+    """Every derived quantity by name, of the paper's network (Fig. 2).
+
+    neurons_*: outputs of a learned layer. crops: places of the net's input in a training image, times two for the
+    reflections. multiply_adds_ratio: forward pass of the one-GPU net of section 3.2, over that of one column of the
+    two-GPU net, which is what each of the two GPUs computes. largest_conv_share, fc6_share: of the parameters, in
+    percent. half_parameters_ratio: of the one-GPU net over the two-GPU net. same_sides: of the outputs of the three
+    poolings, those with the same side with 2 x 2 windows as with 3 x 3, rounded down or, 147, as the author's net
+    without overlap has them. label_bits: of a class among all of them. parameters_per_bit: of all training labels.
+    dropout_work: multiply-adds of an update with dropout over those without.
+    """
+    net, half = learned_layers(PAPER), learned_layers(PAPER.change(columns="half"))
+    places = TRAINING_SIDE - PAPER.image_size + 1
+    column = sum(layer.multiply_adds for layer in net) / 2
+    return {
+        "learned_layers": float(len(net)),
+        "parameters": float(parameters(PAPER)),
+        "neurons": float(sum(layer.neurons for layer in net)),
+        "input_size": float(3 * PAPER.image_size**2),
+        **{f"neurons_{layer.name}": float(layer.neurons) for layer in net},
+        "largest_conv_share": 100 * max(n.parameters for n in net if n.kind == "convolution") / parameters(PAPER),
+        "crops": float(2 * places**2),
+        "multiply_adds_ratio": sum(layer.multiply_adds for layer in half) / column,
+        "half_parameters_ratio": sum(layer.parameters for layer in half) / parameters(PAPER),
+        "fc6_share": 100 * next(n.parameters for n in net if n.name == "fc6") / parameters(PAPER),
+        "same_sides": float(_same_sides(_pooled(PAPER.pool), _pooled(WITHOUT_OVERLAP))),
+        "same_sides_147": float(_same_sides(_pooled(PAPER.pool), _pooled(WITHOUT_OVERLAP, NET_147_BORDERS, "ceil"))),
+        "label_bits": math.log2(PAPER.classes),
+        "parameters_per_bit": parameters(PAPER) / (TRAINING_IMAGES * math.log2(PAPER.classes)),
+        "dropout_work": multiply_adds(PAPER) / multiply_adds(PAPER.change(dropout=0.0)),
+    }
+
+
+def _pooled(pool: tuple[int, int], borders: tuple[int, int] = (4, 2), rounding: str = "floor") -> tuple[int, ...]:
+    """Sides of the maps after the three poolings; ``borders`` of conv2 and conv5 as in NET_147_BORDERS."""
+    conv1 = learned_layers(PAPER)[0].outputs[1]
+    first = side_after(conv1, *pool, 0, rounding)
+    second = side_after(side_after(first, 5, 1, borders[0]), *pool, 0, rounding)
+    return first, second, side_after(side_after(second, 3, 1, borders[1]), *pool, 0, rounding)
+
+
+def _same_sides(one: tuple[int, ...], other: tuple[int, ...]) -> int:
+    return sum(a == b for a, b in zip(one, other, strict=True))
+
+
+def derive(entry: Derived) -> Derivation:
+    """Whether arithmetic gives the paper's number, within the entry's tolerance.
+
+    Raises UserError for an unknown quantity.
+    """
+    known = quantities()
+    if entry.quantity not in known:
+        raise one_of("derived quantity", entry.quantity, list(known))
+    value = known[entry.quantity]
+    if entry.comparison == "above":
+        agrees = value > entry.paper_value
+    elif entry.comparison == "at most":
+        agrees = value <= entry.paper_value
+    else:
+        agrees = abs(value - entry.paper_value) <= entry.tolerance * entry.paper_value
+    return Derivation("derived: agrees" if agrees else "derived: disagrees", value, entry.rule)

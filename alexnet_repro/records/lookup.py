@@ -1,0 +1,49 @@
+"""The records of a study in a store, and the learning rates that a search picks."""
+
+import math
+from collections.abc import Mapping
+
+from ..common.errors import UserError
+from ..experiments.registry import NONLINEARITIES
+from ..experiments.study import Study
+from .record import RunRecord
+from .store import Store
+
+
+def records(plan: Study, store: Store) -> dict[str, dict[int, RunRecord]]:
+    """What the store has of a study: arm -> seed -> record."""
+    found: dict[str, dict[int, RunRecord]] = {arm: {} for arm in plan.arms}
+    for arm, config in plan.runs():
+        record = store.find(config)
+        if record is not None:
+            found[arm][config.seed] = record
+    return found
+
+
+def fastest(plan: Study, store: Store) -> dict[str, float]:
+    """What a rate search picks: for each nonlinearity, the learning rate that reaches the threshold first.
+
+    By the mean over the pilot seeds of the epochs to the threshold; a rate counts only if every seed reaches it
+    within the budget. Where no rate does, the lowest mean training error at the end. Raises UserError while a
+    run is missing.
+    """
+    found = records(plan, store)
+    lacking = [arm for arm, runs in found.items() if len(runs) < len(plan.seeds_of(arm))]
+    if lacking:
+        raise UserError(f"{plan.name} is not whole (arm {lacking[0]!r}): run 'alexnet-repro run {plan.name}'", 1)
+    picks = {}
+    for nonlinearity in NONLINEARITIES:
+        arms = [arm for arm in plan.arms if plan.config(arm, 0).model.nonlinearity == nonlinearity]
+        best = min(arms, key=lambda arm: (_mean(found[arm], "epochs_to_threshold"), _mean(found[arm], "train_error")))
+        picks[nonlinearity] = plan.config(best, 0).optimizer.learning_rate
+    return picks
+
+
+def _mean(runs: Mapping[int, RunRecord], metric: str) -> float:
+    """Mean over seeds; infinite where a run has no number or diverged."""
+    values = [math.inf if run.status == "diverged" else run.metric(metric) for run in runs.values()]
+    return math.inf if any(math.isnan(value) for value in values) else sum(values) / len(values)
+
+
+Found = dict[str, dict[int, RunRecord]]
+"""arm -> seed -> record"""

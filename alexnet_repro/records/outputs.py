@@ -1,0 +1,124 @@
+"""Ensembles: the predictions of single runs, and what the average of five of them errs (section 6, Table 2)."""
+
+import json
+import struct
+import zipfile
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..common.errors import UserError
+from ..common.files import read_regular, remedy, sha256, write_atomic
+from ..experiments.config import RunConfig
+from ..experiments.registry import study
+from .metrics import counted
+from .record import RunRecord
+from .store import Store
+
+MEMBERS = "ensemble"
+"""The study that trains the members."""
+FOLDER = "predictions"
+
+DAMAGE = (
+    *(OSError, ValueError, KeyError, EOFError, RuntimeError, TypeError, IndexError, AttributeError, MemoryError),
+    *(zipfile.BadZipFile, zlib.error, SyntaxError, struct.error),
+)
+"""What numpy and zipfile raise for a bent archive."""
+
+LARGEST = 64 * 2**20
+"""Bytes of predictions, packed or not; those of 10,000 images and ten classes have 210,000."""
+
+ROUNDED = 5
+"""So many test images may change sides when predictions are rounded to half precision, or made on another processor."""
+
+Outputs = npt.NDArray[np.float16]
+Labels = npt.NDArray[np.uint8]
+
+
+def published(store: Store, key: str) -> Path:
+    """Where the predictions of a run are published."""
+    return store.evidence.parent / FOLDER / f"{key}.npz"
+
+
+def working(store: Store, key: str) -> Path:
+    """Where the working store keeps them."""
+    return store.root / FOLDER / f"{key}.npz"
+
+
+def published_weights(store: Store, key: str) -> Path:
+    """Where the weights of one run, and the pixel mean that goes with them, are published."""
+    return store.evidence.parent / "weights" / f"{key}.safetensors"
+
+
+def write(path: Path, outputs: Outputs, labels: Labels) -> None:
+    """Keep the softmax outputs (images, classes) of a run over the test images, and their labels (images,)."""
+    content = BytesIO()
+    digest = np.frombuffer(bytes.fromhex(_digest(outputs, labels)), np.uint8)
+    np.savez_compressed(content, outputs=outputs, labels=labels, sha256=digest)
+    write_atomic(path, content.getvalue())
+
+
+def read(path: Path) -> tuple[Outputs, Labels]:
+    """What ``write`` wrote. Raises UserError for a damaged file, FileNotFoundError for none."""
+    try:
+        content = BytesIO(read_regular(path, LARGEST))
+        with zipfile.ZipFile(content) as archive:
+            if sum(member.file_size for member in archive.infolist()) > LARGEST:
+                raise ValueError(f"it unpacks to more than {LARGEST:,} bytes")
+        content.seek(0)
+        with np.load(content, allow_pickle=False) as file:
+            outputs, labels, digest = file["outputs"], file["labels"], bytes(file["sha256"]).hex()
+        if (outputs.dtype, labels.dtype) != (np.float16, np.uint8) or outputs.shape[:1] != labels.shape:
+            raise ValueError("it holds no outputs of labelled images")
+        if outputs.ndim != 2 or 0 in outputs.shape:
+            raise ValueError("it holds no outputs of classes")
+        if _digest(outputs, labels) != digest:
+            raise ValueError("does not have its SHA-256")
+    except FileNotFoundError:
+        raise
+    except DAMAGE as error:
+        raise UserError(f"{path} is damaged ({error}): {remedy(path)}", 1) from error
+    return outputs, labels
+
+
+def _digest(outputs: Outputs, labels: Labels) -> str:
+    shape = json.dumps([outputs.shape, str(outputs.dtype), labels.shape, str(labels.dtype)])
+    return sha256(shape.encode() + outputs.tobytes() + labels.tobytes())
+
+
+def predictions(config: RunConfig, store: Store) -> tuple[Outputs, Labels] | None:
+    """The predictions of a run, from the working store or as published; None where there are none."""
+    for path in (working(store, config.key), published(store, config.key)):
+        try:
+            return read(path)
+        except FileNotFoundError:
+            continue
+    return None
+
+
+def error(outputs: list[Outputs], labels: Labels) -> float:
+    """Fraction misclassified (top-1) by the mean of the outputs of several networks."""
+    mean = np.mean([each.astype(np.float64) for each in outputs], axis=0)
+    return float((mean.argmax(1) != labels).mean())
+
+
+def faults(store: Store) -> list[str]:
+    """Which members' predictions are missing of those that are published, a line each."""
+    found, plan = [], study(MEMBERS)
+    for path in (published(store, plan.config("baseline", seed).key) for seed in plan.seeds):
+        if path.stem in store.published() and not path.is_file():
+            found.append(f"{path} is missing, the predictions of a published run: {absent(path)}")
+    return found
+
+
+def absent(path: Path) -> str:
+    """What brings back a file that is published with the ensembles."""
+    return f"restore it with 'git checkout -- {path}', or make it with 'alexnet-repro publish {MEMBERS}'"
+
+
+def off(outputs: Outputs, labels: Labels, record: RunRecord) -> int:
+    """By how many test images these predictions err more or less often than the record says."""
+    return round(abs(error([outputs], labels) - counted(record, "test_error")) * len(labels))

@@ -1,0 +1,150 @@
+"""Predicted classes of published runs over their test images: five a run, the likeliest first. Needs no torch."""
+
+import json
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..common.errors import UserError
+from ..common.files import is_hidden, remedy, sha256, write_atomic
+from ..experiments.registry import study
+from . import outputs as ensembles
+from .curves import TOP
+from .metrics import counted
+from .outputs import DAMAGE, MEMBERS, ROUNDED, published
+from .record import RunRecord
+from .store import Store
+
+LABELS = "labels"
+"""The folder beside the predictions that holds the labels, once for all runs that were tested on the same images."""
+
+Classes = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a run makes of its test images: ``top`` (images, 5), the likeliest class first; ``labels`` (images,)."""
+
+    top: Classes
+    labels: Classes
+
+    @property
+    def wrong(self) -> tuple[int, int]:
+        """How many images are misclassified: top-1, top-5."""
+        right = self.top == self.labels[:, None]
+        return int((~right[:, 0]).sum()), int((~right.any(1)).sum())
+
+    def off(self, record: RunRecord) -> int:
+        """By how many images these errors differ from those of the record: the larger of top-1's and top-5's."""
+        metrics = ["test_error"] + ["test_top5_error"] * ("test_top5_error" in record.metrics)
+        count = len(self.labels)
+        return max(
+            round(abs(wrong - counted(record, metric) * count))
+            for wrong, metric in zip(self.wrong, metrics, strict=False)
+        )
+
+
+def ranked(outputs: npt.NDArray[np.floating]) -> Classes:
+    """The ``TOP`` largest of each row of outputs (images, classes), the largest first; of equal ones, the first."""
+    return np.argsort(-outputs, axis=1, kind="stable")[:, :TOP].astype(np.uint8)
+
+
+def due(records: list[RunRecord], store: Store) -> list[RunRecord]:
+    """Those of ``records`` whose predictions are to be published and are not.
+
+    Not those of diverged and of full-size runs, nor of the members of ensembles, whose whole outputs are published.
+    """
+    plan = study(MEMBERS)
+    members = {plan.config("baseline", seed).key for seed in plan.seeds}
+    return [
+        record
+        for record in records
+        if record.status != "diverged"
+        and record.config.data.dataset != "imagenet"
+        and record.key not in members
+        and not published(store, record.key).is_file()
+    ]
+
+
+def write(path: Path, predictions: Predictions) -> None:
+    """Write predictions, and their labels beside them where those are not there yet."""
+    labels = _labels(path, sha256(predictions.labels.tobytes()))
+    if not labels.is_file():
+        content = BytesIO()
+        np.save(content, predictions.labels, allow_pickle=False)
+        write_atomic(labels, content.getvalue())
+    content = BytesIO()
+    digest = _bytes(_digest(predictions.top, labels.stem))
+    np.savez_compressed(content, top=predictions.top, labels_sha256=_bytes(labels.stem), sha256=digest)
+    write_atomic(path, content.getvalue())
+
+
+def read(path: Path) -> Predictions:
+    """The predictions at ``path``: what ``write`` wrote, or what is on top of the outputs that ensembles.py keeps.
+
+    Raises UserError for a damaged file and for missing labels, FileNotFoundError for no file.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        if "outputs" in arrays:
+            outputs, labels = ensembles.read(path)
+            return Predictions(ranked(outputs), labels)
+        top, name, digest = arrays["top"], bytes(arrays["labels_sha256"]).hex(), bytes(arrays["sha256"]).hex()
+        if _digest(top, name) != digest:
+            raise ValueError("does not have its SHA-256")
+    except FileNotFoundError:
+        raise
+    except DAMAGE as error:
+        raise UserError(f"{path} is damaged ({error}): {remedy(path)}", 1) from error
+    return Predictions(top, _read_labels(_labels(path, name), len(top)))
+
+
+def _labels(path: Path, digest: str) -> Path:
+    return path.parent / LABELS / f"{digest}.npy"
+
+
+def _read_labels(path: Path, count: int) -> Classes:
+    try:
+        labels: Classes = np.load(path, allow_pickle=False)
+        if sha256(labels.tobytes()) != path.stem or labels.shape != (count,) or labels.dtype != np.uint8:
+            raise ValueError("not the labels that its name says")
+    except DAMAGE as error:
+        raise UserError(f"{path} is missing or damaged ({error}): {remedy(path)}", 1) from error
+    return labels
+
+
+def _bytes(digest: str) -> Classes:
+    return np.frombuffer(bytes.fromhex(digest), np.uint8)
+
+
+def _digest(top: Classes, labels: str) -> str:
+    return sha256(json.dumps([top.shape, str(top.dtype), labels]).encode() + top.tobytes())
+
+
+def faults(store: Store) -> list[str]:
+    """What is off in the published predictions, a line each: damage, no such run, other errors than its record's."""
+    found = []
+    alike: dict[tuple[str, str | None, int], tuple[Path, Classes]] = {}
+    for path in sorted(published(store, "").parent.glob("*.npz")):
+        if is_hidden(path.name):
+            continue
+        record = store.published().get(path.stem)
+        try:
+            predictions = read(path)
+        except UserError as damage:
+            found.append(str(damage))
+            continue
+        if record is None:
+            found.append(f"{path}: no published run has this key")
+            continue
+        data = record.config.data
+        first, labels = alike.setdefault((data.dataset, data.digest, data.held_out), (path, predictions.labels))
+        if not np.array_equal(predictions.labels, labels):
+            found.append(f"{path}: its images are not those of {first.name}, of the same data set")
+        elif predictions.off(record) > ROUNDED:
+            found.append(f"{path}: these predictions err on {predictions.off(record)} other images than their record")
+    return found

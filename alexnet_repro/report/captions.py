@@ -1,0 +1,138 @@
+"""What each figure shows, as its caption begins: a sentence computed from the records that the figure is drawn from."""
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean
+
+from IPython.display import Markdown
+
+from ..analysis.exploratory import last_change_of_sign
+from ..analysis.verdicts import Find, Verdict, found
+from ..common.errors import UserError
+from ..common.text import capital, number, with_interval, with_unit
+from ..experiments.cifar_alexnet import arm_label
+from ..experiments.study import Study
+from ..records.lookup import Found, fastest
+from ..records.metrics import counted
+from ..records.record import RunRecord
+from ..records.store import Store
+from .figures import Panel
+from .format import CAPTION
+
+
+def caption(text: str) -> Markdown:
+    """A finding that the book prints as the beginning of the figure's caption, and a notebook beside the figure."""
+    return Markdown(text, metadata={CAPTION: True})
+
+
+def effects(verdicts: Mapping[str, Verdict]) -> Markdown:
+    """Which comparisons, by the names that the figure gives them, came to which verdict."""
+    groups: dict[str, list[str]] = {}
+    for name, verdict in verdicts.items():
+        if verdict.effect is None:
+            facts = [f"{verdict.counted} so far"] if verdict.seeds else []
+        else:
+            facts = [with_unit(number(verdict.effect), verdict.unit)] + ["provisional"] * verdict.provisional
+        shown = f"{name} ({', '.join(facts)})" if facts else name
+        groups.setdefault(verdict.verdict, []).append(shown)
+    parts = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in groups.items())
+    return caption(f"{capital(parts)}.")
+
+
+def curves(runs: Found, labels: Mapping[str, str]) -> Markdown:
+    """Where the curves of each arm end, on average over its seeds."""
+    ends = []
+    for arm, label in labels.items():
+        errors = [100 * record.curve[-1].train_error for record in runs[arm].values() if record.curve]
+        finite = [error for error in errors if math.isfinite(error)]
+        if finite:
+            ends.append(f"{number(sum(finite) / len(finite))} % for {label} ({_runs(len(finite))})")
+    return caption(f"The training error ends, on average, at {', '.join(ends)}." if ends else "No runs yet.")
+
+
+def by_epoch(panels: Sequence[Panel]) -> Markdown:
+    """Each effect on the training curve in its first and its last epoch, and where it crossed zero on the way."""
+    same = len({panel.setting for panel in panels}) == 1
+    lines = [f"{panels[0].setting}."] if same else []
+    for panel in panels:
+        first, last = panel.train.iloc[[0, -1]].to_dict("records")
+        start = with_unit(number(first["mean"]), panel.unit)
+        end = with_interval(last["mean"], (last["low"], last["high"]), panel.unit)
+        turned = number(last_change_of_sign(panel.train)) if first["mean"] * last["mean"] < 0 else ""
+        zero = f", crossing zero for the last time by epoch {turned}" if turned else ""
+        what = capital(panel.label) if same else f"{capital(panel.label)} ({panel.setting})"
+        lines.append(
+            f"{what}: {start} in epoch {number(first['epoch'])}, {end} in epoch {number(last['epoch'])}{zero}."
+        )
+    return joined(lines)
+
+
+def first_drop(groups: Mapping[str, Iterable[RunRecord]]) -> Markdown:
+    """In how many runs of each group the training error rises in the epoch after the rate first drops."""
+    lines = []
+    for label, records in groups.items():
+        changes = []
+        for record in records:
+            errors = {m.epoch: 100 * m.train_error for m in record.curve}
+            changes += [errors[d + 1] - errors[d] for d in record.config.optimizer.drops[:1] if d + 1 in errors]
+        if changes:
+            rising = f"in {sum(change > 0 for change in changes)} of {_runs(len(changes))}"
+            lines.append(f"{rising} with {label} (mean change {number(fmean(changes))} points)")
+    if not lines:
+        return caption("No run drops its rate.")
+    return caption(f"In the epoch after the first drop the training error rises {', '.join(lines)}.")
+
+
+def ratio(verdict: Verdict, what: str) -> Markdown:
+    """One ratio: ``what`` is "tanh takes {} as many epochs as ReLU"."""
+    if verdict.effect is None:
+        return caption(f"No number yet: {verdict.verdict}.")
+    paper = (
+        "" if verdict.paper_value is None else f"; the paper: {with_unit(number(verdict.paper_value), verdict.unit)}"
+    )
+    return caption(f"{capital(what.format(found(verdict)))}{paper}: {verdict.verdict}.")
+
+
+def search(plan: Study, trials: Found, store: Store, threshold: float) -> Markdown:
+    """How many trials of a search reached ``threshold`` (percent), and what its rule picks."""
+    records: Sequence[RunRecord] = [record for by_seed in trials.values() for record in by_seed.values()]
+    there = sum(math.isfinite(record.metric("epochs_to_threshold")) for record in records)
+    try:
+        picks = ", ".join(f"{rate:g} for {arm_label(name)}" for name, rate in fastest(plan, store).items())
+    except UserError:
+        picks = "none yet"
+    return caption(f"{there} of {len(records)} trials reached {threshold:g} %. Rates picked: {picks}.")
+
+
+def ensembles(errors: Mapping[int, Sequence[float]]) -> Markdown:
+    """What averaging takes off the error (fractions, per number of networks averaged)."""
+    means = {size: 100 * sum(group) / len(group) for size, group in errors.items() if group}
+    if not means:
+        return caption("No whole group yet.")
+    first, last = min(means), max(means)
+    groups = len(errors[first])
+    return caption(
+        f"The test error goes from {number(means[first])} % with {first} network to {number(means[last])} % with the "
+        f"average of {last}, over {groups} {'group' if groups == 1 else 'groups'}."
+    )
+
+
+def joined(sentences: Iterable[str]) -> Markdown:
+    """Sentences as one caption."""
+    return caption(" ".join(sentences) or "No runs yet.")
+
+
+def _runs(count: int) -> str:
+    return f"{count} run" if count == 1 else f"{count} runs"
+
+
+# MOVED HERE
+
+
+def level(find: Find) -> str:
+    """How often the net of the ablations errs, beside the paper's 37.5 % (section 6, table 1)."""
+    errors = [counted(record, "test_error") for record in find("ablations", "baseline").values()]
+    ours = (
+        f"{100 * fmean(errors):.1f} % of its test images (mean of {len(errors)} seeds)" if errors else "no number yet"
+    )
+    return f"The net of the ablations errs on {ours}; the paper's on 37.5 % of its own.\n"

@@ -1,0 +1,354 @@
+"""What a page says in words and tables: every number from claims and records, none typed."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from statistics import median
+from typing import Literal
+from urllib.parse import quote, urlsplit
+
+import pandas as pd
+from IPython.display import HTML, Markdown
+
+from ..analysis import meta
+from ..analysis.conclusions import Conclusion, effect_text
+from ..analysis.lookup import finder
+from ..analysis.rules import SETTINGS
+from ..analysis.statistics import paired_ratio
+from ..analysis.verdicts import Verdict, audited, derived, found, published, scorecard
+from ..common import paths
+from ..common.errors import UserError
+from ..common.files import read_csv
+from ..common.markup import escaped
+from ..common.text import NONE, capital, number, probability, with_unit
+from ..experiments.cifar_alexnet import arm_label
+from ..experiments.registry import study
+from ..experiments.study import Study
+from ..paper.claims import Audited, Derived, Published, claim
+from ..records.lookup import Found, fastest, records
+from ..records.record import RunRecord, core_hours
+from ..records.store import Store
+from . import downloads
+from .format import badge, halved, papers, row, with_commands
+
+ENDS = {"finished": "its budget used up", "stopped": "at the threshold", "diverged": "diverged"}
+"""How a run ended, as a page calls it."""
+MANY = 4
+"""Columns that a phone shows side by side."""
+
+
+def claim_card(name: str) -> Markdown:
+    """The claim in the paper's numbers, and the rule that judges it."""
+    entry = claim(name)
+    lines = [f"> **The paper, {entry.where}:** {entry.statement}", ""]
+    for measured in entry.measured:
+        label = f" ({measured.label})" if measured.label else ""
+        lines += [f"**The rule{label}, written down before the runs** (version {entry.version}): {measured.rule}", ""]
+    for seen in entry.observed:
+        label = f", {seen.label}" if seen.label else ""
+        lines += [
+            f"*Observed{label}: without a rule, since the runs were there before the question.* {seen.setting}.",
+            "",
+        ]
+    if any(halved(each.unit, each.size, each.paper_value) for each in entry.measured):
+        text = "why, and what the whole points would say"
+        lines += [f"*Half of the paper's points:* [{text}](#size).", ""]
+    return Markdown("\n".join(lines))
+
+
+def explore_link(*names: str) -> HTML:
+    """Links from a notebook's page to the one that shows any run, opened at each of these studies.
+
+    Raises UserError for an unknown study.
+    """
+    links = [f'<a href="../explore.html#study={quote(name)}">{study(name).title}</a>' for name in names]
+    return HTML(f'<p class="explore-link">Explore the runs, seed by seed: {"; ".join(links)}.</p>')
+
+
+def verdict_card(name: str, store: Store, scale: str = "cifar10") -> Markdown:
+    """Every verdict on a claim, in a table, with what a reader must know beside it."""
+    return verdicts_card([each for each in scorecard(finder(store, scale)) if each.claim == name])
+
+
+def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
+    """These verdicts in a table, with what a reader must know beside them."""
+    head = "| | verdict | found (95 % interval) | the paper | seeds |\n|---|---|---|---|---|"
+    rows = [
+        f"| {_kind(each)} | **{each.verdict.removeprefix(each.evidence + ': ')}**"
+        f"{', provisional' if each.provisional and each.effect is not None else ''} | {found(each)} | "
+        f"{each.paper if each is verdicts[0] else papers([each])} | {each.counted} |".replace(" %", "\u00a0%")
+        for each in verdicts
+    ]
+    notes = [f"*{_kind(each)}:* {with_commands(each.note.removesuffix('.'))}." for each in verdicts if each.note]
+    extra = [
+        f"*{_kind(each)}:* bootstrap interval: {_interval(each.bootstrap)}; the smallest effect that so many seeds "
+        f"would have shown with a chance of 0.8: {with_unit(number(each.detectable), each.unit)}; "
+        f"{probability(each.p)}, corrected for all comparisons of the scorecard (Holm): {probability(each.p_holm)}."
+        for each in verdicts
+        if each.bootstrap is not None and each.p is not None and each.p_holm is not None and each.detectable is not None
+    ]
+    return Markdown("\n\n".join(["\n".join([head, *rows]), *notes, *extra]))
+
+
+def conclusion_card(conclusion: Conclusion) -> Markdown:
+    """A claim's conclusion and sentence, and its comparisons of stage two at all scales in a table."""
+    lines = [f"**Conclusion: {conclusion.conclusion}.** {conclusion.reading}"]
+    if conclusion.comparisons:
+        head = (
+            "| scale | comparison | verdict | effect (95 % interval) | threshold | pairs | on the paper's side |\n"
+            "|---|---|---|---|---|---|---|"
+        )
+        lines += ["Stage two, by [rules for both signs](#stage-two):", "\n".join([head, *_rows(conclusion)])]
+        lines += [f"*{SETTINGS[each.scale].title}:* {each.note}." for each in conclusion.comparisons if each.note]
+    return Markdown("\n\n".join(lines))
+
+
+def _rows(conclusion: Conclusion) -> list[str]:
+    rows = []
+    for each in conclusion.comparisons:
+        marks = [
+            "seen in advance" if each.in_advance else "",
+            f"unseen pairs alone: {each.unseen}" if each.unseen else "",
+        ]
+        side = "" if each.side is None else f"{100 * each.side:.0f} %"
+        cells = [
+            SETTINGS[each.scale].title,
+            ": ".join(filter(None, [each.role, each.label])),
+            "; ".join(filter(None, [f"**{each.verdict}**", *marks])),
+            NONE if each.verdict == "not run" else effect_text(each),
+            f"± {with_unit(number(each.threshold), each.unit)}" if each.unit != "×" else f"{number(each.threshold)}×",
+            f"{each.seeds} of {each.declared}" if each.provisional or not each.seeds else str(each.seeds),
+            side,
+        ]
+        rows.append(row(cells).replace(" %", "\u00a0%"))
+    return rows
+
+
+def _kind(verdict: Verdict) -> str:
+    return ", ".join(filter(None, [verdict.evidence, verdict.label]))
+
+
+def agreement(name: str) -> Markdown:
+    """How many of a claim's audited numbers or statements agree, and which do not."""
+    judged = [each for each in claim_verdicts(name) if each.evidence == "audited"]
+    wrong = [each.label for each in judged if each.verdict != "audited: agrees"]
+    return Markdown(f"{len(judged) - len(wrong)} of {len(judged)} points agree. Not: {', '.join(wrong) or 'none'}.")
+
+
+def unjudged(*names: str) -> Markdown:
+    """What of these claims cannot be tested here, and why."""
+    parts = [(each.title, part) for each in map(claim, names) for part in each.untested]
+    return Markdown("\n".join(f"* {title}, {part.label}: {part.reason}." for title, part in parts))
+
+
+def claim_verdicts(name: str) -> list[Verdict]:
+    """The verdicts on one claim that need no runs: audited, derived, not testable here."""
+    return [each for each in scorecard(lambda study, arm: {}) if each.claim == name and each.seeds is None]
+
+
+def numbers_table(names: Sequence[str], evidence: Literal["audited", "published", "derived"]) -> pd.DataFrame:
+    """A row per number of the paper that the author's log, what others published, or arithmetic judges."""
+    rows = []
+    for entry in map(claim, names):
+        judged: list[tuple[Audited | Published | Derived, Verdict]]
+        if evidence == "audited":
+            judged = [(each, audited(entry, each)) for each in entry.audited]
+        elif evidence == "published":
+            judged = [(each, published(entry, each)) for each in entry.published]
+        else:
+            judged = [(each, derived(entry, each)) for each in entry.derived]
+        for each, verdict in judged:
+            rows.append(
+                {
+                    "claim": verdict.title,
+                    "number": verdict.label,
+                    "paper": "" if each.paper_value is None else with_unit(_printed(each), verdict.unit),
+                    "found": found(verdict),
+                    "verdict": badge(verdict.verdict, short=True),
+                    "note": verdict.note,
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def runs_table(runs: Found, metrics: Mapping[str, str]) -> pd.DataFrame:
+    """A row per run: arm, seed, how it ended, and the ``metrics`` under the names given; errors in percent."""
+    rows = [
+        {"arm": arm_label(arm), "seed": seed, "ended": ENDS[record.status]}
+        | {name: _shown(metric, record.metric(metric)) for metric, name in metrics.items()}
+        for arm, by_seed in runs.items()
+        for seed, record in by_seed.items()
+    ]
+    return pd.DataFrame(rows, columns=["arm", "seed", "ended", *metrics.values()])
+
+
+def _shown(metric: str, value: float) -> str:
+    if math.isnan(value):
+        return "–"
+    return f"{100 * value:.1f} %" if metric.endswith("error") else f"{value:.2f}"
+
+
+def reached(runs: Found, labels: Mapping[str, str], threshold: float) -> Markdown:
+    """When each arm reached ``threshold`` (percent), over its seeds, a line each."""
+    return Markdown("\n".join(f"* {line}" for line in when_reached(runs, labels, threshold)) or "*No runs yet.*")
+
+
+def when_reached(runs: Found, labels: Mapping[str, str], threshold: float) -> list[str]:
+    """When each arm reached ``threshold`` (percent), over its seeds, in a sentence each."""
+    lines = []
+    for arm, label in labels.items():
+        epochs = [record.metric("epochs_to_threshold") for record in runs[arm].values()]
+        there = sorted(each for each in epochs if not math.isnan(each))
+        if there:
+            spread = f"median {median(there):.1f} epochs, {there[0]:.1f} to {there[-1]:.1f}"
+            lines.append(f"{capital(label)}: {len(there)} of {len(epochs)} runs reached {threshold:g} %; {spread}.")
+        elif epochs:
+            lines.append(f"{capital(label)}: none of {len(epochs)} runs reached {threshold:g} % within its budget.")
+    return lines
+
+
+def whole(plan: Study, runs_found: Found) -> Markdown:
+    """How much of a study there is, what it cost, and where its records lie."""
+    runs: list[RunRecord] = [record for by_seed in runs_found.values() for record in by_seed.values()]
+    planned = len(plan.runs())
+    images = sum(record.curve[-1].images for record in runs)
+    devices = sorted({escaped(record.provenance.device) for record in runs})
+    if not runs:
+        return Markdown(f"*{plan.title}:* none of {planned} runs yet; `alexnet-repro run {plan.name}` makes them.")
+    if plan.baseline.data.dataset == "sample":
+        records_lie = "A rehearsal on the bundled sample, no evidence."
+    else:
+        records_lie = _where(downloads.homes(record.key for record in runs))
+    return Markdown(
+        f"*{plan.title}:* {len(runs)} of {planned} planned runs ({_seeds(plan.seeds)}), "
+        f"{core_hours(runs):.1f} core-hours, {images:,} training images, on {' and '.join(devices)}. {records_lie}"
+    )
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """ "seed 1000", "seeds 0 to 19"."""
+    return f"seed {seeds[0]}" if len(seeds) == 1 else f"seeds {seeds[0]} to {seeds[-1]}"
+
+
+def _where(homes: Sequence[str]) -> str:
+    """Where the published tables of these studies lie, as links of a page."""
+    if not homes:
+        return "Their records are in the working store, not yet published."
+    tables = [downloads.link(PurePosixPath("evidence", home, name)) for home in homes for name in downloads.TABLES]
+    return f"Records, a row per run, and their curves: {', '.join(tables)}."
+
+
+def verdict_of(name: str, store: Store, scale: str = "cifar10") -> Verdict:
+    """The first measured verdict on a claim."""
+    return next(each for each in scorecard(finder(store, scale)) if each.claim == name and each.evidence == "measured")
+
+
+def ratios(runs: Found, arm: str, against: str, metric: str) -> list[float]:
+    """Arm over against for every seed that both have; NaN where one never got there."""
+    seeds = sorted(runs[arm].keys() & runs[against].keys())
+    return [runs[arm][seed].metric(metric) / runs[against][seed].metric(metric) for seed in seeds]
+
+
+def search_card(plan: Study, store: Store) -> Markdown:
+    """What a learning-rate search found, trial by trial, and what its rule picks."""
+    rows = [
+        "| trial | " + " | ".join(f"pilot seed {seed}" for seed in plan.seeds) + " |",
+        "|---" * (len(plan.seeds) + 1) + "|",
+    ]
+    for arm, runs in records(plan, store).items():
+        rows.append(f"| {arm_label(arm)} | " + " | ".join(_trial(runs.get(seed)) for seed in plan.seeds) + " |")
+    try:
+        picks = fastest(plan, store)
+    except UserError as error:
+        return Markdown("\n".join([*rows, "", f"*No pick yet: {error}*"]))
+    words = ", ".join(f"{rate:g} for {arm_label(name)}" for name, rate in picks.items())
+    edges = [arm_label(name) for name, rate in picks.items() if rate in _edges(plan, name)]
+    warning = f" At an edge of the grid: {', '.join(edges)}." if edges else " Neither is at an edge of the grid."
+    return Markdown("\n".join([*rows, "", f"**Picked: {words}.**{warning}"]))
+
+
+def _trial(record: RunRecord | None) -> str:
+    if record is None:
+        return "not run"
+    if record.status == "diverged":
+        return f"diverged in epoch {math.ceil(record.curve[-1].epoch)}"
+    if math.isnan(record.metric("epochs_to_threshold")):
+        return f"not reached; {100 * record.metric('train_error'):.1f} % at the end"
+    return f"{record.metric('epochs_to_threshold'):.2f} epochs"
+
+
+def _edges(plan: Study, nonlinearity: str) -> tuple[float, float]:
+    configs = [plan.config(arm, 0) for arm in plan.arms]
+    rates = [each.optimizer.learning_rate for each in configs if each.model.nonlinearity == nonlinearity]
+    return min(rates), max(rates)
+
+
+def comparison(settings: Mapping[str, Found], arm: str, against: str, metric: str) -> pd.DataFrame:
+    """One ratio in several settings side by side: estimate, interval, pairs. Not a verdict."""
+    rows = []
+    for name, runs in settings.items():
+        values = [value for value in ratios(runs, arm, against, metric) if not math.isnan(value)]
+        pairs = len(runs[arm].keys() & runs[against].keys())
+        mean = paired_ratio(values, [1.0] * len(values)) if len(values) == pairs and pairs > 1 else None
+        rows.append(
+            {
+                "setting": name,
+                f"{arm_label(arm)} / {arm_label(against)}": "" if mean is None else number(mean.estimate),
+                "95 % interval": "" if mean is None else _interval((mean.low, mean.high)),
+                "pairs": pairs,
+                "of which both reached the threshold": len(values),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def linear_classifier() -> tuple[int, float]:
+    """(training images, test error) of the linear classifier of data/linear_classifier.csv. Raises UserError, too."""
+    path = paths.data() / "linear_classifier.csv"
+    table = read_csv(path, dict.fromkeys(("train_images", "penalty", "test_error"), float))
+    if len(table) != 1:
+        raise UserError(f"{path} has {len(table)} rows where one belongs: restore it with 'git checkout -- {path}'", 1)
+    return int(table["train_images"].item()), float(table["test_error"].item())
+
+
+def others(name: str) -> pd.DataFrame:
+    """What others measured for the same comparison, with the source; data/others.csv."""
+    table = meta.others()[list(meta.OTHERS_TEXT)]
+    table["source"] = [
+        f"[{_place(each)}]({each})" if each.startswith("http") else f"{{cite}}`{each}`" for each in table["source"]
+    ]
+    return table[table["claim"] == name].drop(columns="claim")
+
+
+def _place(address: str) -> str:
+    """Host and first folders of an address: of GitHub, the repository."""
+    parts = urlsplit(address)
+    return "/".join([parts.netloc, *parts.path.strip("/").split("/")[:2]])
+
+
+def written(table: pd.DataFrame, right: Sequence[str] = (), wide: bool = False) -> Markdown:
+    """A table in the book's own style: columns in ``right`` aligned right; ``wide`` and many, it scrolls on a phone."""
+    head = [_cell(name) for name in table.columns]
+    lines = [
+        "| " + " | ".join(head) + " |",
+        "| " + " | ".join("---:" if name in right else "---" for name in table.columns) + " |",
+        *("| " + " | ".join(map(_cell, row)) + " |" for row in table.itertuples(index=False)),
+    ]
+    return Markdown("\n".join([":::{div} wide-table", *lines, ":::"] if wide and len(table.columns) > MANY else lines))
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|") or " "
+
+
+def _printed(entry: Audited | Published | Derived) -> str:
+    """The paper's number with the digits that it prints, and "at most" or "above" where it is a bound."""
+    assert entry.paper_value is not None
+    bound = "" if isinstance(entry, Published) or entry.comparison == "equal" else f"{entry.comparison} "
+    if isinstance(entry, Derived):
+        return f"{bound}{number(entry.paper_value)}"
+    return f"{bound}{entry.paper_value:,.{max(entry.digits, 0)}f}"
+
+
+def _interval(pair: tuple[float, float]) -> str:
+    return f"{number(pair[0])} to {number(pair[1])}"

@@ -1,0 +1,492 @@
+"""What the page of an ablation shows: one call a cell, every number from claims and records."""
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import wraps
+from typing import Literal, ParamSpec, TypeVar
+
+import pandas as pd
+from IPython.display import HTML, Markdown
+from matplotlib.figure import Figure
+
+from ..analysis import exploratory, meta
+from ..analysis.conclusions import Conclusion
+from ..analysis.contrasts import ALL_ARMS, Contrast, Pair, contrasts
+from ..analysis.ensembles import sizes
+from ..analysis.lookup import concluded, finder
+from ..analysis.statistics import paired_difference
+from ..analysis.verdicts import MIN_PAIRS, Find, Records, Verdict, paired, scorecard
+from ..analysis.verdicts import found as shown
+from ..common.errors import NoRuns, UserError, one_of
+from ..common.machine import check_device
+from ..common.text import capital, number
+from ..experiments.cifar_alexnet import SCALED, arm_label
+from ..experiments.registry import study
+from ..experiments.study import SCALES, Study
+from ..networks import layers
+from ..networks.config import AlexNetConfig
+from ..paper.claims import Measured, claim
+from ..records import outputs
+from ..records.lookup import Found, records
+from ..records.metrics import counted
+from ..records.record import RunRecord
+from ..records.store import Store
+from ..training.launch.runs import obtain
+from . import captions, cards, downloads, features, figures, tables
+from .captions import level
+
+METRICS = {
+    "test_error": "test error (%)",
+    "test_top5_error": "test error, top-5 (%)",
+    "ten_view_error": "test error, ten views (%)",
+    "ten_view_top5_error": "test error, top-5, ten views (%)",
+    "clean_train_error": "error on the training images (%)",
+    "gap": "gap (points)",
+    "early_train_loss": "loss, first five epochs (nats)",
+    "epochs_to_converge": "epochs to within a point of its lowest test error",
+    "lowest_epoch": "epoch of its lowest test error",
+    "epochs_to_threshold": "epochs to the threshold",
+    "train_error": "training error, as trained (%)",
+    "color_gap": "difference of the columns' colour indices",
+    "color_gap_shuffled": "the same, kernels dealt at random",
+    "color_gap_p": "share of deals as wide",
+    "knn_features": "neighbours of the same class, features (%)",
+    "knn_pixels": "neighbours of the same class, pixels (%)",
+}
+"""Metrics of a run of AlexNet, as a table's column calls them."""
+PERCENT = (
+    *("test_error", "test_top5_error", "train_error", "ten_view_error", "ten_view_top5_error", "clean_train_error"),
+    *("gap", "knn_features", "knn_pixels"),
+)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _or_one_line(method: Callable[P, T]) -> Callable[P, T]:
+    """What a method returns, or a line that says why there is nothing at the page's scale."""
+
+    @wraps(method)
+    def called(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return method(*args, **kwargs)
+        except NoRuns as error:
+            return _line(error)  # type: ignore[return-value]
+
+    return called
+
+
+def _line(error: NoRuns) -> Markdown:
+    return Markdown(f"*{capital(str(error))}.*")
+
+
+class Page:
+    """The claims of one page at a scale, from the records of ``store``.
+
+    At smoke scale, and with ``train``, runs that have no record are trained when they are first asked for. Where a
+    study has no runs at the scale, a method returns a line that says so instead of its figure or table.
+    """
+
+    def __init__(self, scale: str, train: bool, device: str, workers: int) -> None:
+        """The parameters as papermill gives them. Raises UserError for a bad one, needed or not."""
+        if scale not in SCALES:
+            raise one_of("scale", scale, list(SCALES))
+        if not isinstance(train, bool):
+            raise UserError(f"train={train!r} is neither true nor false: papermill takes -p train True or False")
+        check_device(device)
+        if not isinstance(workers, int) or workers < 0:
+            raise UserError(f"workers={workers!r}: give a whole number, 0 for one per core or GPU")
+        self.scale, self.device, self.workers = scale, device, workers or None
+        self.smoke = scale == "smoke"
+        self.train = train or self.smoke
+        self.store = Store()
+        self._judged: list[Verdict] | None = None
+        self._concluded: list[Conclusion] | None = None
+        self._finders: dict[str, Find] = {}
+        self._models: dict[tuple[str, str], exploratory.Pooled | None] = {}
+
+    def runs(self, name: str) -> tuple[Study, Found]:
+        """A study and its records."""
+        plan = study(name, self.scale)
+        if self.train:
+            self._judged = self._concluded = None
+            self._finders.clear()
+            self._models.clear()
+        return plan, obtain(plan, self.store, train=self.train, device=self.device, workers=self.workers)
+
+    def cost(self, *names: str) -> Markdown:
+        """How much there is of these studies, and what it cost."""
+        for name in names:
+            with suppress(NoRuns):
+                self.runs(name)
+        return self.spent(*names)
+
+    def spent(self, *names: str) -> Markdown:
+        """What these studies have cost so far; trains nothing."""
+        return Markdown("\n\n".join(str(self._spent(name).data) for name in names))
+
+    @_or_one_line
+    def _spent(self, name: str) -> Markdown:
+        plan = study(name, self.scale)
+        return cards.whole(plan, records(plan, self.store))
+
+    def baseline(self) -> Markdown:
+        """How the net of the ablations is trained, read from its config."""
+        config = study("ablations", self.scale).baseline
+        data, optimizer = config.data, config.optimizer
+        drops = " and ".join(map(str, optimizer.drops))
+        count = f"{data.train_images:,} training images of"
+        which = f"{count} Tiny ImageNet" if data.dataset == "tiny-imagenet" else f"{count} CIFAR-10"
+        drawn = f"{which}, drawn anew for every seed" if data.drawn else f"the first {which}"
+        lines = [
+            f"Images: {drawn}, minus the mean of each pixel, "
+            f"divided by {data.divisor:g}; crops of {data.crop} pixels a side, reflections, colour noise as printed.",
+            f"Updates: batches of {optimizer.batch_size}, momentum {optimizer.momentum:g}, weight decay "
+            f"{optimizer.weight_decay:g}, rate {optimizer.learning_rate:g}"
+            f"{f', divided by ten after epochs {drops}' if drops else ''}; {config.budget.epochs} epochs.",
+            "Initial weights: Gaussian, with standard deviation √(2 / inputs of a unit) in the hidden layers and 0.01, "
+            "the paper's, in the last; biases of 1 where the paper has them.",
+        ]
+        return Markdown("\n".join(f"* {line}" for line in lines))
+
+    @_or_one_line
+    def beside_linear(self) -> Markdown:
+        """How often the net errs, and a linear classifier of the same training images."""
+        if self.scale in SCALED:
+            raise NoRuns("the linear classifier was trained on the first images of CIFAR-10 alone")
+        images, error = cards.linear_classifier()
+        return Markdown(
+            f"{level(finder(self.store, self.scale))}A linear classifier of the pixels of the same {images:,} training "
+            f"images errs on {100 * error:.1f} % (ridge regression, its penalty picked on a fifth of them: "
+            f"`python -m alexnet_repro.training.linear`; {downloads.link('linear_classifier.csv')})."
+        )
+
+    def verdict(self, name: str) -> Markdown:
+        """What both stages conclude on a claim, and every verdict; of a rehearsal, its own verdicts alone."""
+        parts = [f"**{claim(name).title}**"]
+        if not self.smoke:
+            (conclusion,) = [each for each in self._conclusions() if each.claim == name]
+            parts += [str(cards.conclusion_card(conclusion).data), "Stage one:"]
+        parts.append(str(self._stage_one(name).data))
+        return Markdown("\n\n".join(parts))
+
+    @_or_one_line
+    def _stage_one(self, name: str) -> Markdown:
+        return cards.verdicts_card([each for each in self._verdicts() if each.claim == name])
+
+    @_or_one_line
+    def findings(self, *names: str) -> Markdown:
+        """What was measured for each of these claims, a sentence per comparison."""
+        lines = []
+        for each in self._measured(names):
+            entry = _entry(each.claim, each.label)
+            pair = f"{arm_label(entry.arm)} against {arm_label(str(entry.against))}"
+            what = f"{pair}, {METRICS.get(entry.metric, entry.metric)}"
+            if entry.arm == entry.against:
+                what = f"{METRICS[entry.metric]} against {METRICS[str(entry.against_metric)]}"
+            label = f" ({each.label})" if each.label else ""
+            effect = shown(each) if each.effect is not None else "no bound"
+            came = "no number yet" if each.verdict == "not run" else f"{effect} from {each.counted} pairs"
+            lines.append(f"* {each.title}{label}: {what}: {came}: **{each.verdict}**.")
+        return Markdown("\n".join(lines))
+
+    def _measured(self, names: Sequence[str]) -> list[Verdict]:
+        return [each for each in self._verdicts() if each.claim in names and each.evidence == "measured"]
+
+    def _verdicts(self) -> list[Verdict]:
+        """The whole scorecard, judged anew once this page has trained anything."""
+        if self.scale in SCALED:
+            raise NoRuns(f"stage one's rules are for 24 epochs of CIFAR-10: no verdict at the scale {self.scale}")
+        if self._judged is None:
+            self._judged = scorecard(self._find(self.scale))
+        return self._judged
+
+    def _conclusions(self) -> list[Conclusion]:
+        """What both stages conclude, computed anew once this page has trained anything."""
+        if self._concluded is None:
+            self._concluded = concluded(self.store, None if self.scale in SCALED else self._verdicts())
+        return self._concluded
+
+    @_or_one_line
+    def effects(self, *names: str) -> Figure:
+        """The effect at every seed, its mean with the interval, the paper's value: a row per comparison."""
+        rows, find, verdicts = [], finder(self.store, self.scale), self._compared(names)
+        for comparison, each in verdicts.items():
+            entry = _entry(each.claim, each.label)
+            other = None if isinstance(entry.against, float) else find(entry.study, entry.against)
+            rows += [
+                {"comparison": comparison, "seed": seed, "effect": value}
+                for seed, value in paired(entry, find(entry.study, entry.arm), other).items()
+            ]
+        table = pd.DataFrame(rows, columns=["comparison", "seed", "effect"])
+        return figures.paired_effects(table, verdicts, self.smoke)
+
+    @_or_one_line
+    def effects_found(self, *names: str) -> Markdown:
+        """The finding of that figure."""
+        return captions.effects(self._compared(names))
+
+    def _compared(self, names: Sequence[str]) -> dict[str, Verdict]:
+        """Every comparison by the name that a figure of these claims gives it."""
+        titles = len(names) > 1
+        return {
+            (f"{each.title}, {each.label}" if titles and each.label else each.label or each.title): each
+            for each in self._measured(names)
+        }
+
+    @_or_one_line
+    def arms(self, name: str, metrics: Sequence[str]) -> Markdown:
+        """Mean and standard deviation of ``metrics`` over the seeds that every arm with runs has."""
+        plan, runs = self.runs(name)
+        rows, seen = [], [set(by_seed) for by_seed in runs.values() if by_seed]
+        shared = sorted(set.intersection(*seen)) if seen else []
+        for arm in plan.arms:
+            records = [runs[arm][seed] for seed in shared if seed in runs[arm]]
+            row: dict[str, object] = {"arm": arm_label(arm), "seeds": len(records)}
+            for metric in metrics:
+                values = pd.Series([_value(record, metric) for record in records], dtype=float)
+                row[METRICS[metric]] = _spread(values * (100 if metric in PERCENT else 1))
+            row["diverged"] = sum(record.status == "diverged" for record in records)
+            rows.append(row)
+        table = pd.DataFrame(rows)
+        if not table["diverged"].any():
+            table = table.drop(columns="diverged")
+        written = cards.written(table, right=list(table.columns[1:]), wide=True)
+        if len(shared) < 2:
+            return written
+        chance = " A diverged run's errors count at chance." if "diverged" in table else ""
+        return Markdown(
+            f"{written.data}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}"
+        )
+
+    @_or_one_line
+    def differences(self, name: str, *pairs: tuple[str, str], metric: str = "test_error") -> Markdown:
+        """An error of each first arm minus that of its second, paired by seed: a question without a rule.
+
+        metric: one in percent or points.
+        """
+        if metric not in PERCENT:
+            raise one_of("metric in points", metric, list(PERCENT))
+        _, runs = self.runs(name)
+        lines = []
+        for arm, against in pairs:
+            what = f"{arm_label(arm)} minus {arm_label(against)}"
+            if not {arm, against} <= runs.keys():
+                lines.append(f"* {what}: not at the scale {self.scale}.")
+                continue
+            seeds = sorted(runs[arm].keys() & runs[against].keys())
+            if len(seeds) < MIN_PAIRS:
+                lines.append(f"* {what}: no number yet.")
+                continue
+            first, second = ([100 * counted(runs[each][s], metric) for s in seeds] for each in (arm, against))
+            effect = paired_difference(first, second)
+            interval = f"{number(effect.low)} to {number(effect.high)}"
+            singly = ", ".join(f"{a - b:.2f}".replace("-", "−") for a, b in zip(first, second, strict=True))
+            lines.append(f"* {what}: {number(effect.estimate)} points ({interval}) from {len(seeds)} pairs: {singly}.")
+        name = capital(METRICS[metric].partition(" (")[0])
+        return Markdown("\n".join([f"{name}, paired by seed, with 95 % intervals:", "", *lines]))
+
+    def by_epoch(self, *what: str | Pair) -> Figure:
+        """The paired difference of the curves at each epoch, of claims or of (study, arm, against); trains nothing."""
+        return figures.effects_by_epoch(self._panels(what), self.smoke)
+
+    def by_epoch_found(self, *what: str | Pair) -> Markdown:
+        """The finding of that figure."""
+        return captions.by_epoch(self._panels(what))
+
+    def _panels(self, what: Sequence[str | Pair]) -> list[figures.Panel]:
+        """A panel for every pair of arms that has three pairs of runs."""
+        panels = []
+        for each in contrasts(what, self.scale):
+            arm, against = self._two(each)
+            loss = each.quantity == "train_loss"
+            train = exploratory.by_epoch(arm, against, each.quantity)
+            test = exploratory.by_epoch(arm, against, "test_error")
+            ends = exploratory.parts(arm, against)
+            final = None
+            if len(train) and len(ends) and not loss and not each.stops:
+                mean, low, high = (float(ends[name].iloc[-1]) for name in ("mean", "low", "high"))
+                final = (float(train["epoch"].iloc[-1]), mean, low, high)
+            if len(train):
+                unit: Literal["points", "nats"] = "nats" if loss else "points"
+                panels.append(
+                    figures.Panel(each.label, each.setting, unit, train, test.iloc[:0] if loss else test, final)
+                )
+        return panels
+
+    def parts(self, *what: str | Pair) -> Markdown:
+        """How each effect on the test error divides into training error and gap, paired and in the pooled model.
+
+        what: as for ``by_epoch``; runs that end at a training error are left out. Trains nothing.
+        """
+        found = []
+        for each in contrasts(what, self.scale):
+            table = exploratory.parts(*self._two(each))
+            if len(table) and not each.stops:
+                found.append((each, table, [self._estimate(each, metric) for metric in table["metric"]]))
+        return tables.parts(found)
+
+    def pooled(self) -> Markdown:
+        """Every arm against the baseline by one linear model of all runs, beside the arm's own pairs."""
+        return tables.pooled(self._pooled(self.scale, "test_error"))
+
+    def colours_by_chance(self, subject: features.Subject | None) -> Markdown:
+        """Whether the columns differ in colour more than by chance; subject: the net whose kernels are dealt."""
+        null = exploratory.colour_null(self._find(self.scale)("filters", "baseline"))
+        dealt = None
+        if subject is not None:
+            first, second = features.color_indices(subject)
+            dealt = exploratory.dealt_ratio(first, second)
+        return tables.colours(null, dealt)
+
+    def side_by_side(self, *names: str) -> Markdown:
+        """Each claim's effect in the paper, in the author's log, by others, and here at each scale."""
+        verdicts = self._verdicts()
+        found = [] if self.smoke else [c for each in self._conclusions() for c in each.comparisons]
+        parts = []
+        for name in names:
+            parts += [f"**{claim(name).title}**"] if len(names) > 1 else []
+            parts.append(str(tables.side_by_side(meta.rows(claim(name), verdicts, found)).data))
+        return Markdown("\n\n".join(parts))
+
+    def _two(self, each: Contrast) -> tuple[Records, Records]:
+        find = self._find(each.scale)
+        return find(each.study, each.arm), find(each.study, each.against)
+
+    def _find(self, scale: str) -> Find:
+        """The lookup of records at a scale, which reads each study once until this page trains anything."""
+        if scale not in self._finders:
+            self._finders[scale] = finder(self.store, scale)
+        return self._finders[scale]
+
+    def _pooled(self, scale: str, metric: str) -> exploratory.Pooled | None:
+        if (scale, metric) not in self._models:
+            find = self._find(scale)
+            runs = {arm: find(ALL_ARMS, arm) for arm in study(ALL_ARMS, scale).arms}
+            self._models[scale, metric] = exploratory.pooled(exploratory.values(runs, metric))
+        return self._models[scale, metric]
+
+    def _estimate(self, each: Contrast, metric: str) -> tables.Estimate | None:
+        """The contrast by the model of all arms; None where its runs, or its arms, are not in there.
+
+        An arm that a study names anew without a change is the baseline.
+        """
+        model = self._pooled(each.scale, metric) if each.shared else None
+        changes = study(each.study, each.scale).arms
+        names = [arm if changes[arm] else "baseline" for arm in (each.arm, each.against)]
+        return model.contrast(*names) if model is not None and set(names) <= set(model.arms) else None
+
+    def reached_in_pilot(self, name: str, percent: float, *arms: str) -> Markdown:
+        """When these arms of a pilot came down to a training error, whether or not its runs ended there."""
+        plan = study(name)  # at any scale: a pilot is looked at, not rehearsed
+        runs, seed = records(plan, self.store), plan.seeds[0]
+        epochs = {arm_label(arm): runs[arm][seed].epochs_to(percent / 100) for arm in arms if seed in runs[arm]}
+        words = ", ".join(
+            f"{'never' if math.isnan(when) else f'after {number(when)} epochs'} ({label})"
+            for label, when in epochs.items()
+        )
+        return Markdown(
+            f"In the pilot (seed {seed}), the training error came down to {percent:g} % {words or 'in no run yet'}."
+        )
+
+    @_or_one_line
+    def parameters(self, name: str) -> Markdown:
+        """How many parameters each arm of a study has."""
+        plan = study(name, self.scale)
+        nets = {arm_label(arm): plan.config(arm, plan.seeds[0]).model for arm in plan.arms}
+        counts = {label: layers.parameters(net) for label, net in nets.items() if isinstance(net, AlexNetConfig)}
+        whole = counts[arm_label("baseline")]
+        parts = [
+            f"{count:,}{'' if count == whole else f', or {100 * count / whole:.0f} %'} ({label})"
+            for label, count in counts.items()
+        ]
+        return Markdown(f"Parameters: {'; '.join(parts)}.")
+
+    @_or_one_line
+    def curves(self, name: str) -> Figure:
+        """Training error against epochs, as trained: a line per seed."""
+        plan, runs = self.runs(name)
+        return figures.training_curves(runs, _labels(plan), _threshold(plan), self.smoke)
+
+    @_or_one_line
+    def curves_found(self, name: str) -> Markdown:
+        """The finding of that figure."""
+        plan, runs = self.runs(name)
+        threshold = _threshold(plan)
+        if threshold is not None:
+            return captions.joined(cards.when_reached(runs, _labels(plan), threshold))
+        return captions.curves(runs, _labels(plan))
+
+    @_or_one_line
+    def first_drop_found(self, name: str) -> Markdown:
+        """The finding of that figure where the rate drops, and in all seeds of the baseline that there are."""
+        plan, runs = self.runs(name)
+        groups = {label: runs[arm].values() for arm, label in _labels(plan).items()}
+        every = records(study("ablations", self.scale), self.store)["baseline"]
+        return captions.first_drop(groups | {f"{arm_label('baseline')} over all its seeds": every.values()})
+
+    def explore(self, *names: str) -> HTML:
+        """Links to the page that shows any run, opened at each of these studies."""
+        return cards.explore_link(*names)
+
+    @_or_one_line
+    def ensembles(self) -> Figure:
+        """Test error against the number of networks averaged, a line per group; at smoke scale made now."""
+        plan, _ = self.runs(outputs.MEMBERS)
+        if self.train:
+            from ..training.predict import make  # torch is imported only to compute
+
+            for seed in plan.seeds:
+                config = plan.config("baseline", seed)
+                if outputs.predictions(config, self.store) is None:
+                    make(config, self.store)
+        return figures.ensemble_sizes(sizes(self.store, self.scale), self.smoke)
+
+    @_or_one_line
+    def ensembles_found(self) -> Markdown:
+        """The finding of that figure."""
+        return captions.ensembles(sizes(self.store, self.scale))
+
+    def log(self, *names: str) -> Markdown:
+        """The paper's numbers beside the author's log, and what others measured."""
+        parts = []
+        audited = cards.numbers_table(names, "audited")
+        if len(audited):
+            log = downloads.link("author_log.csv")
+            parts += [f"**The first author's log** ({log}):", str(cards.written(audited, wide=True).data)]
+        others = pd.concat([cards.others(name) for name in names])
+        if len(others):
+            parts += [f"**Others** ({downloads.link('others.csv')}):", str(cards.written(others, wide=True).data)]
+        return Markdown(
+            "\n\n".join(parts) or "Neither the author's log nor the sources of this book have this comparison."
+        )
+
+
+def _entry(name: str, label: str) -> Measured:
+    return next(entry for entry in claim(name).measured if entry.label == label)
+
+
+def _threshold(plan: Study) -> float | None:
+    """In percent, where the study's runs stop at one."""
+    stop = plan.baseline.budget.stop_at_train_error
+    return None if stop is None else 100 * stop
+
+
+def _labels(plan: Study) -> dict[str, str]:
+    return {arm: arm_label(arm) for arm in plan.arms}
+
+
+def _value(record: RunRecord, metric: str) -> float:
+    return record.lowest_epoch if metric == "lowest_epoch" else counted(record, metric)
+
+
+def _spread(values: "pd.Series[float]") -> str:
+    values = values.dropna()
+    if values.empty:
+        return "–"
+    sd = float(values.std(ddof=1)) if len(values) > 1 else None
+    digits = 3 if sd is not None and 1e-9 < sd < 0.005 else 2
+    spread = "" if sd is None else f" ± {sd:.{digits}f}"
+    return f"{values.mean():.{digits}f}{spread}".replace("-", "−")

@@ -1,0 +1,138 @@
+"""The analyses as a page shows them: tables, and the sentences that go with them."""
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+from IPython.display import Markdown
+
+from ..analysis.contrasts import Contrast
+from ..analysis.exploratory import CHANCE_RATIO, DEALS, ColourNull, Pooled
+from ..analysis.meta import Row
+from ..analysis.verdicts import ALPHA
+from ..common.text import NONE, number, probability, with_interval
+from ..experiments.cifar_alexnet import arm_label
+from .cards import written
+
+EFFECT = "effect (95 % interval)"
+
+Estimate = tuple[float, float, float]
+"""Mean, low, high, in points."""
+
+
+def parts(found: Sequence[tuple[Contrast, pd.DataFrame, Sequence[Estimate | None]]]) -> Markdown:
+    """Effects on training error, gap and test error, a block per contrast.
+
+    found: a contrast, its parts (``analyses.parts``), and for each part the estimate by the model of all arms.
+    """
+    same = len({each.setting for each, _, _ in found}) == 1
+    rows = []
+    for each, table, models in found:
+        title = each.label if same else f"{each.label} ({each.setting})"
+        for i, (part, model) in enumerate(zip(table.to_dict("records"), models, strict=True)):
+            effect = _points((part["mean"], part["low"], part["high"]))
+            row = {
+                "comparison": title if i == 0 else "",
+                "part": part["part"],
+                EFFECT: f"**{effect}**" if part["metric"] in each.judged else effect,
+                "seeds with a positive effect": f"{100 * part['side']:.0f} % of {part['pairs']}",
+                "all arms pooled": NONE if model is None else _points(model),
+            }
+            rows.append(row)
+    if not rows:
+        return Markdown("No comparison has three pairs of runs with both errors yet.")
+    setting = f"{found[0][0].setting}. " if same else ""
+    return Markdown(
+        f"{written(pd.DataFrame(rows), wide=True).data}\n\n{setting}Test error = training error + gap, all of the "
+        "final network as it is tested (centre crop, no dropout). **Bold**: what a rule judges, positive being the "
+        "paper's side; all else is *exploratory*. Pooled: by [one model of all arms](#all-arms)."
+    )
+
+
+def pooled(model: Pooled | None) -> Markdown:
+    """Every arm against the baseline by the model of all arms, beside the arm's own pairs, in points."""
+    if model is None:
+        return Markdown("No arm has three seeds of the baseline yet.")
+    every = model.table.to_dict("records")
+    rows = [
+        {
+            "arm": arm_label(each["arm"]),
+            "seeds": each["seeds"],
+            "its own pairs": _points((each["paired"], each["paired_low"], each["paired_high"])),
+            "all arms pooled": _points((each["mean"], each["low"], each["high"])),
+            "scatter of its pairs": f"{each['sd']:.2f}",
+        }
+        for each in every
+    ]
+    least, most = (end(every, key=lambda each: each["sd"]) for end in (min, max))
+    return Markdown(
+        f"{written(pd.DataFrame(rows), right=['seeds', 'scatter of its pairs'], wide=True).data}\n\n"
+        "Test error minus that of the baseline, with 95 % intervals; the scatter is the standard deviation of the "
+        f"pairs' differences, in points. The model has one residual standard deviation for all arms, {model.sd:.2f} "
+        f"points ({model.df} degrees of freedom), by which every difference of two runs would scatter by "
+        f"{math.sqrt(2) * model.sd:.2f}. In fact they scatter by {least['sd']:.2f} ({arm_label(least['arm'])}) to "
+        f"{most['sd']:.2f} ({arm_label(most['arm'])}): equal variances are an approximation. Where an arm's own "
+        "pairs scatter more than the model says, its pooled interval is too narrow; where they scatter less, too wide."
+    )
+
+
+def colours(null: ColourNull | None, dealt: float | None) -> Markdown:
+    """Whether the columns' kernels differ in colour more than by chance; dealt: the ratio by deals of one net's."""
+    if null is None:
+        return Markdown("No three runs have the colours of their columns yet.")
+    low, high = null.ratio.low, null.ratio.high
+    inside = "includes" if low <= CHANCE_RATIO <= high else "excludes"
+    deals = "" if dealt is None else f"; {DEALS:,} deals of the pictured net's kernels (seed 0) give {number(dealt)}×"
+    sign = "There is no sign that the two columns differ" if null.p >= ALPHA else "The two columns differ"
+    return Markdown(
+        f"*Exploratory.* By chance alone the ratio is {CHANCE_RATIO:.2f}×, not the 1× that the rule takes for no "
+        "effect: it is the geometric mean of the absolute value of a normal variable over its arithmetic mean, "
+        f"$\\sqrt{{\\pi/2}}\\,e^{{-(\\gamma+\\ln 2)/2}}$ with Euler's $\\gamma${deals}. The ratio of the "
+        f"{null.ratio.n} runs is {with_interval(null.ratio.estimate, (low, high), '×')}, and its interval {inside} "
+        f"that of chance. Their shares of deals as wide, uniform by chance, have {null.below} below 5 %, where "
+        f"{number(0.05 * null.ratio.n)} is expected; Fisher's combination of all of them gives {probability(null.p)}. "
+        f"**{sign} in colour more than two random halves of the same kernels.**"
+    )
+
+
+def side_by_side(rows: Sequence[Row]) -> Markdown:
+    """Every measurement of a claim's effect in a table, and how to read the intervals and signs."""
+    table = pd.DataFrame(
+        [
+            {
+                "source": each.source,
+                "comparison": each.what or NONE,
+                EFFECT: _measured(each),
+                "pairs": NONE if each.n is None else str(each.n),
+                "the paper's sign": _sign(each),
+            }
+            for each in rows
+        ]
+    )
+    scatter = (
+        " The log has one pair of runs for each comparison; its interval adds the [scatter between two runs of one "
+        "architecture](#scatter-2012), which differ by more once in twenty times."
+    )
+    logged = any(each.source == "the author's log" and each.clear is not None for each in rows)
+    return Markdown(
+        f"{written(table, wide=True).data}\n\nPositive, or above 1×, is the paper's side; *not clearly*: the interval "
+        f"includes no effect.{scatter if logged else ''}"
+    )
+
+
+def _measured(each: Row) -> str:
+    if math.isnan(each.value) or each.source == "the paper":
+        return each.printed
+    effect = with_interval(each.value, None if math.isnan(each.low) else (each.low, each.high), each.unit)
+    return ": ".join(filter(None, [effect, each.printed]))
+
+
+def _sign(each: Row) -> str:
+    if each.agrees is None or each.source == "the paper":
+        return NONE
+    return f"{'yes' if each.agrees else 'no'}{', not clearly' if each.clear is False else ''}"
+
+
+def _points(estimate: Estimate) -> str:
+    mean, low, high = estimate
+    return with_interval(mean, (low, high), "points")

@@ -1,0 +1,114 @@
+"""What two devices send each other beside what they compute, and the published times of a training step on them."""
+
+import math
+import statistics
+
+import pandas as pd
+from IPython.display import Markdown
+
+from ..common.markup import escaped
+from ..common.text import number
+from ..experiments.step_timing import CASES, COMMAND, CPU_COMMAND, HALF, Found, published, seconds
+from ..networks.communication import SINGLE, bytes_sent, column_layers, data_parallel_bytes, links, multiply_adds
+from ..networks.config import CIFAR_ALEXNET, PAPER, AlexNetConfig
+from ..networks.layers import learned_layers
+from .cards import written
+
+NETS = {"cifar": CIFAR_ALEXNET, "paper": PAPER}
+MB = 1e6
+
+
+def volume(config: AlexNetConfig = PAPER, batch: int = 128) -> pd.DataFrame:
+    """Per learned layer, and the softmax: multiply-adds of one column in a step, and bytes that it sends for it."""
+    sent = links(config)
+    own = {layer.name: multiply_adds(config, [layer]) for layer in column_layers(config) if layer.learned}
+    passes = {name: 1 if name == "softmax" else 2 for name in sent}
+    return pd.DataFrame(
+        {
+            "multiply-adds": {name: batch * own.get(name, 0) for name in [*own, "softmax"]},
+            "bytes": {name: batch * SINGLE * passes.get(name, 0) * sent.get(name, 0) for name in [*own, "softmax"]},
+        }
+    )
+
+
+def volume_table(config: AlexNetConfig = PAPER, batch: int = 128) -> pd.DataFrame:
+    """``volume`` in words and rounded, with the ratio."""
+    rows = []
+    for name, work, sent in volume(config, batch).itertuples():
+        rows.append(
+            {
+                "layer": name,
+                "reads": "both columns" if sent else "the image" if name == "conv1" else "its own column",
+                "multiply-adds of a column (10⁹)": f"{work / 1e9:,.1f}" if work else "",
+                "megabytes each way": f"{sent / MB:,.2f}" if sent else "",
+                "multiply-adds per byte": f"{work / sent:,.0f}" if work and sent else "",
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def volume_words(config: AlexNetConfig = PAPER, batch: int = 128) -> Markdown:
+    """The step's traffic in words, beside that of the two other ways to use two devices."""
+    ours, data = bytes_sent(config, batch), data_parallel_bytes(config, 2)
+    everywhere = sum(math.prod(layer.inputs) for layer in learned_layers(config)[1:]) // 2
+    all_linked = batch * 4 * (2 * everywhere + config.classes // 2)
+    work = multiply_adds(config, column_layers(config)) * batch
+    conv = 2 * links(config)["conv3"] * batch * 4 if "conv3" in links(config) else 0
+    even = math.ceil(batch * data / ours)
+    return Markdown(
+        f"In one step on {batch} images, each device sends the other {ours / MB:.1f} MB and receives as much, "
+        f"{100 * conv / ours:.0f} % of it for conv3, and computes {work / 1e9:,.0f} billion multiply-adds: "
+        f"{work / ours:,.0f} for each byte sent. Were every layer linked, it would send {all_linked / MB:.0f} MB, "
+        f"{all_linked / ours:.1f} times as much. Data parallel, each device holding the whole net and taking half of "
+        f"the batch, it would send {data / MB:.0f} MB of gradients, at any batch size: more than columns do for "
+        f"batches below {even:,}."
+    )
+
+
+def times_table(found: Found) -> pd.DataFrame:
+    """A row per case of a measurement: the median over its rounds, and the range."""
+    rows = []
+    half = seconds(found, HALF)
+    for case in CASES:
+        own = seconds(found, case)
+        if own:
+            cpu = [row["cpu_seconds"] for row in found["rows"] if row["case"] == case]
+            sent = max(row["bytes_sent"] for row in found["rows"] if row["case"] == case)
+            rows.append(
+                {
+                    "case": case,
+                    "ms per step": number(1000 * statistics.median(own)),
+                    "range": f"{number(1000 * min(own))} to {number(1000 * max(own))}",
+                    "CPU ms per step and process": number(1000 * statistics.median(cpu)),
+                    "images per second": number(round(found["batch"] / statistics.median(own))),
+                    "of the half net's": f"{statistics.median(half) / statistics.median(own):.2f}×" if half else "",
+                    "MB sent per step": f"{sent / MB:.2f}" if sent else "",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def shown(kind: str) -> Markdown:
+    """The last measurement: its table, and where and when it was made; or what is missing."""
+    found = published(kind)
+    if found is None:
+        devices, command = ("two GPUs", COMMAND) if kind == "cuda" else ("two CPU processes", CPU_COMMAND)
+        return Markdown(f"*Not measured yet on {devices}:* `{command}` does it.")
+    table = times_table(found)
+    return Markdown(f"{_words(found)}\n\n{written(table, right=list(table.columns[1:]), wide=True).data}")
+
+
+def _words(found: Found) -> str:
+    """Where and when the times were measured."""
+    derived = bytes_sent(NETS[found["net"]], found["batch"])
+    sent = max(row["bytes_sent"] for row in found["rows"])
+    rounds = len(seconds(found, HALF))
+    counted = f"The {sent:,} bytes that a column counted per step are " + (
+        "those derived." if sent == derived else f"**not** the {derived:,} derived."
+    )
+    return (
+        f"*Measured:* {escaped(found['device'])}, {escaped(found['started'][:10])}, PyTorch {escaped(found['torch'])}, "
+        f"net *{found['net']}*, "
+        f"batch {found['batch']}, {rounds} rounds of {found['steps']} steps; load average "
+        f"{found['load_average']} at the start. {counted if sent else ''}"
+    )

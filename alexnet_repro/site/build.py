@@ -1,0 +1,235 @@
+"""From notebooks and claims to the rendered book: executes and renders only what changed."""
+
+import importlib.metadata
+import json
+import multiprocessing
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import yaml
+
+from ..common import paths
+from ..common.errors import UserError
+from ..common.files import lock, sha256, write_atomic
+from ..common.machine import cores
+from ..records.store import Store
+from ..report import downloads, effects
+from . import citation, explore, notebooks
+from . import pages as scorecard
+from .published import check as check_published
+
+TOOLS = ("jupyter-book", "sphinx-book-theme", "myst-nb")
+BUILDER = "from jupyter_book.cli.main import main; main()"
+GET = """\
+# Where the package is missing, as in Colab, get it and its records.
+import importlib.util
+
+if importlib.util.find_spec("alexnet_repro") is None:
+    !git clone --quiet --depth 1 {url} alexnet
+    %pip install --quiet --no-deps -e alexnet
+    %cd alexnet
+"""
+PDF = "alexnet.pdf"
+PDF_PUBLISHED = f'<a href="{PDF}">The whole book as one PDF</a>, as `make pdf` prints it.\n'
+PDF_HERE = "`make pdf` prints the whole book as one PDF; the published site offers it here.\n"
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+COMPLAINT = re.compile(r"(WARNING|ERROR|CRITICAL)\b")
+
+
+def build() -> Path:
+    """Bring the site up to date and print where it is: returns the path of its index.html.
+
+    Gets CIFAR-10 where it can, and says what it goes without where it cannot. Raises UserError for a notebook
+    that fails, a page that the table of contents lacks, a warning of the book's build, and, before anything runs, for
+    published or contributed evidence that ``alexnet-repro verify`` refuses.
+    """
+    book = paths.repository() / "book"
+    with lock(book / "_build" / ".lock", waiting=lambda: print("another build is at work: waiting for it")):
+        _check_contents(book)
+        check_published(Store())
+        _get_data()
+        _execute_pages(book / "pages")
+        scorecard.write(book)
+        effects.write(book)
+        explore.write(book)
+        downloads.write(book)
+        citation.write(book)
+        write_atomic(book / "_generated" / "pdf.md", PDF_PUBLISHED if address(configuration(book)) else PDF_HERE)
+        index = _render(book)
+    print(f"the book: {index}")
+    return index
+
+
+def _get_data() -> None:
+    # Imported here: only to build does the site need a data set.
+    from ..training.data import cifar10
+
+    try:
+        cifar10.cifar10()
+    except UserError as error:
+        print(f"building from the published evidence and the bundled sample, without all of CIFAR-10: {error}")
+
+
+def _execute_pages(pages: Path) -> None:
+    """Execute the notebooks whose inputs changed, several at once; drop the pages of those that are gone."""
+    pages.mkdir(parents=True, exist_ok=True)
+    state = pages / ".digests.json"
+    known = _read_state(state)
+    published = address(configuration(pages.parent))
+    common = [*_common_inputs(), published]
+    wanted = {name: _digest([notebooks.path(name)], common) for name in notebooks.names()}
+    for page in pages.glob("*.ipynb"):
+        if page.stem not in wanted:
+            page.unlink()
+    stale = [name for name in wanted if known.get(name) != wanted[name] or not (pages / f"{name}.ipynb").is_file()]
+    done = {name: digest for name, digest in wanted.items() if name not in stale}
+    failures = []
+    for name, seconds, failure in _execute_all(stale, pages):
+        if failure:
+            failures.append(failure)
+            continue
+        if published:
+            _make_portable(pages / f"{name}.ipynb", published)
+        print(f"executed notebook {name} in {seconds:.0f} s")
+        done[name] = wanted[name]
+        write_atomic(state, json.dumps(done, indent=1, sort_keys=True))
+    if failures:
+        more = f" (and {len(failures) - 1} more notebooks failed)" if len(failures) > 1 else ""
+        raise UserError(failures[0] + more, 1)
+    write_atomic(state, json.dumps(done, indent=1, sort_keys=True))
+
+
+def _execute_all(names: list[str], pages: Path) -> Iterator[tuple[str, float, str]]:
+    outputs = [pages / f"{name}.ipynb" for name in names]
+    if len(names) < 2:
+        yield from map(_execute_page, names, outputs)
+        return
+    # Processes, since papermill changes the working folder; spawned, since threads of ours may be running.
+    workers = min(len(names), cores())
+    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield from pool.map(_execute_page, names, outputs)
+
+
+def _execute_page(name: str, page: Path) -> tuple[str, float, str]:
+    """(name, seconds, the failure in one line or nothing)."""
+    start = time.monotonic()
+    try:
+        notebooks.execute(name, page)
+    except UserError as error:
+        return name, time.monotonic() - start, str(error)
+    return name, time.monotonic() - start, ""
+
+
+def _make_portable(page: Path, published: str) -> None:
+    """Put a cell on top that gets the package where it is missing, as in Colab; the page does not show it."""
+    notebook = nbformat.read(page, as_version=4)
+    cell = nbformat.v4.new_code_cell(GET.format(url=published), id="get", metadata={"tags": ["remove-cell"]})
+    notebook.cells.insert(1, cell)  # below the title, which names the page
+    write_atomic(page, nbformat.writes(notebook) + "\n")
+
+
+def _render(book: Path) -> Path:
+    """Render the pages, unless nothing that they are made from has changed. Raises UserError where that fails."""
+    build = book / "_build"
+    index, state = build / "html" / "index.html", build / "inputs.sha256"
+    sources = [path for path in _files(book) if build not in path.parents and not path.name.startswith(".")]
+    versions = [f"{tool} {importlib.metadata.version(tool)}" for tool in TOOLS]
+    inputs = _digest(sources, versions)
+    if index.is_file() and state.is_file() and state.read_text(encoding="utf-8") == inputs:
+        return index
+    state.unlink(missing_ok=True)
+    # Whole: what an older build left behind would otherwise stay on the site.
+    for leftover in ("html", ".doctrees"):
+        shutil.rmtree(build / leftover, ignore_errors=True)
+    jupyter_book(book, "-W", "--keep-going", "-n")
+    if not index.is_file():
+        raise UserError(f"the book's build left no {index}: remove {build} and build it again", 1)
+    write_atomic(state, inputs)
+    return index
+
+
+def jupyter_book(book: Path, *options: str) -> None:
+    """Run Jupyter Book on ``book``. Raises UserError with its first complaint where it fails."""
+    config = book / "_build" / "_config.yml"
+    write_atomic(config, yaml.safe_dump(configuration(book)))
+    done = subprocess.run(
+        [sys.executable, "-c", BUILDER, "build", *options, "--config", str(config), str(book)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        env={**os.environ, "PYTHONHASHSEED": "0"},  # the same pages from every build
+    )
+    if done.returncode != 0:
+        log = book / "_build" / "book.log"
+        output = COLOUR.sub("", done.stdout)
+        write_atomic(log, output)
+        complaints = [line.strip() for line in output.splitlines() if COMPLAINT.search(line)]
+        said = complaints or output.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
+        raise UserError(f"the book does not build: {said[0]} ({len(said)} complaints, all in {log})", 1)
+
+
+def configuration(book: Path) -> dict[str, Any]:
+    """The book's configuration, less the buttons that lead nowhere as long as it has no address."""
+    config: dict[str, Any] = yaml.safe_load((book / "_config.yml").read_text(encoding="utf-8"))
+    if not address(config):
+        config.pop("repository", None)
+        config.pop("launch_buttons", None)
+    return config
+
+
+def address(config: Mapping[str, Any]) -> str:
+    """Where the repository is published; nothing where it is not."""
+    return str(config.get("repository", {}).get("url", ""))
+
+
+def _check_contents(book: Path) -> None:
+    """Every notebook has a place in the table of contents, which is written by hand."""
+    listed = (book / "_toc.yml").read_text(encoding="utf-8")
+    for name in notebooks.names():
+        if not re.search(rf"\bpages/{re.escape(name)}\b", listed):
+            raise UserError(f"pages/{name} is not in {book / '_toc.yml'}: add it in the paper's order", 1)
+
+
+def _common_inputs() -> list[str]:
+    """What every page depends on: the package, the data, the working store, the interpreter."""
+    data, downloads, store = paths.data(), paths.downloads(), paths.store()
+    package = Path(__file__).parent
+    files = [path for path in _files(package) if path.suffix == ".py"]
+    files += [
+        path for path in _files(data) if not {downloads, store, data / "downloads", data / "store"} & set(path.parents)
+    ]
+    files += sorted((store / "runs").glob("*.json"))
+    return [
+        platform.python_version(),
+        f"CIFAR-10: {any(downloads.glob('*.npy'))}",
+        _digest(files, []),
+    ]
+
+
+def _digest(files: Iterable[Path], texts: Iterable[str]) -> str:
+    parts = [f"{path} {sha256(path.read_bytes())}" for path in files]
+    return sha256("\n".join([*parts, *texts]).encode("utf-8", "surrogateescape"))  # a path may hold any byte
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    return (path for path in sorted(folder.rglob("*")) if path.is_file())
+
+
+def _read_state(state: Path) -> dict[str, str]:
+    try:
+        known = json.loads(state.read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}

@@ -1,0 +1,95 @@
+"""Generated parts of the book on runs made elsewhere, or at full size: what they come to, group by group."""
+
+import math
+from collections.abc import Sequence
+from itertools import groupby
+from statistics import fmean
+
+from ..analysis import contributed as contributions
+from ..analysis.contributed import FULL_SIZE, Group
+from ..analysis.verdicts import Verdict, found
+from ..common.markup import escaped
+from ..common.text import NONE
+from ..paper.claims import Claim
+from ..records.metrics import counted
+from ..report.format import badge, row
+
+Column = dict[tuple[str, str], str]
+"""(claim, label) of a measured comparison -> its cell in the scorecard's column of full-size runs."""
+
+HEADER = ("Claim", "Comparison", "Paper", "Found", "Verdict", "Seeds")
+ERRORS = {
+    "test_error": "top-1",
+    "top5_error": "top-5",
+    "ten_view_error": "top-1, ten views",
+    "ten_view_top5_error": "top-5, ten views",
+}
+
+
+def column(every: Sequence[Claim], groups: Sequence[Group]) -> Column:
+    """Each comparison at full size, by the group of most pairs; "not run" where none has three; else nothing."""
+    best: dict[tuple[str, str], Verdict] = {}
+    for verdict in (each for group in groups for each in contributions.judged(group)):
+        before = best.get((verdict.claim, verdict.label))
+        if before is None or (verdict.seeds or 0) > (before.seeds or 0):
+            best[verdict.claim, verdict.label] = verdict
+    cells = {}
+    for claim in every:
+        for entry in claim.measured:
+            if contributions.is_at_full_size(entry):
+                whole = best.get((claim.id, entry.label))
+                run = whole is not None and whole.verdict != "not run"
+                cells[claim.id, entry.label] = (
+                    f"{found(whole)} {badge(whole.verdict)}" if whole and run else badge("not run")
+                )
+    return cells
+
+
+def full_size(groups: Sequence[Group]) -> str:
+    """Every group of full-size runs: whose, on what, the errors of the paper's net and the verdicts."""
+    if not groups:
+        return (
+            f"*None yet.* `alexnet-repro run {FULL_SIZE} --device cuda` makes them, and the column ImageNet of the "
+            "[scorecard](scorecard.md) fills.\n"
+        )
+    return (
+        "\n".join(line for group in groups for line in [_title(group), "", *_errors(group), *_verdicts(group)]) + "\n"
+    )
+
+
+def contributed(groups: Sequence[Group]) -> str:
+    """Every group of runs that others contributed: whose, on what, and the verdicts by them alone."""
+    if not groups:
+        return "*None yet.*\n"
+    return "\n".join(line for group in groups for line in [_title(group), "", *_verdicts(group)]) + "\n"
+
+
+def _title(group: Group) -> str:
+    whose = f"Runs of {escaped(group.source)}" if group.source else "Runs of this project"
+    images = f", {escaped(group.images)}" if group.images else ""
+    return f"**{whose}** on {escaped(group.device)}: {len(group.runs)}{images}."
+
+
+def _errors(group: Group) -> list[str]:
+    """Mean errors of the paper's own net over the group's seeds."""
+    runs = [r for r in group.runs.values() if r.config == contributions.paper_run(r.config)]
+    told = [
+        f"{words} {100 * mean:.1f} %"
+        for name, words in ERRORS.items()
+        if runs and not math.isnan(mean := fmean(counted(r, name) for r in runs))
+    ]
+    return [f"The paper's net, {len(runs)} runs: {', '.join(told)}.", ""] if told else []
+
+
+def _verdicts(group: Group) -> list[str]:
+    verdicts = contributions.judged(group)
+    if not verdicts:
+        return ["No comparison has a run of it yet.", ""]
+    rows = [row(HEADER), row(["---"] * len(HEADER))]
+    for _, of_claim in groupby(verdicts, key=lambda verdict: verdict.claim):
+        for verdict in of_claim:
+            label = verdict.label or NONE
+            rows.append(
+                row([verdict.title, label, verdict.paper, found(verdict), badge(verdict.verdict), verdict.counted])
+            )
+    return [*rows, ""]

@@ -1,0 +1,267 @@
+"""The page "Explore the runs": every recorded run in one figure, whose study, arms and metric its reader chooses.
+
+The charts are drawn with Altair here, without data. ``book/_static/explore.js`` fills them with the rows that a reader
+has chosen, and Vega, vendored under ``book/_vendor/vega/``, draws them in the browser.
+"""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+
+from ..common.files import write_atomic
+from ..experiments.cifar_alexnet import arm_label
+from ..experiments.registry import STUDIES, scales, study
+from ..experiments.study import SCALES, Study
+from ..paper import claims
+from ..records.lookup import Found, records
+from ..records.record import RunRecord
+from ..records.store import Store
+from ..report import captions, cards, figures
+from ..report.page import METRICS, PERCENT
+from . import pages as scorecard
+
+FIRST = "relu_speed"
+"""The study that the page opens with: the paper's Fig. 1."""
+
+CURVES: Mapping[str, str] = {
+    "train_error": "training error, as trained (%)",
+    "train_loss": "training loss, as trained (nats)",
+    "test_error": "test error (%)",
+}
+"""What is measured during training, by the fields of ``Measurement``, as the page calls it."""
+
+SCRIPTS = ("vega", "vega-lite", "vega-embed")
+CAPTION = (
+    "Training error against epochs, a line per seed: what this page shows without its script, and on paper. "
+    "In a browser with scripts, study, arms and metric can be chosen."
+)
+ALT = "Line plot of training error in percent against epochs, a thin line per seed: solid for ReLU, dashed for tanh."
+
+
+def write(book: Path) -> None:
+    """Write the parts of the page: the static figure with its links, and the data and charts for the script."""
+    store, generated = Store(), book / "_generated"
+    plan = study(FIRST)
+    found, labels = records(plan, store), {arm: arm_label(arm) for arm in plan.arms}
+    stop = plan.baseline.budget.stop_at_train_error
+    assert stop is not None  # the paper's Fig. 1 has one
+    threshold = 100 * stop
+    drawing = figures.training_curves(found, labels, threshold)
+    write_atomic(generated / "explore.svg", figures.svg(drawing))
+    figures.close(drawing)
+    finding = captions.joined(cards.when_reached(found, labels, threshold)).data
+    write_atomic(generated / "explore.md", static(str(finding)))
+    write_atomic(generated / "explore.html", html(content(store)))
+
+
+def static(finding: str) -> str:
+    """The figure that stands in for the interactive one, in MyST."""
+    return "\n".join(
+        [
+            ":::{figure} _generated/explore.svg",
+            ":name: fig-explore",
+            ":width: 36em",
+            f":alt: {ALT}",
+            "",
+            f"**{finding}** {CAPTION}",
+            ":::",
+            "",
+        ]
+    )
+
+
+def html(values: Mapping[str, Any]) -> str:
+    """The data and charts as JSON, and the scripts that draw them, for a page in the book's folder."""
+    text = json.dumps(values, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
+    scripts = [f'<script defer src="vega/{name}.min.js"></script>' for name in SCRIPTS]
+    return "\n".join([f'<script type="application/json" id="explore-data">{text}</script>', *scripts, ""])
+
+
+def content(store: Store) -> dict[str, Any]:
+    """What the script reads: studies with the keys of their runs by arm, the runs by key, metrics, charts, colours.
+
+    Errors in percent, losses in nats. A study without runs is left out; pilots come last.
+    """
+    runs: dict[str, dict[str, Any]] = {}
+    listed: list[dict[str, Any]] = []
+    pages = _pages()
+    for scale in (each for each in SCALES if each != "smoke"):
+        plans = sorted(
+            (study(name, scale) for name in STUDIES if scale in scales(name)),
+            key=lambda plan: (plan.pilot, plan.name != FIRST),
+        )
+        for plan in plans:
+            found = {arm: by_seed for arm, by_seed in records(plan, store).items() if by_seed}
+            if found:
+                listed.append(_study(plan, scale, found, pages.get(plan.name, "")))
+                runs |= {record.key: _run(record) for by_seed in found.values() for record in by_seed.values()}
+    metrics = {name: {"label": label, "during": True} for name, label in CURVES.items()}
+    metrics |= {f"end.{name}": {"label": label, "during": False} for name, label in METRICS.items()}
+    return {
+        "studies": listed,
+        "runs": runs,
+        "metrics": metrics,
+        "charts": {"during": curves_chart().to_dict(), "end": ends_chart().to_dict()},
+        "colors": list(figures.PALETTE.as_hex()),
+    }
+
+
+def _pages() -> dict[str, str]:
+    """Study -> the page of a claim that it judges, as an address relative to the book's folder."""
+    every = claims.load()
+    links = {name: link.replace(".ipynb", ".html") for name, link in scorecard.pages(every).items() if "#" not in link}
+    return {entry.study: links[claim.id] for claim in every for entry in claim.measured if claim.id in links}
+
+
+def _study(plan: Study, scale: str, found: Found, page: str) -> dict[str, Any]:
+    arms = [
+        {"name": arm, "label": arm_label(arm), "runs": [record.key for record in by_seed.values()]}
+        for arm, by_seed in found.items()
+    ]
+    return {"name": plan.name, "scale": scale, "title": plan.title, "pilot": plan.pilot, "page": page, "arms": arms}
+
+
+def _run(record: RunRecord) -> dict[str, Any]:
+    """One run, rounded to what a figure can show; a measurement that nobody made is null, or its list is left out."""
+    curves = {
+        name: [_rounded(getattr(point, name), 1 if name == "train_loss" else 100) for point in record.curve]
+        for name in CURVES
+    }
+    ends = {name: _rounded(record.metrics.get(name), 100 if name in PERCENT else 1) for name in METRICS}
+    return {
+        "seed": record.config.seed,
+        "status": record.status,
+        "epoch": [_rounded(point.epoch) for point in record.curve],
+        "during": {name: values for name, values in curves.items() if any(value is not None for value in values)},
+        "end": {name: value for name, value in ends.items() if value is not None},
+    }
+
+
+def _rounded(value: float | None, factor: float = 1) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(factor * value, 4)
+
+
+# The rows that the script fills in: arm, label, color, dashed, order, seed, value; during training, epoch, too.
+ROWS = "rows"
+SEED = alt.Tooltip("seed:Q")
+VALUE = alt.Tooltip("value:Q", format=".5~g")
+ARM = alt.Tooltip("label:N", title="arm")
+COLOR = alt.Color("color:N", scale=None)
+DASH = alt.StrokeDash("dashed:N", scale=alt.Scale(domain=[False, True], range=[[1, 0], [6, 3]]), legend=None)
+TITLE = alt.TitleParams(text=alt.expr("metric"), anchor="start", fontSize=13, fontWeight="normal")
+
+
+def curves_chart() -> alt.LayerChart:
+    """A thin line per seed; the mean with a band of one standard deviation where every run of the arm has a value."""
+    chart = alt.Chart(alt.NamedData(ROWS))
+    epochs = alt.X("epoch:Q", title="epochs")
+    value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False))
+    hovered = alt.selection_point(
+        name="hovered", on="pointerover", clear="pointerout", nearest=True, fields=["arm", "seed"], empty=False
+    )
+    seeds = (
+        chart.mark_line()
+        .encode(
+            epochs,
+            value,
+            COLOR,
+            DASH,
+            detail=["arm:N", "seed:N"],
+            opacity=_emphasis(hovered, 1, 0.45, 0.12),
+            strokeWidth=_emphasis(hovered, 2.5, 1, 1),
+        )
+        .properties(name="seeds")
+    )
+    over_seeds = (
+        chart.transform_joinaggregate(runs="distinct(seed)", groupby=["arm"])
+        .transform_aggregate(
+            mean="mean(value)",
+            sd="stdev(value)",
+            n="count()",
+            runs="max(runs)",
+            groupby=["arm", "color", "dashed", "epoch"],
+        )
+        .transform_filter("datum.n > 1 && datum.n === datum.runs")
+        .transform_calculate(low="datum.mean - datum.sd", high="datum.mean + datum.sd")
+    )
+    faint = alt.when("picked === null").then(alt.value(0.18)).otherwise(alt.value(0.06))
+    band = over_seeds.mark_area().encode(epochs, alt.Y("low:Q"), alt.Y2("high:Q"), COLOR, detail="arm:N", opacity=faint)
+    mean = over_seeds.mark_line(strokeWidth=3).encode(
+        epochs,
+        alt.Y("mean:Q"),
+        COLOR,
+        DASH,
+        detail="arm:N",
+        opacity=alt.when("picked === null").then(alt.value(1)).otherwise(alt.value(0.3)),
+    )
+    # Vega-Lite finds the nearest point through a mark whose datum is the point's mark, and from there reads no text.
+    row = "(datum.datum || datum)"
+    told = {"arm": f"{row}.label", "seed": f"{row}.seed", "epoch": f"format({row}.epoch, '.4~g')"}
+    told["value"] = f"format({row}.value, '.5~g')"
+    tip = alt.expr("{" + ", ".join(f"'{name}': {text}" for name, text in told.items()) + "}")
+    points = (
+        chart.mark_circle(size=40)
+        .encode(epochs, value, COLOR, opacity=_emphasis(hovered, 1, 0, 0), tooltip=alt.value(tip))
+        .add_params(hovered)
+        .properties(name="points")
+    )
+    layers = [band.properties(name="band"), seeds, mean.properties(name="mean"), points]
+    return _styled(alt.LayerChart(layer=layers, height=340))
+
+
+def ends_chart() -> alt.LayerChart:
+    """A row per arm, a dot per seed; below the dots, the mean with a bar of one standard deviation to each side.
+
+    Its height is the script's to set, by the number of arms.
+    """
+    chart = alt.Chart(alt.NamedData(ROWS))
+    arms = alt.Y(
+        "label:N",
+        title=None,
+        sort=alt.EncodingSortField("order", op="min"),
+        axis=alt.Axis(labelExpr="split(datum.label, ', ')", labelLimit=150, ticks=False, domain=False),
+    )
+    value = alt.X("value:Q", title=None, scale=alt.Scale(zero=False))
+    dots = chart.mark_circle(size=70, yOffset=-6).encode(
+        value, arms, COLOR, opacity=_emphasis(None, 1, 0.55, 0.12), tooltip=[ARM, SEED, VALUE]
+    )
+    over_seeds = (
+        chart.transform_aggregate(
+            mean="mean(value)", sd="stdev(value)", n="count()", order="min(order)", groupby=["arm", "label"]
+        )
+        .transform_filter("datum.n > 1")
+        .transform_calculate(low="datum.mean - datum.sd", high="datum.mean + datum.sd")
+    )
+    tip = [ARM, alt.Tooltip("mean:Q", format=".5~g"), alt.Tooltip("sd:Q", title="standard deviation", format=".3~g")]
+    bar = over_seeds.mark_rule(strokeWidth=2, yOffset=7).encode(
+        alt.X("low:Q", title=None), alt.X2("high:Q"), arms, tooltip=tip
+    )
+    mean = over_seeds.mark_point(shape="diamond", size=70, filled=True, color="black", opacity=1, yOffset=7).encode(
+        alt.X("mean:Q", title=None), arms, tooltip=tip
+    )
+    layers = [dots.properties(name="dots"), bar.properties(name="bar"), mean.properties(name="mean")]
+    return _styled(alt.LayerChart(layer=layers))
+
+
+def _emphasis(hovered: alt.Parameter | None, strong: float, plain: float, faint: float) -> Any:
+    """``strong`` for the seed that is picked or under the pointer, ``faint`` for the others while one is picked."""
+    picked = alt.when("picked !== null && datum.seed === picked").then(alt.value(strong))
+    if hovered is not None:
+        picked = picked.when(hovered).then(alt.value(strong))
+    return picked.when("picked !== null").then(alt.value(faint)).otherwise(alt.value(plain))
+
+
+def _styled(chart: alt.LayerChart) -> alt.LayerChart:
+    """As wide as its frame; the script says which seed is picked, and what the metric is called."""
+    fit = alt.AutoSizeParams(type="fit-x", contains="padding")
+    return (
+        chart.properties(width="container", title=TITLE, background="white", padding=8, autosize=fit)
+        .add_params(alt.param(name="picked", value=None), alt.param(name="metric", value=""))
+        .configure(aria=False)  # the script describes the whole figure
+        .configure_view(stroke=None)
+        .configure_axis(labelFontSize=12, titleFontSize=12, titleFontWeight="normal", gridColor="#e5e5e5")
+    )

@@ -1,0 +1,101 @@
+"""What the README says was found, in a few lines and a picture: written from the records, checked by a test."""
+
+import re
+import tempfile
+from collections.abc import Sequence
+from itertools import groupby
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from ..analysis.conclusions import Conclusion
+from ..analysis.lookup import concluded
+from ..analysis.verdicts import Verdict
+from ..common import paths
+from ..common.files import write_atomic
+from ..records.store import Store
+from ..report import effects
+from ..report.effects import LOOKS, Look
+from ..report.figures import canvas, close, svg
+from . import pages
+
+PICTURE = Path(".github", "scorecard.svg")
+BLOCK = re.compile(r"(<!-- found: written by make readme -->\n).*?(<!-- end -->)", re.DOTALL)
+
+COLUMNS = {"measured": 0.7, "observed": 2.3, "audited": 3.8, "derived": 5.1, "untested": 6.5}
+"""Where the marks of each kind of evidence stand."""
+OTHER_LOOKS = {
+    "agrees": Look("#009e73", "o"),
+    "disagrees": Look("#d55e00", "X"),
+    "not in the log": Look("#b87300", "s"),
+    "not run": Look("#999999", ".", "none"),
+    "no rule": Look("#0072b2", "D", "none"),
+    "not testable here": Look("#999999", "x"),
+}
+
+
+def write() -> None:
+    """Bring the README's lines and its picture up to date with what is published."""
+    readme = paths.repository() / "README.md"
+    with tempfile.TemporaryDirectory() as nothing:  # for a working store: it is this machine's alone
+        claims = concluded(Store(Path(nothing)))
+    verdicts = [verdict for each in claims for verdict in each.verdicts]
+    text = readme.read_text(encoding="utf-8")
+    write_atomic(readme, BLOCK.sub(lambda block: block[1] + findings(claims) + block[2], text))
+    drawing = picture(verdicts)
+    write_atomic(paths.repository() / PICTURE, svg(drawing, summary(verdicts)))
+    close(drawing)
+
+
+def findings(claims: Sequence[Conclusion]) -> str:
+    """What was found, in Markdown: a sentence on each of five claims, then what there is of each kind of evidence."""
+    verdicts = [verdict for each in claims for verdict in each.verdicts]
+    measured = [each for each in verdicts if each.evidence == "measured"]
+    judged = effects.run(verdicts)
+    audited, derived = ([each for each in verdicts if each.evidence == kind] for kind in ("audited", "derived"))
+    printed = [each for each in audited if each.beside == "log" and each.paper_value is not None]
+    results, sourced = ([each for each in audited if each.beside == kind] for kind in ("results", "source"))
+    untested = sum(each.evidence == "untested" for each in verdicts)
+    return pages.findings(claims) + (
+        f"\nOf {len(claims)} claims, {len(judged)} of {len(measured)} measured comparisons have runs. "
+        f"{_agreeing(printed)} of {len(printed)} printed numbers are those of the author's log, "
+        f"{_agreeing(results)} of {len(results)} those that others published; "
+        f"in {_agreeing(sourced)} of {len(sourced)} points the 2012 source "
+        f"does what the paper says; {_agreeing(derived)} of {len(derived)} numbers follow from the paper's own "
+        f"description. {untested} parts of claims cannot be tested here.\n"
+    )
+
+
+def picture(verdicts: Sequence[Verdict]) -> Figure:
+    """The scorecard at a glance: a line per claim, in two columns, a mark per kind of evidence and verdict."""
+    claims = [list(group) for _, group in groupby(verdicts, key=lambda each: each.claim)]
+    half = (len(claims) + 1) // 2
+    figure, panels = canvas(width=16.5, height=1.1 + 0.29 * half, columns=2)
+    used: dict[str, Look] = {}
+    for axes, column in zip(panels, (claims[:half], claims[half:]), strict=True):
+        axes.set_axis_off()
+        axes.set(xlim=(0, 17), ylim=(half - 0.4, -1.4))
+        for kind, x in COLUMNS.items():
+            axes.text(x, -0.9, kind, ha="center", fontsize=8, color="0.35")
+        for row, claim in enumerate(column):
+            for kind, x in COLUMNS.items():
+                names = list(dict.fromkeys(each.verdict for each in claim if each.evidence == kind))
+                for position, name in enumerate(names):
+                    last = name.split(": ")[-1]
+                    look = used.setdefault(last, (LOOKS | OTHER_LOOKS)[last])
+                    offset = 0.32 * (position - (len(names) - 1) / 2)
+                    axes.plot(x + offset, row, look.marker, color=look.color, fillstyle=look.fill, markersize=6)
+            axes.text(7.1, row, f"§ {claim[0].section}  {claim[0].title}", va="center", fontsize=9, in_layout=False)
+    for last, look in used.items():
+        panels[0].plot([], [], look.marker, color=look.color, fillstyle=look.fill, label=last)
+    figure.legend(loc="outside lower center", ncols=(len(used) + 1) // 2, frameon=False, fontsize=9, handletextpad=0.2)
+    return figure
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """What the picture shows, in words: it goes into the file, and a test compares."""
+    return "; ".join(f"{each.claim} {each.label}: {each.verdict}".replace(" :", ":") for each in verdicts)
+
+
+def _agreeing(verdicts: Sequence[Verdict]) -> int:
+    return sum(each.verdict.endswith(": agrees") for each in verdicts)

@@ -1,0 +1,121 @@
+"""Tar archives of images, read where they lie: nothing is unpacked, and a damaged one is never taken in part."""
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, NamedTuple
+
+from ...common.errors import UserError
+from ...common.files import is_hidden, regular_file
+
+MOST = 2**28
+"""Bytes of a development kit, unpacked: ILSVRC's are below 30 MB."""
+PADDING = 2**20
+"""Bytes of zeros that may end an archive; tar pads to a multiple of 10,240."""
+OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+"""How a compressed file begins, and what opens it."""
+
+
+class File(NamedTuple):
+    """A file, or ``size`` bytes at ``offset`` of an archive; ``name`` is a path below its class's folder."""
+
+    name: str
+    path: str
+    offset: int
+    size: int
+
+
+def packed(path: Path) -> list[File]:
+    """The visible files of an archive, by their base names. Raises UserError for a damaged one; OSError."""
+    with _open(path) as file, _whole(path):
+        return _files(file, path, 0)
+
+
+def packed_classes(path: Path) -> dict[str, list[File]]:
+    """Class -> its files, of an archive of class archives (n01440764.tar).
+
+    Raises UserError for a damaged archive, and for an image that lies in none of the class archives; OSError.
+    """
+    found: dict[str, list[File]] = {}
+    with _open(path) as file, _whole(path), tarfile.open(fileobj=file, mode="r:") as archive:
+        for member in _members(archive, path):
+            name, inner = Path(member.name), archive.extractfile(member)
+            if name.suffix != ".tar" or inner is None:
+                raise UserError(f"{path} holds {member.name}, which is no archive of a class: unpack it into train/", 1)
+            if name.stem in found:
+                raise UserError(f"{path} holds {name.name} twice: unpack it into train/, and keep one", 1)
+            found[name.stem] = _files(inner, path, member.offset_data)
+    return found
+
+
+def contents(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
+    """Name -> bytes of the wanted files of a small archive, compressed or not. Raises UserError as ``packed`` does."""
+    with _open(path) as file, _whole(path):
+        head = file.read(8)
+        file.seek(0)
+        opener = next((opener for magic, opener in OPENERS.items() if head.startswith(magic)), None)
+        content = (opener(file) if opener else file).read(MOST + 1)
+        if len(content) > MOST:
+            raise UserError(f"{path} holds more than {MOST:,} bytes, as no development kit does: take it away", 1)
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+            files = [(PurePosixPath(member.name).name, member) for member in _members(archive, path)]
+        return {
+            name: content[member.offset_data : member.offset_data + member.size]
+            for name, member in files
+            if wanted(name)
+        }
+
+
+def _files(file: IO[bytes], path: Path, start: int) -> list[File]:
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        return [
+            File(PurePosixPath(member.name).name, str(path), start + member.offset_data, member.size)
+            for member in _members(archive, path)
+        ]
+
+
+def _members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
+    """The visible files of an archive, each within it, up to the zeros that end it.
+
+    tarfile takes a damaged header, or one of zeros as in a download with holes, for the end of the archive, and a
+    negative size for a way back: neither may lose images, or repeat them.
+    """
+    file: Any = archive.fileobj
+    end = file.seek(0, io.SEEK_END)
+    for member in archive:
+        if not 0 <= member.size <= end - member.offset_data:
+            raise ValueError(f"{member.name} does not end in it")
+        if member.isdir() or any(is_hidden(part) for part in PurePosixPath(member.name).parts if part != ".."):
+            continue
+        if not member.isreg() or member.issparse():
+            raise UserError(f"{path} holds {member.name}, which is no plain file: unpack it", 1)
+        yield member
+    file.seek(archive.offset)
+    rest = file.read(PADDING + 1)
+    if not tarfile.BLOCKSIZE <= len(rest) <= PADDING or any(rest):
+        raise ValueError(f"it breaks off at byte {archive.offset:,} of {end:,}")
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    """Turn whatever a damaged archive makes tarfile and the decompressors raise into one line."""
+    try:
+        yield
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        why = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(f"the archive {path} is damaged ({why}): fetch it again, unpacked of any .gz", 1) from error
+
+
+def _open(path: Path) -> IO[bytes]:
+    if not regular_file(path):
+        raise UserError(f"{path} has gone: put it back and run this again", 1)
+    return path.open("rb")

@@ -1,0 +1,64 @@
+"""Images in memory on the device, and batches of them as whole tensors."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .dataset import Records
+
+
+@dataclass
+class Images:
+    """Images (n, h, w, 3) uint8 and labels (n,) int64 on one device, with what makes inputs of them.
+
+    ``mean`` (h, w, 3) float32 is subtracted, the rest divided by ``divisor`` (section 2; raw pixels for 1).
+    """
+
+    pixels: Tensor
+    labels: Tensor
+    mean: Tensor
+    divisor: float
+
+    @classmethod
+    def of(cls, images: Records, labels: Records, mean: Tensor, divisor: float, device: str) -> "Images":
+        """A data set's (n, 3, h, w) images and labels on ``device``: no copy of what lies there, channels last."""
+        channels_last = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
+        return cls(
+            torch.from_numpy(channels_last).to(device),
+            torch.from_numpy(labels.astype(np.int64)).to(device),
+            mean.to(device),
+            divisor,
+        )
+
+    def first(self, count: int) -> "Images":
+        """The first ``count`` images, or all where there are fewer: views, no copies."""
+        return replace(self, pixels=self.pixels[:count], labels=self.labels[:count])
+
+    def window(self, top: int, left: int, side: int) -> "Images":
+        """The same square of every image and of the mean, its upper left pixel in row ``top``: views, no copies."""
+        rows, columns = slice(top, top + side), slice(left, left + side)
+        return replace(self, pixels=self.pixels[:, rows, columns], mean=self.mean[rows, columns])
+
+    def centre(self, side: int) -> "Images":
+        """The central square of every image."""
+        place = centre(self.pixels.shape[1], side)
+        return self.window(place, place, side)
+
+    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs (batch, 3, h, w) float32 in channels_last memory, and labels, of the images at ``index``."""
+        inputs = self.pixels[index].float().sub_(self.mean)
+        if self.divisor != 1:
+            inputs.div_(self.divisor)
+        return inputs.permute(0, 3, 1, 2), self.labels[index]
+
+
+def centre(whole: int, side: int) -> int:
+    """Row, and column, of the upper left pixel of the central square of an image."""
+    return (whole - side) // 2
+
+
+def pixel_mean(images: Records) -> Tensor:
+    """The mean of every pixel over (n, 3, h, w) images, as (h, w, 3) float32."""
+    return torch.from_numpy(images.mean(axis=0, dtype=np.float64).transpose(1, 2, 0).astype(np.float32).copy())

@@ -1,0 +1,103 @@
+"""Many processes that prepare images: one shard at a time each, followed by one progress bar."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from ...common.errors import UserError
+from ...common.files import disk_error
+from . import shards
+from .image_folders import Source
+
+
+@dataclass(frozen=True)
+class Task:
+    """A shard to be written, and of what."""
+
+    part: str
+    path: Path
+    sources: list[Source]
+
+
+_ticks: Any = None
+_stop: Any = None
+
+
+class _Stopped(Exception):
+    """A preparation that was asked to stop."""
+
+
+def _begin(ticks: Any, stop: Any) -> None:
+    """In a worker: Ctrl-C is for the parent to handle, and nothing outlives it."""
+    global _ticks, _stop
+    _ticks, _stop = ticks, stop
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def follow() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=follow, daemon=True).start()
+
+
+def _tick() -> None:
+    if _stop.is_set():
+        raise _Stopped
+    with _ticks.get_lock():
+        _ticks.value += 1
+
+
+def _write(path: Path, sources: list[Source], size: int) -> None:
+    shards.write(path, sources, size, _tick)
+
+
+def write_all(tasks: list[Task], size: int, workers: int, progress: bool) -> None:
+    """Write the shards: in this process, or in several. Raises UserError where one dies, or the disk is full."""
+    workers = min(workers, len(tasks))
+    total = sum(len(task.sources) for task in tasks)
+    with tqdm(total=total, desc="preparing", unit=" images", disable=not progress) as bar:
+        if workers > 1:
+            _write_in_processes(tasks, size, workers, bar)
+        for task in tasks if workers == 1 else ():
+            shards.write(task.path, task.sources, size, bar.update)
+
+
+def _write_in_processes(tasks: list[Task], size: int, workers: int, bar: Any) -> None:
+    context = multiprocessing.get_context("spawn")
+    ticks, stop = context.Value("q", 0), context.Event()
+    with _pool(ProcessPoolExecutor(workers, context, _begin, (ticks, stop)), stop) as pool:
+        waiting: set[Future[None]] = {pool.submit(_write, task.path, task.sources, size) for task in tasks}
+        try:
+            while waiting:
+                done, waiting = wait(waiting, timeout=0.25, return_when=FIRST_EXCEPTION)
+                bar.update(ticks.value - bar.n)
+                for future in done:
+                    future.result()
+        except BrokenProcessPool as error:
+            raise UserError(
+                "a process died (out of memory?): run it again to resume, with fewer --workers", 1
+            ) from error
+        except OSError as error:
+            raise disk_error(error, tasks[0].path.parent) from error
+
+
+@contextmanager
+def _pool(pool: ProcessPoolExecutor, stop: Any) -> Iterator[ProcessPoolExecutor]:
+    """The pool; however the block ends, its processes end within an image."""
+    try:
+        yield pool
+    finally:
+        stop.set()
+        pool.shutdown(cancel_futures=True)

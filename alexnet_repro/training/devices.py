@@ -1,0 +1,17 @@
+"""The devices of this machine, and the one of a process."""
+
+import torch
+
+from ..common.errors import UserError
+from ..experiments.config import Placement
+
+
+def available(placement: Placement) -> str:
+    """The device of a placement. Raises UserError where this machine has none such."""
+    if placement.device.startswith("cuda"):
+        if not torch.cuda.is_available():
+            raise UserError(f"device {placement.device!r} is not available: this machine has no CUDA GPU; use 'cpu'")
+        index = int(placement.device.partition(":")[2] or 0)
+        if index >= torch.cuda.device_count():
+            raise UserError(f"device {placement.device!r} is not available: there are {torch.cuda.device_count()} GPUs")
+    return placement.device

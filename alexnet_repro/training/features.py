@@ -1,0 +1,84 @@
+"""What a network has learned (section 6.1): the colours of conv1's kernels, the neighbours in its last hidden layer."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..common.rng import stream
+from .data.images import Images
+from .evaluate import BATCH, testing
+from .models.alexnet import AlexNet
+
+NEIGHBOURS = 6
+"""As many as Fig. 4 shows."""
+QUERIES = 2_000
+DEALS = 10_000
+
+
+def color_index(kernels: Tensor) -> Tensor:
+    """How much of each kernel is colour: 0 for a grey one, 1 where the three channels add up to zero everywhere.
+
+    kernels: (n, 3, height, width); the result is (n,): the share of a kernel's sum of squares that is left once the
+    mean over the channels is taken off every pixel. Gaussian weights have 2/3.
+    """
+    kernels = kernels.double()
+    colour = kernels - kernels.mean(1, keepdim=True)
+    return colour.square().sum((1, 2, 3)) / kernels.square().sum((1, 2, 3))
+
+
+def color_metrics(net: AlexNet, seed: int) -> dict[str, float | None]:
+    """Whether the two columns differ in colour, beside kernels that are dealt to them at random (Fig. 3).
+
+    color_gap: absolute difference of the columns' mean colour indices. color_gap_shuffled: its mean over ``DEALS``
+    deals of the same kernels to the columns. color_gap_p: share of deals whose gap is as wide, this one among them.
+    Empty for a net of one column.
+    """
+    columns = [color_index(kernels).cpu().numpy() for kernels in net.conv1_kernels()]
+    if len(columns) == 1:
+        return {}
+    first, second = columns
+    deals = stream(seed, "color deals")
+    both = deals.permuted([[*first, *second]] * DEALS, axis=1)
+    shuffled = abs(both[:, : len(first)].mean(1) - both[:, len(first) :].mean(1))
+    gap = abs(first.mean() - second.mean())
+    as_wide = int((shuffled >= gap * (1 - 1e-12)).sum())
+    return {
+        "color_gap": float(gap),
+        "color_gap_shuffled": float(shuffled.mean()),
+        "color_gap_p": (1 + as_wide) / (1 + DEALS),
+    }
+
+
+def neighbour_metrics(net: AlexNet, train: Images, test: Images) -> dict[str, float | None]:
+    """Share of the ``NEIGHBOURS`` nearest of ``train`` that have the class of an image of ``test`` (Fig. 4).
+
+    Both sets at their centres; Euclidean distance. knn_features: in the last hidden layer, as at test time; knn_pixels:
+    between the inputs. Over the first ``QUERIES`` images of ``test``.
+    """
+    with testing(net):
+        return {
+            "knn_features": _agreement(train, test, net.features),
+            "knn_pixels": _agreement(train, test, lambda inputs: inputs.flatten(1)),
+        }
+
+
+@torch.no_grad()
+def vectors(images: Images, count: int, of: Callable[[Tensor], Tensor]) -> Tensor:
+    """``of`` the first ``count`` images' inputs, (count, size)."""
+    index = torch.arange(min(count, len(images.labels)), device=images.labels.device)
+    return torch.cat([of(images.batch(part)[0]) for part in index.split(BATCH)])
+
+
+def nearest(queries: Tensor, among: Tensor, count: int) -> Tensor:
+    """Indices (queries, count) of the nearest rows of ``among`` by Euclidean distance, the nearest first."""
+    lengths = among.square().sum(1)
+    found = [(lengths - 2 * part @ among.T).topk(count, largest=False).indices for part in queries.split(BATCH)]
+    return torch.cat(found)
+
+
+def _agreement(train: Images, test: Images, of: Callable[[Tensor], Tensor]) -> float:
+    queries = vectors(test, QUERIES, of)
+    found = nearest(queries, vectors(train, len(train.labels), of), NEIGHBOURS)
+    same = train.labels[found] == test.labels[: len(queries), None]
+    return float(same.double().mean())

@@ -1,0 +1,237 @@
+"""Many runs at once: one-thread processes on CPU cores, one process per GPU, with one progress display."""
+
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tqdm.auto import tqdm
+
+from ...common.errors import UserError
+from ...common.machine import check_device, cores
+from ...experiments.config import Placement, RunConfig
+from ...records.store import Store
+
+# glibc gives large buffers back to the system and faults them in anew at every step; these keep them.
+MEMORY = {
+    "MALLOC_TOP_PAD_": str(2**28),
+    "MALLOC_MMAP_THRESHOLD_": str(10**9),
+    "MALLOC_TRIM_THRESHOLD_": str(4 * 10**9),
+}
+TRIES = 2
+GRACE = 30.0
+"""Seconds that a worker has for its last step, an evaluation at most, and its checkpoint."""
+
+Event = dict[str, Any]
+Tell = Callable[[tuple[str, Event]], object]
+"""Takes (key of a run, what a worker says of it): see worker.py."""
+
+
+def stackable(config: RunConfig) -> bool:
+    """Whether runs of this config and other seeds can share steps (stacked.py): one schedule, and images in memory."""
+    return config.data.dataset != "imagenet" and config.optimizer.plateau is None and not config.compiled
+
+
+def stacks(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
+    """The configs in stacks of at most ``most`` that differ in their seeds alone, in order of their first."""
+    found: dict[str, list[list[RunConfig]]] = {}
+    every: list[list[RunConfig]] = []
+    for config in configs:
+        kind = config.changed(seed=0).key if stackable(config) else config.key
+        own = found.setdefault(kind, [])
+        if not own or len(own[-1]) == most:
+            own.append([])
+            every.append(own[-1])
+        own[-1].append(config)
+    return every
+
+
+class Worker:
+    """A training process and the thread that feeds it."""
+
+    def __init__(self, placement: Placement, store: Store, gpu: int | None) -> None:
+        environment = {**os.environ, **MEMORY, "OMP_NUM_THREADS": str(placement.threads)}
+        environment["ALEXNET_REPRO_STORE"] = str(store.root)
+        if gpu is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = str(gpu)
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "alexnet_repro.training.launch.worker",
+                placement.model_dump_json(),
+                str(os.getpid()),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=environment,
+            process_group=0,  # Ctrl-C is for this process alone
+        )
+
+    def run(self, configs: Sequence[RunConfig], tell: Tell) -> bool:
+        """Train one config, or several stacked; False where the process died under them."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            asked = json.dumps([config.model_dump(mode="json") for config in configs])
+            print(asked, file=self.process.stdin, flush=True)
+            left = {config.key for config in configs}
+            for line in self.process.stdout:
+                event = json.loads(line)
+                if "error" in event:
+                    for key in left:
+                        tell((key, event))
+                    return True
+                tell((event["key"], event))
+                left -= {event["key"]} if "saved" in event else set()
+                if not left:
+                    return True
+        except (OSError, ValueError):  # it died while one side wrote
+            pass
+        return False
+
+    def close(self) -> int:
+        """End the process, which saves a checkpoint of what it was training; its exit code."""
+        self.process.terminate()
+        try:
+            return self.process.wait(GRACE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            return self.process.wait()
+
+
+def places(device: str, workers: int | None) -> list[tuple[Placement, int | None]]:
+    """Where the workers go: one per core on the CPU, one per GPU on "cuda"; ``workers`` limits the number."""
+    if workers is not None and workers < 1:
+        raise UserError(f"workers={workers}: ask for at least one")
+    check_device(device)
+    if device == "cpu":
+        return [(Placement(device="cpu", threads=1), None)] * (workers or cores())
+    import torch
+
+    if not torch.cuda.is_available():
+        raise UserError("device 'cuda' is not available: this machine has no CUDA GPU; use 'cpu'")
+    count = torch.cuda.device_count()
+    return [(Placement(device="cuda", threads=1), gpu) for gpu in range(min(workers or count, count))]
+
+
+def launch(
+    configs: Sequence[RunConfig],
+    store: Store,
+    device: str = "cpu",
+    workers: int | None = None,
+    title: str = "runs",
+    progress: bool = True,
+    stack: int = 1,
+) -> None:
+    """Train those of ``configs`` that the store lacks, in order, over the machine; return when all are saved.
+
+    With ``stack``, up to so many that differ in their seeds alone train in one computation: see stacked.py. A run whose
+    process dies is tried once more, from its checkpoint. Ctrl-C ends the workers, each with a checkpoint, and is raised
+    again. Raises UserError with the first error once all other runs have ended.
+    """
+    missing = store.missing(configs)
+    if not missing:
+        return
+    waiting: queue.Queue[list[RunConfig]] = queue.Queue()
+    for each in stacks(missing, stack):
+        waiting.put(each)
+    events: queue.Queue[tuple[str, Event]] = queue.Queue()
+    live: list[Worker] = []
+    stop = threading.Event()
+    starting = threading.Lock()
+
+    def start(placement: Placement, gpu: int | None) -> Worker | None:
+        """A new worker; None once all are to end, so that none outlives this function."""
+        with starting:
+            if stop.is_set():
+                return None
+            live.append(Worker(placement, store, gpu))
+            return live[-1]
+
+    def feed(placement: Placement, gpu: int | None) -> None:
+        worker: Worker | None = None
+        while not stop.is_set():
+            try:
+                configs = waiting.get_nowait()
+            except queue.Empty:
+                break
+            said = ""
+            for _ in range(TRIES):
+                try:
+                    worker = worker or start(placement, gpu)
+                except OSError as error:
+                    said = f"cannot start a process ({error.strerror}): close others, or ask for fewer workers"
+                    continue
+                if worker is None or worker.run(configs, events.put):
+                    break
+                code = worker.close()
+                worker = None
+                how = "out of memory? ask for fewer workers" if code == -signal.SIGKILL else f"exit code {code}"
+                key = configs[0].key
+                said = f"the process of run {key} died {TRIES} times ({how}): run the study again to resume"
+            else:
+                for config in store.missing(configs):
+                    events.put((config.key, {"error": said, "code": 1}))
+        if worker is not None:
+            worker.close()
+
+    spots = places(device, workers)[: len(missing)]
+    threads = [threading.Thread(target=feed, args=spot, daemon=True) for spot in spots]
+    try:
+        for thread in threads:
+            thread.start()
+        follow(events, lambda: any(thread.is_alive() for thread in threads), len(missing), title, progress)
+    finally:
+        with starting:
+            stop.set()
+        for worker in live:
+            worker.process.terminate()
+        for worker in live:
+            worker.close()
+
+
+def _bar(total: int, title: str, shape: str, progress: bool) -> Any:
+    """The progress bar; a silent one where stderr is closed or full."""
+    try:
+        return tqdm(total=float(total), desc=title, bar_format=shape, disable=not progress or sys.stderr is None)
+    except OSError:
+        return tqdm(disable=True)
+
+
+def follow(
+    events: "queue.Queue[tuple[str, Event]]", alive: Callable[[], bool], total: int, title: str, progress: bool
+) -> None:
+    """Show events until every run has ended, or nothing more can come; then raise the first error, if there was one."""
+    parts: dict[str, float] = {}
+    ended: set[str] = set()
+    first: UserError | None = None
+    shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed} elapsed, {remaining} left{postfix}"
+    with _bar(total, title, shape, progress) as bar:
+        while len(ended) < total and (alive() or not events.empty()):
+            try:
+                key, event = events.get(timeout=0.5)
+            except queue.Empty:
+                continue
+            if "step" in event:
+                parts[key] = event["step"] / event["of"]
+            else:
+                parts[key] = 1.0
+                ended.add(key)
+                if "error" in event:
+                    first = first or UserError(event["error"], event["code"])
+            bar.n = sum(parts.values())
+            try:
+                bar.set_postfix_str(f"{len(ended)} of {total} runs done, {len(parts) - len(ended)} running")
+            except OSError:  # nobody can see it any more: no reason to stop training
+                bar.disable = True
+    if first is not None:
+        raise first
+    if len(ended) < total:
+        raise UserError(f"{total - len(ended)} of {total} runs did not end: run the study again to resume them", 1)

@@ -1,0 +1,134 @@
+"""One process that trains runs one after another: lists of configs in on stdin, events out on stdout, a JSON line each.
+
+Started by launch.py, with a Placement in JSON and the number of the parent process. The configs of a list are one, or
+several seeds to be stacked. Events: {"key": key, "step": done, "of": budget}, {"key": key, "saved": true}, and
+{"error": text, "code": exit code}, which ends the list.
+"""
+
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from ...common.errors import UserError
+from ...common.files import lock, regular_file, sweep, write_atomic
+from ...experiments.config import Placement, RunConfig, parse
+from ...networks.config import AlexNetConfig
+from ...records.record import RunRecord
+from ...records.store import Store
+from ..parallel import vmap_seeds
+from ..trainer import Observer, Stopped, train
+
+STOPPED = 128 + signal.SIGTERM
+
+
+class Stop:
+    """Says when to stop training: once SIGTERM has come, or the parent has died."""
+
+    def __init__(self, parent: int) -> None:
+        self.parent = parent
+        self.asked = False
+        self.training = False
+
+    def __call__(self) -> bool:
+        self.training = True
+        return self.asked or os.getppid() != self.parent
+
+    def on_signal(self, *_: object) -> None:
+        """While training, remember; the loop saves a checkpoint first. Otherwise there is nothing to save."""
+        self.asked = True
+        if not self.training:
+            # Asked again, it is ending already, and an exit within an exit would print a traceback.
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            sys.exit(STOPPED)
+
+
+def _say(out: TextIO, **event: Any) -> None:
+    with suppress(BrokenPipeError):  # the parent has died: see Stop
+        print(json.dumps(event), file=out, flush=True)
+
+
+def _work(configs: list[RunConfig], placement: Placement, store: Store, out: TextIO, stop: Stop) -> None:
+    """Train what of ``configs`` the store lacks, in one computation where they are several."""
+    with ExitStack() as locks:
+        for key in sorted(config.key for config in configs):  # in one order, or two processes could wait for each other
+            locks.enter_context(lock(store.root / "locks" / key))
+            for path in (store.checkpoint(key), store.weights(key), store.path(key)):
+                sweep(path)
+        missing = store.missing(configs)
+        for config in configs:
+            if config not in missing:
+                _end(config, store, out)
+        for record in _train(missing, placement, store, out, stop):
+            store.save(record)
+            _end(record.config, store, out)
+
+
+def _end(config: RunConfig, store: Store, out: TextIO) -> None:
+    path = store.checkpoint(config.key)
+    if regular_file(path):
+        path.unlink(missing_ok=True)
+    _say(out, key=config.key, saved=True)
+
+
+def _train(
+    configs: list[RunConfig], placement: Placement, store: Store, out: TextIO, stop: Stop
+) -> Iterator[RunRecord]:
+    def observe(config: RunConfig) -> Observer:
+        return lambda done, of: _say(out, key=config.key, step=done, of=of)
+
+    def kept(config: RunConfig) -> Path | None:
+        return store.weights(config.key) if isinstance(config.model, AlexNetConfig) else None
+
+    if len(configs) == 1:
+        config = configs[0]
+        yield train(config, placement, store.checkpoint(config.key), observe(config), stop, kept(config))
+    elif configs:
+        yield from vmap_seeds.train(configs, placement, lambda each: store.checkpoint(each.key), observe, stop, kept)
+
+
+def _unforeseen(error: Exception, key: str, store: Store) -> UserError:
+    """One line for an error that nobody foresaw; its traceback goes to a file."""
+    path = store.root / "errors" / f"{key}.txt"
+    write_atomic(path, traceback.format_exc())
+    return UserError(f"run {key} failed ({type(error).__name__}: {error}): report it with {path}", 1)
+
+
+def main() -> None:
+    """Serve until stdin closes, the parent dies or SIGTERM comes. Ctrl-C is for the parent to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Whatever else prints must not mix with the events.
+    out = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    placement, stop = Placement.model_validate_json(sys.argv[1]), Stop(int(sys.argv[2]))
+    signal.signal(signal.SIGTERM, stop.on_signal)
+    store = Store()
+    for line in sys.stdin:
+        configs = [parse(values) for values in json.loads(line)]
+        try:
+            try:
+                _work(configs, placement, store, out, stop)
+            except (UserError, Stopped):
+                raise
+            except Exception as error:
+                raise _unforeseen(error, configs[0].key, store) from error
+        except UserError as error:
+            _say(out, error=str(error), code=error.code)
+        except Stopped:
+            break
+        stop.training = False
+        if stop.asked:
+            break
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with suppress(BrokenPipeError):
+        out.close()
+    sys.exit(STOPPED if stop.asked else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,135 @@
+"""The other layers of 2012 that torch lacks or has in another form, and how layers start."""
+
+from itertools import product
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from ...common.rng import stream
+
+
+def within_map_norm(x: Tensor, size: int, scale: float, power: float, k: float) -> Tensor:
+    """b = a / (k + scale / size^2 * sum a^2)^power, the sum over the ``size`` x ``size`` pixels around each.
+
+    x: (batch, maps, height, width); the result is like it. ``size`` is odd; outside the map are zeros.
+    Source: cuda-convnet's normalization within maps, which divides its scale by size squared.
+    Raises ValueError where ``size`` is even.
+    """
+    if size < 1 or size % 2 == 0:
+        raise ValueError(f"size={size} has no centre: use an odd number of pixels")
+    # Averages that count the zeros outside divide by size squared.
+    s = k + scale * F.avg_pool2d(x * x, size, stride=1, padding=size // 2)
+    if power == 0.75:  # by square roots, which are many times faster than a power
+        root = s.rsqrt()
+        return x * (root * root.sqrt())
+    return x * s.pow(-power)
+
+
+def max_pool(x: Tensor, window: int, stride: int, ceil: bool) -> Tensor:
+    """Maxima over ``window`` x ``window`` pixels every ``stride`` (section 3.4).
+
+    x: (batch, maps, height, width). With ``ceil``, as in cuda-convnet, a last window may hang over the edge.
+    """
+    return F.max_pool2d(x, window, stride, ceil_mode=ceil)
+
+
+class LocallyConnected(nn.Module):
+    """A convolution whose kernels are not shared: every place of the output has its own, and its own biases.
+
+    Input (batch, inputs, side, side), output (batch, outputs, side, side): stride 1 and a border that keeps the
+    side, so ``kernel`` is odd. weight: (side, side, kernel, kernel, inputs, outputs); bias: (side, side, outputs).
+    Both start at zero. Source: cuda-convnet's locally connected layer with unshared weights.
+    """
+
+    def __init__(self, inputs: int, outputs: int, side: int, kernel: int) -> None:
+        super().__init__()
+        if kernel % 2 == 0:
+            raise ValueError(f"kernel={kernel} has no centre: use an odd number of pixels")
+        self.weight = nn.Parameter(torch.zeros(side, side, kernel, kernel, inputs, outputs))
+        self.bias = nn.Parameter(torch.zeros(side, side, outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        side, _, _, _, inputs, _ = self.weight.shape
+        if x.shape[1:] != (inputs, side, side):
+            raise ValueError(f"input of shape {tuple(x.shape)}: this layer takes (batch, {inputs}, {side}, {side})")
+        kind = x.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else x.dtype
+        one = (t.to(dtype)[None] for t in (x.permute(2, 3, 0, 1), self.weight, self.bias))
+        result: Tensor = _Local.apply(*one)[0]
+        return result[0].permute(2, 3, 0, 1)
+
+
+class _Local(torch.autograd.Function):
+    """The places in front: (nets, side, side, batch, inputs) to the same of outputs, one product per net and place.
+
+    The first dimension is one net's, or several nets' that vmap stacks. The windows are an output, to be saved.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        nets, side, _, kernel, _, inputs, outputs = weight.shape
+        border, batch = kernel // 2, x.shape[3]
+        padded = F.pad(x, (0, 0, 0, 0, border, border, border, border))
+        windows = x.new_empty(nets, side, side, batch, kernel, kernel, inputs)
+        for row, column in product(range(kernel), repeat=2):
+            windows[:, :, :, :, row, column] = padded[:, row : row + side, column : column + side]
+        products = torch.baddbmm(bias.flatten(0, 2)[:, None], _matrices(windows), _kernels(weight))
+        return products.view(nets, side, side, batch, outputs), windows
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.save_for_backward(output[1], inputs[1])
+        ctx.mark_non_differentiable(output[1])
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        windows, weight = ctx.saved_tensors
+        nets, side, _, kernel, _, _, outputs = weight.shape
+        upper = gradient.reshape(nets * side**2, -1, outputs)
+        of_weight = torch.bmm(_matrices(windows).transpose(1, 2), upper).view_as(weight)
+        of_windows = torch.bmm(upper, _kernels(weight).transpose(1, 2)).view_as(windows)
+        border = kernel // 2
+        padded = windows.new_zeros(nets, side + 2 * border, side + 2 * border, *(windows.shape[i] for i in (3, 6)))
+        for row, column in product(range(kernel), repeat=2):
+            padded[:, row : row + side, column : column + side] += of_windows[:, :, :, :, row, column]
+        inside = slice(border, border + side)
+        return padded[:, inside, inside], of_weight, upper.sum(1).view(nets, side, side, outputs)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int, ...], *given: Tensor) -> tuple[tuple[Tensor, ...], tuple[int, int]]:
+        several = [t.movedim(dim, 0).flatten(0, 1) for t, dim in zip(given, in_dims, strict=True)]
+        return tuple(t.unflatten(0, (info.batch_size, 1)) for t in _Local.apply(*several)), (0, 0)
+
+
+def _matrices(windows: Tensor) -> Tensor:
+    """A matrix per place, of a row per image."""
+    return windows.flatten(4).flatten(0, 2)
+
+
+def _kernels(weight: Tensor) -> Tensor:
+    """A matrix per place, of a column per output."""
+    return weight.flatten(3, 5).flatten(0, 2)
+
+
+@torch.compiler.disable  # torch.compile knows no generators
+def dropout_mask(batch: int, units: int, rate: float, generator: torch.Generator) -> Tensor:
+    """Section 4.2 in training: which outputs to keep as they are, (batch, units) of True and False.
+
+    Each is False with probability ``rate``, on the generator's device. At test time the outputs are to be scaled by
+    1 - rate instead.
+    """
+    return torch.rand(batch, units, generator=generator, device=generator.device) >= rate
+
+
+def gaussian_(weight: Tensor, std: float, seed: int, number: int) -> None:
+    """Fill in place: layer ``number``'s draws of the stream "init", times ``std``.
+
+    The draws do not depend on ``std``, so two nets of one seed differ by that factor alone where shapes agree.
+    """
+    draws = stream(seed, "init", number).standard_normal(tuple(weight.shape), dtype="float32")
+    with torch.no_grad():
+        weight.copy_(torch.from_numpy(draws)).mul_(std)

@@ -1,0 +1,181 @@
+"""The network of 2012 on two devices: each process holds one column, and they talk where Fig. 2 has links."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...networks.communication import column_layers, sees_both
+from ...networks.config import AlexNetConfig
+from ...networks.layers import Layer
+from ..models.alexnet import AlexNet
+from ..models.layers import dropout_mask
+
+
+class Link:
+    """The way from this process's column to the peer's.
+
+    column: 0 or 1, which half of every layer this process holds. peer: the global rank of the process that holds the
+    other. group: the process group that both are in. sent: bytes sent so far; as many have been received.
+    """
+
+    def __init__(self, column: int, peer: int, group: dist.ProcessGroup | None = None) -> None:
+        self.column, self.peer, self.group = column, peer, group
+        self.sent = 0
+
+    def own(self, whole: Tensor, dim: int = 0) -> Tensor:
+        """This column's half of a tensor of both, a view."""
+        return whole.chunk(2, dim)[self.column]
+
+    def both(self, own: Tensor, peers: Tensor, dim: int) -> Tensor:
+        """The whole again, columns in order."""
+        return torch.cat([own, peers] if self.column == 0 else [peers, own], dim)
+
+    def gather(self, own: Tensor, dim: int = 0) -> Tensor:
+        """The whole of a tensor of which each column holds a half. Both processes must call it."""
+        return self.both(own, _Transfer(self).start(own).wait(), dim)
+
+
+class _Transfer:
+    """One exchange with the peer: ``start`` sends a tensor and makes room for the peer's like it; ``wait`` ends it."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    def start(self, own: Tensor) -> "_Transfer":
+        # What is on the wire is in the order of channels_last, which conv layers compute in.
+        self.last = own.dim() == 4
+        self.own = (own.permute(0, 2, 3, 1) if self.last else own).detach().contiguous()
+        self.room = torch.empty_like(self.own)
+        sends = dist.P2POp(dist.isend, self.own, self.link.peer, self.link.group)
+        receives = dist.P2POp(dist.irecv, self.room, self.link.peer, self.link.group)
+        # Batched, because NCCL would otherwise wait for the peer to receive before it receives itself.
+        self.works = dist.batch_isend_irecv([sends, receives])
+        self.link.sent += self.own.numel() * self.own.element_size()
+        return self
+
+    @property
+    def peers(self) -> Tensor:
+        """The room for what the peer sent; filled once ``wait`` has returned."""
+        return self.room.permute(0, 3, 1, 2) if self.last else self.room
+
+    def wait(self) -> Tensor:
+        for work in self.works:
+            work.wait()
+        del self.works, self.own
+        return self.peers
+
+
+class _Post(torch.autograd.Function):
+    """Starts to send activations; going backward, waits for the gradients that ``_Collect`` has asked for."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, transfer: _Transfer, back: _Transfer) -> Tensor:
+        ctx.back = back
+        return transfer.start(x).peers
+
+    @staticmethod
+    def backward(ctx: Any, *_: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.back.wait(), None, None
+
+
+class _Collect(torch.autograd.Function):
+    """Waits for the peer's activations; going backward, starts to send their gradients to it."""
+
+    @staticmethod
+    def forward(ctx: Any, room: Tensor, transfer: _Transfer, back: _Transfer) -> Tensor:
+        ctx.back = back
+        return transfer.wait()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return ctx.back.start(gradients[0]).peers, None, None
+
+
+class _Whole(torch.autograd.Function):
+    """The outputs of both columns. Both processes compute one loss from them: each has its own gradient already."""
+
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, link: Link) -> Tensor:
+        ctx.link = link
+        return link.gather(own, 1)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return ctx.link.own(gradients[0], 1), None
+
+
+class Column(AlexNet):
+    """One column of an ``AlexNet``, and the whole net together with the peer that runs the same code on the other.
+
+    Takes and returns what ``AlexNet`` does, on both processes alike: the same images in, the same logits out. Its
+    parameters are this column's halves of the whole net's, of the same names, cut along their first dimension: each
+    neuron is on one device, as in 2012. Where a layer reads both columns, its own column's part is computed while the
+    peer's is on its way; going backward, the gradients for the peer travel while those of the own part are computed.
+    Dropout draws for both columns and keeps its half. Raises UserError where the config has no two columns.
+    """
+
+    def __init__(self, config: AlexNetConfig, seed: int, link: Link) -> None:
+        halves = column_layers(config)
+        super().__init__(config, seed)
+        self.link = link
+        self.meets = {layer.name for layer in self.layers if sees_both(config, layer)}
+        for layer in halves:
+            if layer.learned:
+                self._halve(self.learned(layer), layer)
+        self.layers = halves
+
+    def _halve(self, module: nn.Conv2d | nn.Linear, layer: Layer) -> None:
+        assert module.bias is not None
+        module.weight = nn.Parameter(self.link.own(module.weight.detach()).clone(memory_format=torch.preserve_format))
+        module.bias = nn.Parameter(self.link.own(module.bias.detach()).clone())
+        assert tuple(module.weight.shape) == layer.weight_shape
+        if isinstance(module, nn.Conv2d):
+            module.out_channels, module.in_channels, module.groups = layer.outputs[0], layer.inputs[0], 1
+        else:
+            module.out_features = layer.outputs[0]
+
+    def masks(self, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
+        """This column's half of what dropout keeps: drawn for both, as on one device."""
+        whole = {
+            layer.name: dropout_mask(batch, 2 * layer.outputs[0], self.config.dropout, generator)
+            for layer in self.layers
+            if layer.kind == "dropout"
+        }
+        return {name: self.link.own(mask, 1) for name, mask in whole.items()}
+
+    def conv1_kernels(self) -> tuple[Tensor, ...]:
+        """conv1's kernels of each column, as of the whole net. Both processes must call it."""
+        return self.link.gather(self.learned(self.layers[0]).weight.detach()).chunk(2)
+
+    def _run(self, x: Tensor, layers: list[Layer], masks: dict[str, Tensor]) -> Tensor:
+        whole: Tensor = _Whole.apply(super()._run(x, layers, masks), self.link)
+        return whole
+
+    def _apply_layer(self, layer: Layer, x: Tensor, masks: dict[str, Tensor]) -> Tensor:
+        if layer.name not in self.meets:
+            return super()._apply_layer(layer, x, masks)
+        module = self.learned(layer)
+        x = x if isinstance(module, nn.Conv2d) else x.flatten(1)
+        transfer, back = _Transfer(self.link), _Transfer(self.link)
+        # Autograd goes backward through these lines from the last to the first: that is what overlaps there.
+        room = _Post.apply(x, transfer, back)
+        parts = module.weight.chunk(2, 1)
+        own = _part(x, module, parts[self.link.column], module.bias)
+        peers = _Collect.apply(room, transfer, back)
+        return own + _part(peers, module, parts[1 - self.link.column], None)
+
+
+def _part(x: Tensor, module: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """What one column's maps add to the outputs of a layer that reads both."""
+    if isinstance(module, nn.Conv2d):
+        return F.conv2d(x, weight, bias, module.stride, module.padding)
+    return F.linear(x, weight, bias)
+
+
+def whole(tensors: Mapping[str, Tensor], link: Link) -> dict[str, Tensor]:
+    """From this column's halves to the one-device net's tensors, such as a state dict. Both processes must call it."""
+    return {name: link.gather(half) for name, half in tensors.items()}

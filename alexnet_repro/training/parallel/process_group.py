@@ -1,0 +1,240 @@
+"""The processes of one run: how they are arranged, how they agree, and what happens when one of them dies."""
+
+import json
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from ...common.errors import UserError
+from ...common.machine import check_device, columns_of, cores, launched
+from ...experiments.config import Placement, RunConfig
+from ...networks.communication import column_layers
+from ...networks.config import AlexNetConfig
+from ..devices import available
+
+LOST = 20.0
+"""Seconds without a sign of life after which a process counts as dead, and its peers end."""
+
+STUCK = 300.0
+"""Seconds that an exchange may take while every process shows signs of life: a checkpoint, at most an evaluation."""
+
+BEAT = 1.0
+"""Seconds between signs of life."""
+
+BROKEN = ("peer", "socket", "connection", "timed out", "timeout", "nccl")
+"""Words of the errors that an exchange with a dead process ends in."""
+
+
+class Group:
+    """This process and its peers, of which all run the same code on the same runs.
+
+    parallel: "columns", two processes hold one net, a column each; with 4, 6, ... processes, so many pairs share the
+    batch. "data": each process holds the net and takes its part of the batch. rank counts processes, columns first:
+    the pair of a net is next to each other, on one machine where machines have an even number of devices. Made from the
+    environment that torchrun sets. Raises UserError for a number of processes that does not suit.
+    """
+
+    def __init__(self, parallel: str, device: str) -> None:
+        self.rank, self.size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        self.columns = columns_of(parallel, self.size)
+        self.replicas = self.size // self.columns
+        self.column, self.replica = self.rank % self.columns, self.rank // self.columns
+        self.placement = _placement(device)
+        # In the environment of torchrun, the launcher or process 0 holds the store through which all meet.
+        store, _, _ = next(iter(dist.rendezvous("env://", timeout=timedelta(seconds=STUCK))))
+        self.monitor = Monitor(store, self.rank, self.size, LOST)
+        limit = timedelta(seconds=STUCK)
+        backend = "nccl" if device == "cuda" else "gloo"
+        dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=limit)
+        everyone = range(self.size)
+        pairs = [[r for r in everyone if r // self.columns == i] for i in range(self.replicas)]
+        twins = [[r for r in everyone if r % self.columns == i] for i in range(self.columns)]
+        self.pair = _subgroup(pairs, self.replica, limit)
+        self.twins = _subgroup(twins, self.column, limit)
+        # What is decided on the host is agreed on there, without waiting for a device.
+        host = dist.new_group(backend="gloo", timeout=limit)
+        assert isinstance(host, dist.ProcessGroup)
+        self.host = host
+
+    @property
+    def peer(self) -> int:
+        """Rank of the process with the other column."""
+        return self.rank ^ 1
+
+    def rows(self, batch: slice) -> slice:
+        """This replica's part of a batch: consecutive images, as many as any other's or one more or fewer."""
+        count = batch.stop - batch.start
+        cuts = [batch.start + count * i // self.replicas for i in (self.replica, self.replica + 1)]
+        return slice(*cuts)
+
+    def agree(self, *flags: bool) -> list[bool]:
+        """Which flags any process raises."""
+        raised = torch.tensor(flags, dtype=torch.uint8)
+        dist.all_reduce(raised, dist.ReduceOp.MAX, self.host)
+        return [bool(flag) for flag in raised]
+
+    def tell(self, values: Any) -> Any:
+        """Process 0's plain values, for all."""
+        text = json.dumps(values).encode() if self.rank == 0 else b""
+        length = torch.tensor([len(text)])
+        dist.broadcast(length, 0, self.host)
+        content = (
+            torch.frombuffer(bytearray(text), dtype=torch.uint8)
+            if text
+            else torch.empty(int(length), dtype=torch.uint8)
+        )
+        dist.broadcast(content, 0, self.host)
+        return json.loads(content.numpy().tobytes())
+
+    def close(self) -> None:
+        """Leave together, once all have come here."""
+        dist.barrier(self.host)
+        self.monitor.stop()
+        # Process 0 may hold the store: it goes last.
+        with suppress(RuntimeError):
+            dist.barrier(self.host)
+        dist.destroy_process_group()
+
+
+class Monitor(threading.Thread):
+    """Shows that this process lives, and ends it where a peer no longer does, whatever it is waiting for.
+
+    A thread that counts up in the store every second and reads the peers' counts. ``resume`` is what its message says
+    about going on. Of the processes that are left one says it, and all exit with code 1.
+    """
+
+    def __init__(self, store: dist.Store, rank: int, size: int, lost: float) -> None:
+        super().__init__(daemon=True)
+        # A connection of its own: the other may wait for a peer, and nothing else gets through meanwhile.
+        self.store = dist.PrefixStore("life", store.clone())
+        self.rank, self.size, self.lost = rank, size, lost
+        self.resume = "run the same command again"
+        self._seen = dict.fromkeys(range(size), (0, time.monotonic()))
+        self._ended = threading.Event()
+        self._ending = threading.Lock()
+        # A first sign before the group forms: whoever dies later, however soon, has shown one.
+        self.store.add(f"{rank}", 1)
+        self.start()
+
+    def run(self) -> None:
+        while not self._ended.wait(BEAT):
+            try:
+                self.store.add(f"{self.rank}", 1)
+                for peer, (before, _) in self._seen.items():
+                    count = self.store.add(f"{peer}", 0)
+                    if count != before:
+                        self._seen[peer] = (count, time.monotonic())
+            except RuntimeError:
+                self.end(f"the process through which all {self.size} meet has ended: {self.resume}")
+            silent = self._silent(self.lost)
+            if silent:
+                self.end(f"{silent[0]} has shown no sign of life for {self.lost:g} s: {self.resume}")
+
+    def _silent(self, seconds: float) -> list[str]:
+        """Processes that have shown no sign of life for so long, after a first one: some start late."""
+        now = time.monotonic()
+        return [
+            f"process {peer} of {self.size}"
+            for peer, (count, last) in self._seen.items()
+            if count and now - last > seconds and peer != self.rank
+        ]
+
+    def failed(self, error: RuntimeError) -> None:
+        """An exchange has failed with ``error``: end if that is because a peer did; return if it is not."""
+        if any(word in str(error).lower() for word in BROKEN):
+            time.sleep(6 * BEAT)  # to see who is silent
+            silent = self._silent(3 * BEAT)
+            if not silent and "timed out" in str(error).lower():
+                self.end(f"an exchange has not ended, though all {self.size} processes live: {self.resume}")
+            self.end(f"{' and '.join(silent) or 'a process'} has died: {self.resume}")
+
+    def end(self, line: str, code: int = 1) -> None:
+        """End this process, after one line for all that are left; nothing if it is ending anyway."""
+        with self._ending:
+            if self._ended.is_set():
+                return
+            with suppress(RuntimeError):
+                mine = f"{self.rank}"
+                line = line if self.store.compare_set("said", "", mine).decode() == mine else ""
+            if line:
+                with suppress(OSError, ValueError):
+                    print(f"error: {line}", file=sys.stderr, flush=True)
+            os._exit(code)
+
+    def stop(self) -> None:
+        """Watch no more."""
+        with self._ending:
+            self._ended.set()
+
+
+def shareable(configs: Sequence[RunConfig], parallel: str, processes: int, device: str) -> list[RunConfig]:
+    """The runs that so many processes can share: with "columns", those of nets that have two.
+
+    Raises UserError, before any has started, where there are none, or for another device than "cpu" and "cuda".
+    """
+    split = columns_of(parallel, processes) == 2
+    able: list[RunConfig] = []
+    reason = None
+    for config in configs:
+        try:
+            if split:
+                _check_columns(config)
+            able.append(config)
+        except UserError as error:
+            reason = error
+    if reason is not None and not able:
+        raise reason
+    check_device(device)
+    if device == "cuda" and not launched():
+        available(Placement(device=f"cuda:{processes - 1}"))
+    return able
+
+
+def _check_columns(config: RunConfig) -> None:
+    """Raises UserError for a net that has no two columns, or is to be compiled."""
+    if not isinstance(config.model, AlexNetConfig):
+        raise UserError(f"net {config.model.net!r} has no two columns: use --parallel data")
+    column_layers(config.model)
+    if config.compiled:
+        raise UserError("--compile with a column per device: leave it out, their exchanges are not compiled")
+
+
+class Asked:
+    """Whether this process has been asked to stop, by SIGTERM or Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.yes = False
+        for each in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(each, self._on_signal)
+
+    def _on_signal(self, *_: object) -> None:
+        self.yes = True
+
+    def __call__(self) -> bool:
+        return self.yes
+
+
+def _placement(device: str) -> Placement:
+    """This process's device, and its share of the machine's cores."""
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device == "cuda":
+        place = Placement(device=f"cuda:{local}", threads=1)
+        torch.cuda.set_device(available(place))
+        return place
+    return Placement(device="cpu", threads=max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+
+
+def _subgroup(ranks: list[list[int]], own: int, limit: timedelta) -> dist.ProcessGroup:
+    """The group of ``ranks[own]``; every process makes all groups."""
+    made = [dist.new_group(each, timeout=limit) for each in ranks][own]
+    assert isinstance(made, dist.ProcessGroup)
+    return made

@@ -1,0 +1,160 @@
+"""Several seeds of one net in one computation: where each alone is too small to keep a GPU busy."""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+from torch.nn.functional import cross_entropy
+
+from ...experiments.config import Placement, RunConfig
+from ...records.record import RunRecord, Status
+from ..models.alexnet import AlexNet
+from ..optim import Momentum, ParameterGroup
+from ..precision import at_least_single, autocast
+from ..trainer import Observer, Run, Stopped, explained
+
+
+class Member(Run):
+    """A run whose steps a stack makes. All else of it, checkpoints too, is as of a run alone."""
+
+    def device_name(self) -> str:
+        return f"{super().device_name()}, seeds stacked"
+
+
+class Stack:
+    """Runs that differ in their seeds, at one step. Their parameters and velocities become views of stacked tensors.
+
+    Each gets its own images, order, crops and masks, as alone. Sums are added up in another order, which is all that
+    differs: a step gives what it would give alone to 1e-5 of the largest weight or velocity of its layer, and over many
+    steps that grows as it does between two machines.
+    """
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        self.runs = list(runs)
+        first = self.runs[0]
+        nets = [dict(run.net.named_parameters()) for run in self.runs]
+        self.parameters = {name: _stacked([net[name] for net in nets]).requires_grad_() for name in nets[0]}
+        names = {id(parameter): name for name, parameter in nets[0].items()}
+        groups, velocities = [], []
+        for number, group in enumerate(first.optimizer.groups):
+            whole: list[Tensor] = [self.parameters[names[id(p)]] for p in group.parameters]
+            groups.append(ParameterGroup(whole, group.rate, group.weight_decay, group.first))
+            own = [run.optimizer.velocities[number] for run in self.runs]
+            velocities.append([_stacked(same) for same in zip(*own, strict=True)])
+        self.optimizer = Momentum(groups, first.optimizer.momentum, first.optimizer.rate_outside)
+        self.optimizer.velocities = velocities
+        for name, stacked in self.parameters.items():
+            for net, part in zip(nets, stacked.detach(), strict=True):
+                net[name].data = part
+        for number, row in enumerate(velocities):
+            for place, stacked in enumerate(row):
+                for run, part in zip(self.runs, stacked, strict=True):
+                    run.optimizer.velocities[number][place] = part
+
+    def update(self) -> None:
+        """One step of every run, the next of each; no host synchronization."""
+        first = self.runs[0]
+        parts = [run.start_step() for run in self.runs]
+        batches = [run.batch(part) for run, part in zip(self.runs, parts, strict=True)]
+        inputs, labels = _stacked([each for each, _ in batches]), torch.stack([each for _, each in batches])
+        with autocast(first.config.precision, first.device):
+            logits = vmap(self._logits)(self.parameters, inputs, self._masks(labels.shape[1]))
+        logits = at_least_single(logits)
+        losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
+        self.optimizer.zero_grad()
+        losses.sum().backward()
+        self.optimizer.rate_factor = first.optimizer.rate_factor
+        self.optimizer.first_factor = first.optimizer.first_factor
+        self.optimizer.step()
+        for run, *own in zip(self.runs, logits, labels, losses, strict=True):
+            run.count(*own)
+
+    def _logits(self, parameters: dict[str, Tensor], inputs: Tensor, masks: dict[str, Tensor]) -> Tensor:
+        options: dict[str, Any] = {"masks": masks} if masks else {}
+        logits: Tensor = functional_call(self.runs[0].net, parameters, (inputs,), options)
+        return logits
+
+    def _masks(self, batch: int) -> dict[str, Tensor]:
+        """What dropout keeps, as each run draws it."""
+        drawn = [run.net.masks(batch, *run.masks()) for run in self.runs if isinstance(run.net, AlexNet)]
+        return {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]} if drawn else {}
+
+
+def _stacked(tensors: Sequence[Tensor]) -> Tensor:
+    """A copy of all, one after another, each in the memory format that it has."""
+    whole = torch.stack([t.detach().permute(_by_stride(t)) for t in tensors])
+    back = sorted(range(tensors[0].dim()), key=_by_stride(tensors[0]).__getitem__)
+    return whole.permute(0, *(place + 1 for place in back))
+
+
+def _by_stride(tensor: Tensor) -> list[int]:
+    """Its dimensions in the order of memory."""
+    return sorted(range(tensor.dim()), key=tensor.stride().__getitem__, reverse=True)
+
+
+def train(
+    configs: Sequence[RunConfig],
+    placement: Placement,
+    path: Callable[[RunConfig], Path | None] = lambda _: None,
+    observe: Callable[[RunConfig], Observer] = lambda _: lambda done, total: None,
+    stop: Callable[[], bool] = lambda: False,
+    weights_path: Callable[[RunConfig], Path | None] = lambda _: None,
+) -> Iterator[RunRecord]:
+    """Run configs that differ in their seeds to their ends, stacked; the record of each as it ends.
+
+    Each resumes from the checkpoint at its path, where that exists; those that stand at one step go on together.
+    A run's seconds are its share. Otherwise as ``training.train``.
+    """
+    torch.set_num_threads(placement.threads)
+    with explained(configs[0], placement):
+        runs = [Member(config, placement) for config in configs]
+        for run in runs:
+            own = path(run.config)
+            if own is not None and own.is_file():
+                run.resume(own)
+        runs.sort(key=lambda run: run.step)
+        for _, together in groupby(runs, key=lambda run: run.step):
+            left = list(together)
+            while left:
+                for run, status in _until_one_ends(left, path, observe, stop):
+                    left.remove(run)
+                    record, kept = run.record(status), weights_path(run.config)
+                    if kept is not None:
+                        run.keep(kept)
+                    yield record
+
+
+def _until_one_ends(
+    runs: list[Member],
+    path: Callable[[RunConfig], Path | None],
+    observe: Callable[[RunConfig], Observer],
+    stop: Callable[[], bool],
+) -> list[tuple[Member, Status]]:
+    """Train until one has ended, or more; those that have, with how. Raises Stopped, all checkpoints written."""
+    stack, before = Stack(runs), time.monotonic()
+    saved = before
+    while not (ended := [(run, status) for run in runs if (status := run.status()) is not None]):
+        asked, now = stop(), time.monotonic()
+        if asked or now - saved >= runs[0].placement.checkpoint_seconds:
+            saved = now
+            for run in runs:
+                own = path(run.config)
+                if own is not None:
+                    run.save(own)
+        if asked:
+            raise Stopped
+        stack.update()
+        for run in runs:
+            if run.due():
+                run.measure()
+                observe(run.config)(run.step, run.budget_steps)
+        now = time.monotonic()
+        for run in runs:
+            run.seconds += (now - before) / len(runs)
+        before = now
+    return ended

@@ -1,0 +1,115 @@
+"""Where a record comes from: commit, versions, device, digests."""
+
+import hashlib
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from ..common import paths
+
+CODE = ("alexnet_repro", "pyproject.toml")
+
+
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
+"""What in the environment forbids a library some of the processor's instructions."""
+CPUINFO = Path("/proc/cpuinfo")
+PARTS = {
+    "vendor_id": "", "cpu family": "family ", "model": "model ", "stepping": "stepping ",
+    "CPU implementer": "implementer ", "CPU part": "part ", "CPU variant": "variant ", "CPU revision": "revision ",
+}  # fmt: skip
+"""What /proc/cpuinfo says of a processor beside its name, on x86-64 and on arm64."""
+UNKNOWN = ("unknown", False)
+
+
+@cache
+def commit() -> tuple[str, bool]:
+    """The commit of the checkout, and whether the code that decides numbers is exactly that commit's.
+
+    Unknown where the checkout is no git repository of its own, even if it lies inside another.
+    """
+    home = paths.repository()
+    # A hook's variables would name the hook's repository.
+    environment = {name: value for name, value in os.environ.items() if name not in ("GIT_DIR", "GIT_WORK_TREE")}
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", str(home), *words], capture_output=True, check=True, env=environment)
+        return os.fsdecode(done.stdout).strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != home:
+            return UNKNOWN
+        return git("rev-parse", "HEAD"), git("status", "--porcelain", "--", *CODE) == ""
+    except (OSError, subprocess.CalledProcessError):
+        return UNKNOWN
+
+
+def device_name(device: str) -> str:
+    """The model name of a device, such as that of the processor."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(device)
+    return f"{_cpuinfo().get('model name') or platform.processor() or 'unknown'} ({platform.machine()})"
+
+
+def place(device: str) -> dict[str, Any]:
+    """What decides a run's last bits, beside versions and the device's name: see records.Provenance."""
+    instructions = [torch.backends.cpu.get_cpu_capability()]
+    instructions += [f"{name} {os.environ[name]}" for name in LIMITS if os.environ.get(name)]
+    found: dict[str, Any] = {
+        "instructions": ", ".join(instructions),
+        "processor": processor(),
+        "onednn": torch.backends.mkldnn.is_available() and bool(torch.backends.mkldnn.enabled),
+    }
+    if device.startswith("cuda"):
+        major, minor = torch.cuda.get_device_capability(device)
+        found |= {"capability": f"{major}.{minor}", "driver": driver(device)}
+    return found
+
+
+def processor() -> str | None:
+    """What tells processors of one name apart: vendor, family, model and stepping; None where the system is silent."""
+    info = _cpuinfo()
+    return " ".join(words + info[name] for name, words in PARTS.items() if name in info) or platform.processor() or None
+
+
+def _cpuinfo() -> dict[str, str]:
+    """What Linux says of the first processor; elsewhere nothing."""
+    text = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.is_file() else ""
+    pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def driver(device: str) -> str | None:
+    """The version of a GPU's driver, by the driver's tool; None where there is none."""
+    return ask_driver(device, "driver_version")
+
+
+def ask_driver(device: str, question: str) -> str | None:
+    """What nvidia-smi answers about a GPU; None where it does not."""
+    uuid = torch.cuda.get_device_properties(device).uuid
+    asked = ["nvidia-smi", f"--id=GPU-{uuid}", f"--query-gpu={question}", "--format=csv,noheader,nounits"]
+    try:
+        done = subprocess.run(asked, capture_output=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.decode("utf-8", "replace").strip() or None
+
+
+def versions() -> dict[str, Any]:
+    """What computes: Python, torch, numpy."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+
+
+def weights_digest(net: nn.Module) -> str:
+    """SHA-256 of all parameters, by name, in the order and layout of their shapes."""
+    digest = hashlib.sha256()
+    for name, parameter in sorted(net.named_parameters()):
+        digest.update(name.encode())
+        digest.update(parameter.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,377 @@
+"""The loop: a config in, a record out. Observers watch; no study is known by name here."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from ..common.errors import UserError
+from ..common.files import regular_file
+from ..common.rng import stream, torch_stream
+from ..experiments.config import RECIPE, Placement, RunConfig
+from ..networks.config import AlexNetConfig
+from ..records.curves import crossing, trailing_error
+from ..records.record import Measurement, Provenance, RunRecord, Status
+from . import checkpoint, provenance
+from .data.load import load
+from .devices import available
+from .evaluate import top1_wrong
+from .from_disk import Collection
+from .in_memory import Resident
+from .models.build import build
+from .optim import Momentum, first_factor, rate_factor, section_5
+from .precision import at_least_single, autocast, set_products
+
+Observer = Callable[[int, int], None]
+"""Called with (steps done, steps of the budget) after every measurement."""
+
+
+class Stopped(Exception):
+    """A run that was asked to stop before its end; it resumes from its checkpoint."""
+
+
+class Run:
+    """One run in progress: network, optimizer, images, and where it stands.
+
+    ``step`` counts updates; ``wrong`` and ``loss`` sum over the images since the last measurement.
+    """
+
+    def __init__(self, config: RunConfig, placement: Placement) -> None:
+        self.config, self.placement = config, placement
+        self.device = available(placement)
+        if config.data.dataset == "imagenet":
+            self.data: Collection | Resident = Collection(config, self.device)
+        else:
+            self.data = Resident(config, load(config.data.dataset), self.device)
+        self.train, self.test, self.digest = self.data.train, self.data.test, self.data.digest
+        self.net: nn.Module = self.build()
+        self.net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        set_products(config.precision)
+        # As it trains; it is tested as it is. Each size of batch has its own code: torch.compile fails on a free size.
+        self.trained: nn.Module = torch.compile(self.net, dynamic=False) if config.compiled else self.net  # type: ignore[assignment]
+        groups = section_5(self.net, config.optimizer)
+        self.optimizer = Momentum(groups, config.optimizer.momentum, config.optimizer.velocity == "gradients")
+        self.step = 0
+        self.curve: list[Measurement] = []
+        self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)
+        self.loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        self.seconds = 0.0
+        # Now, not when the record is written: by then the checkout may have moved on.
+        self.commit, self.clean = provenance.commit()
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+        self._order = torch.empty(0)
+
+    def build(self) -> nn.Module:
+        """The network of this process, on the CPU."""
+        return build(self.config.model, self.config.seed)
+
+    @property
+    def epoch_steps(self) -> int:
+        """Updates per epoch; the last batch of an epoch holds what is left."""
+        return math.ceil(self.config.data.train_images / self.config.optimizer.batch_size)
+
+    @property
+    def budget_steps(self) -> int:
+        """Updates of the whole budget."""
+        return self.epoch_steps * self.config.budget.epochs
+
+    def update(self) -> None:
+        """One step of section 5 on the next batch; no host synchronization."""
+        part = self.start_step()
+        inputs, labels = self.batch(part)
+        with autocast(self.config.precision, self.device):
+            logits = self.logits(inputs, part)
+        logits = at_least_single(logits)
+        loss = cross_entropy(logits, labels)
+        self.optimizer.zero_grad()
+        self.backward(loss, part)
+        self.optimizer.step()
+        self.count(logits, labels, loss)
+
+    def start_step(self) -> slice:
+        """The part of the epoch's order that the next batch holds; where an epoch begins, what it needs is drawn."""
+        size, batch = self.config.data.train_images, self.config.optimizer.batch_size
+        epoch, position = divmod(self.step, self.epoch_steps)
+        if position == 0 or len(self._order) == 0:
+            order = stream(self.config.seed, "order", epoch).permutation(size)
+            self._order = torch.from_numpy(order).to(self.device)
+            factor = self._rate_factor()
+            assert factor is not None
+            self.optimizer.rate_factor = factor
+            self.optimizer.first_factor = first_factor(self.config.optimizer, epoch)
+            self.data.start(epoch)
+        return slice(position * batch, min((position + 1) * batch, size))
+
+    def count(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
+        """Take note of a step that has been made, and of the mean loss of its batch."""
+        self.wrong += top1_wrong(logits.detach(), labels)
+        self.loss += loss.detach().double() * len(labels)
+        self.step += 1
+
+    def batch(self, part: slice) -> tuple[Tensor, Tensor]:
+        """Inputs and labels of this part of the epoch's order."""
+        index = self._order[part]
+        return self.data.batch(index, part)
+
+    def logits(self, inputs: Tensor, part: slice) -> Tensor:
+        """What the net makes of the inputs of ``part`` in training."""
+        logits: Tensor = self.trained(inputs, *self.masks())
+        return logits
+
+    def backward(self, loss: Tensor, part: slice) -> None:
+        """The gradients of the mean loss over ``part``."""
+        loss.backward()
+
+    def _rate_factor(self) -> float | None:
+        """What the initial rates are multiplied by from here; None where the schedule ends the run. No state."""
+        errors = [m.test_error for m in self.curve if m.test_error is not None]
+        return rate_factor(self.config.optimizer, self.step // self.epoch_steps, errors)
+
+    def masks(self) -> list[torch.Generator]:
+        """The generator of this step's dropout masks, where the net takes one."""
+        if not isinstance(self.config.model, AlexNetConfig):
+            return []
+        return [torch_stream(self.config.seed, "dropout", self.step, device=self.device)]
+
+    def due(self) -> bool:
+        """Whether a measurement falls after the step just made."""
+        position = (self.step - 1) % self.epoch_steps + 1
+        count = self.config.budget.measurements
+        return any(position == math.ceil(k * self.epoch_steps / count) for k in range(1, count + 1))
+
+    def measure(self) -> None:
+        """Append a measurement of the images since the one before."""
+        size = self.config.data.train_images
+        whole, position = divmod(self.step, self.epoch_steps)
+        images = whole * size + min(position * self.config.optimizer.batch_size, size)
+        since = images - (self.curve[-1].images if self.curve else 0)
+        loss = self.loss.item() / since
+        self.curve.append(
+            Measurement(
+                epoch=images / size,
+                images=images,
+                train_loss=loss if math.isfinite(loss) else None,
+                train_error=self.wrong.item() / since,
+                test_error=self.data.curve_error(self.net) if self.config.budget.test_curve and position == 0 else None,
+            )
+        )
+        self.wrong.zero_()
+        self.loss.zero_()
+
+    def status(self) -> Status | None:
+        """How the run has ended; None while it goes on."""
+        if self.curve and self.curve[-1].train_loss is None:
+            return "diverged"
+        threshold = self.config.budget.stop_at_train_error
+        if threshold is not None:
+            _, trailing = self.trailing()
+            if len(trailing) and trailing[-1] <= threshold:
+                return "stopped"
+        if self._rate_factor() is None:
+            return "stopped"
+        return "finished" if self.step >= self.budget_steps else None
+
+    def trailing(self) -> tuple[Any, Any]:
+        """Training error over the latest epoch's worth of images, against epochs at the window's middle."""
+        size = self.config.data.train_images
+        middle, trailing = trailing_error([m.images for m in self.curve], [m.train_error for m in self.curve], size)
+        return middle / size, trailing
+
+    def record(self, status: Status) -> RunRecord:
+        """The record of a run that has ended."""
+        config = self.config
+        epochs, trailing = self.trailing()
+        metrics: dict[str, float | None] = {
+            "epochs": self.curve[-1].epoch,
+            "train_error": float(trailing[-1]) if len(trailing) else None,
+            "train_loss": self.curve[-1].train_loss,
+            "test_error": None,
+        }
+        if status != "diverged":
+            metrics |= self.data.metrics(self.net, self.curve)
+        if config.budget.stop_at_train_error is not None:
+            crossed = crossing(epochs, trailing, config.budget.stop_at_train_error)
+            metrics["epochs_to_threshold"] = None if math.isnan(crossed) or status == "diverged" else crossed
+        return RunRecord(
+            key=config.key,
+            recipe=RECIPE,
+            config=config,
+            status=status,
+            curve=tuple(self.curve),
+            metrics=metrics,
+            provenance=Provenance(
+                commit=self.commit,
+                clean=self.clean,
+                **provenance.versions(),
+                device=self.device_name(),
+                threads=torch.get_num_threads(),
+                data=self.digest,
+                weights=provenance.weights_digest(self.whole()),
+                started=self.started,
+                wall_seconds=round(self.seconds, 3),
+                images_per_second=round(self.curve[-1].images / max(self.seconds, 1e-9), 1),
+                **provenance.place(self.device),
+            ),
+        )
+
+    def whole(self) -> nn.Module:
+        """The network as it is on one device."""
+        return self.net
+
+    def device_name(self) -> str:
+        """What computes."""
+        return provenance.device_name(self.device)
+
+    def agree(self, *flags: bool) -> list[bool]:
+        """Which flags hold for all that take part in this run."""
+        return list(flags)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Every tensor that the rest of the run depends on."""
+        weights = {f"net.{name}": value for name, value in self.net.state_dict().items()}
+        return weights | self.optimizer.state() | {"wrong": self.wrong, "loss": self.loss}
+
+    def values(self) -> dict[str, Any]:
+        """Every plain value that the rest of the run, or its provenance, depends on."""
+        curve = [m.model_dump(exclude_defaults=True) for m in self.curve]
+        return {"key": self.config.key, "step": self.step, "curve": curve, "seconds": self.seconds,
+                "started": self.started, "commit": self.commit, "clean": self.clean}  # fmt: skip
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint."""
+        checkpoint.save(path, self.tensors(), self.values())
+
+    def saved(self, path: Path) -> bool:
+        """Whether there is a checkpoint to resume from. Raises UserError for what is no file."""
+        return regular_file(path)
+
+    def load(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What a checkpoint holds."""
+        return checkpoint.load(path)
+
+    def restore(self, tensors: dict[str, Tensor]) -> None:
+        """Take over the tensors of a checkpoint."""
+        for name, tensor in self.tensors().items():
+            tensor.copy_(tensors[name])
+
+    def keep(self, path: Path) -> None:
+        """Write the weights alone, for questions that come later."""
+        checkpoint.save(path, self.whole().state_dict(), {"key": self.config.key})
+
+    def resume(self, path: Path) -> None:
+        """Continue from a checkpoint of this very run. Raises UserError for one that is not."""
+        tensors, values = self.load(path)
+        own = self.tensors()
+        shapes, found = ({name: tensor.shape for name, tensor in part.items()} for part in (own, tensors))
+        if values.get("key") != self.config.key or shapes != found:
+            raise UserError(f"{path} belongs to another run: delete it, and the run starts afresh", 1)
+        try:
+            step, seconds, started = int(values["step"]), float(values["seconds"]), str(values["started"])
+            curve = [Measurement(**point) for point in values["curve"]]
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise UserError(f"{path} is no whole checkpoint: delete it, and the run starts afresh", 1) from error
+        self.restore(tensors)
+        self.step, self.seconds, self.started, self.curve = step, seconds, started, curve
+        # The first checkpoints held neither.
+        self.commit, self.clean = values.get("commit", self.commit), self.clean and values.get("clean", True)
+
+
+def train(
+    config: RunConfig,
+    placement: Placement,
+    checkpoint_path: Path | None = None,
+    observe: Observer = lambda done, total: None,
+    stop: Callable[[], bool] = lambda: False,
+    weights_path: Path | None = None,
+    make: Callable[[RunConfig, Placement], Run] = Run,
+) -> RunRecord:
+    """Run ``config`` to its end, resuming from ``checkpoint_path`` where that exists.
+
+    A checkpoint is written there every ``placement.checkpoint_seconds``, at any step, and removed by whoever saves
+    the record. Resumed or not, the record holds the same numbers; its wall time is the sum of the parts, its commit
+    that of the first, and it is clean where all are. ``stop`` is asked before every step; where it says so, a
+    checkpoint is written and Stopped raised. The final weights go to ``weights_path``, for questions that come later.
+    ``make`` makes the run, of one process or this process's part of several. Raises UserError where memory runs out,
+    and where torch.compile fails.
+    """
+    torch.set_num_threads(placement.threads)
+    with explained(config, placement):
+        run = make(config, placement)
+        record = run.record(_train(run, checkpoint_path, observe, stop))
+        if weights_path is not None:
+            run.keep(weights_path)
+        return record
+
+
+def rounded_otherwise(
+    config: RunConfig, placement: Placement, count: int, observe: Observer = lambda done, total: None
+) -> list[tuple[Measurement, ...]]:
+    """The curves of the first epoch of ``count`` repeats of a run, each with rounding errors of its own.
+
+    After every step each weight moves to the next number above or below, at random: at least what a machine that adds
+    up in another order does to it.
+    """
+    torch.set_num_threads(placement.threads)
+    curves = []
+    for repeat in range(count):
+        run = Run(config, placement)
+        while run.step < run.epoch_steps:
+            run.update()
+            chance = torch_stream(config.seed, "rounding", repeat, run.step, device=run.device)
+            with torch.no_grad():
+                for weights in run.net.parameters():
+                    up = torch.randint(2, weights.shape, generator=chance, device=run.device)
+                    weights.copy_(torch.nextafter(weights, (2.0 * up - 1.0) * math.inf))
+            if run.due():
+                run.measure()
+                observe(repeat * run.epoch_steps + run.step, count * run.epoch_steps)
+        curves.append(tuple(run.curve))
+    return curves
+
+
+@contextmanager
+def explained(config: RunConfig, placement: Placement) -> Iterator[None]:
+    """What a machine lacks to train ``config``, memory or a compiler, becomes a UserError."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if config.compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+            said = " ".join(str(error).split("\n")[:2])
+            remedy = "install what it lacks (a C++ compiler, on a CPU), or train without --compile"
+            raise UserError(f"torch.compile fails on run {config.key} ({said}): {remedy}", 1) from error
+        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            raise
+        raise UserError(
+            f"too little memory on {placement.device} for run {config.key}: train fewer runs at once, "
+            "or one with a smaller batch",
+            1,
+        ) from error
+
+
+def _train(run: Run, checkpoint_path: Path | None, observe: Observer, stop: Callable[[], bool]) -> Status:
+    if checkpoint_path is not None and run.saved(checkpoint_path):
+        run.resume(checkpoint_path)
+    before, start = run.seconds, time.monotonic()
+    saved = start
+    status = run.status()
+    while status is None:
+        asked, due = run.agree(stop(), time.monotonic() - saved >= run.placement.checkpoint_seconds)
+        if checkpoint_path is not None and (asked or due):
+            saved = time.monotonic()
+            run.save(checkpoint_path)
+        if asked:
+            raise Stopped
+        run.update()
+        if run.due():
+            run.measure()
+            status = run.status()
+            observe(run.step, run.budget_steps)
+        run.seconds = before + time.monotonic() - start
+    return status

@@ -1,0 +1,77 @@
+"""A recorded run, trained again."""
+
+import signal
+
+import pytest
+from tqdm.auto import tqdm
+
+from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.study import Study
+from alexnet_repro.records.store import Store
+from alexnet_repro.training.launch.rerun import rerun
+from alexnet_repro.training.trainer import rounded_otherwise, train
+from tests.runs import tiny
+
+QUICK = {"model.initialization": "he", "data.divisor": 64.0, "optimizer.learning_rate": 0.01}
+
+
+def test_ctrl_c_saves_first_and_the_next_rerun_resumes(tmp_path, monkeypatch):
+    config = tiny()
+    plan, store = Study("toy", "Toy", config, {"one": {}}, (config.seed,)), Store(tmp_path, tmp_path / "none")
+    store.save(train(config, Placement()))
+
+    class Pressed(tqdm):
+        def update(self, n=1):
+            if n and not pressed:
+                pressed.append(n)
+                signal.raise_signal(signal.SIGINT)
+
+    pressed: list[int] = []
+    monkeypatch.setattr("alexnet_repro.training.launch.rerun.tqdm", Pressed)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        rerun(plan, "one", config.seed, store, progress=False)
+    assert pressed
+    assert signal.getsignal(signal.SIGINT) == before
+    assert len(list((tmp_path / "reruns").glob("*.safetensors"))) == 1
+    assert rerun(plan, "one", config.seed, store, progress=False).outcome == "bit-exact"
+
+
+def test_trains_the_run_again_and_leaves_the_store(tmp_path):
+    config = tiny()
+    plan, store = Study("toy", "Toy", config, {"one": {}}, (config.seed,)), Store(tmp_path, tmp_path / "none")
+    store.save(train(config, Placement()))
+    before = store.path(config.key).read_bytes()
+    found = rerun(plan, "one", config.seed, store, progress=False)
+    assert (found.outcome, found.same_place) == ("bit-exact", True)
+    assert store.path(config.key).read_bytes() == before
+    assert list((tmp_path / "reruns").glob("*.safetensors")) == []
+
+    bent = found.record.model_copy(update={"metrics": found.record.metrics | {"test_error": 0.123}})
+    store.save(bent)
+    assert rerun(plan, "one", config.seed, store, progress=False).outcome == "not met"
+
+
+def test_elsewhere_the_first_epoch_is_rounded_otherwise(tmp_path):
+    config = tiny(**QUICK)
+    plan, store = Study("toy", "Toy", config, {"one": {}}, (config.seed,)), Store(tmp_path, tmp_path / "none")
+    made = train(config, Placement())
+    store.save(
+        made.model_copy(update={"provenance": made.provenance.model_copy(update={"weights": "0" * 64, "device": "x"})})
+    )
+    found = rerun(plan, "one", config.seed, store, progress=False)
+    assert found.outcome == "equal within rounding over the first epoch"
+    off = made.curve[0].model_copy(update={"train_loss": made.curve[0].train_loss * 1.001})
+    store.save(made.model_copy(update={"curve": (off, *made.curve[1:]), "provenance": found.record.provenance}))
+    assert rerun(plan, "one", config.seed, store, progress=False).outcome == "cannot be judged"
+
+
+def test_repeats_differ_from_the_run_and_from_each_other_by_rounding_alone():
+    config = tiny(**QUICK, **{"optimizer.batch_size": 32})
+    plain = train(config, Placement()).curve[:2]
+    curves = [plain, *rounded_otherwise(config, Placement(), 2)]
+    assert [[m.epoch for m in curve] for curve in curves] == [[160 / 300, 1.0]] * 3
+    losses = {tuple(m.train_loss for m in curve) for curve in curves}
+    assert len(losses) == 3
+    # A neighbour is at most 1.2e-7 away; ten steps make much less than a hundred thousand times as much of it.
+    assert max(losses)[1] - min(losses)[1] < 0.01 * plain[1].train_loss
