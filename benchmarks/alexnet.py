@@ -17,8 +17,8 @@ from common import MATRIX, Calls, finish, keep_buffers, machine, matrix_product,
 from torch import Tensor, nn
 
 from alexnet_repro.common.rng import torch_stream
+from alexnet_repro.networks import layers as architecture
 from alexnet_repro.networks.config import CIFAR_ALEXNET
-from alexnet_repro.networks.config import layers as architecture
 from alexnet_repro.report.benchmarks import Row, row
 from alexnet_repro.training.models import alexnet
 

@@ -19,7 +19,7 @@ from alexnet_repro.experiments import registry
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.experiments.study import Study
 from alexnet_repro.records.store import Store
-from alexnet_repro.site.build import build, pdf
+from alexnet_repro.site import build, pdf
 from alexnet_repro.training.data import cifar10
 
 from . import homes, pictures

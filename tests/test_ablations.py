@@ -11,7 +11,7 @@ from alexnet_repro.experiments import cifar_alexnet
 from alexnet_repro.experiments.cifar_alexnet import ABLATIONS, ARMS, BASELINE, LONG_BASELINE, SCALED, TINY_BASELINE
 from alexnet_repro.experiments.registry import STUDIES, scales, study
 from alexnet_repro.paper.claims import load
-from alexnet_repro.records.record import outputs
+from alexnet_repro.records import outputs
 from alexnet_repro.records.store import Store
 
 PLAIN = json.loads(BASELINE.model_dump_json())

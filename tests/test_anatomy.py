@@ -3,10 +3,10 @@
 import pytest
 
 from alexnet_repro.common.errors import UserError
+from alexnet_repro.networks import layers as architecture
 from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE
-from alexnet_repro.networks.config import layers as architecture
 from alexnet_repro.networks.memory import ledger
-from alexnet_repro.report.cards import architecture as anatomy
+from alexnet_repro.report import architecture as anatomy
 
 
 @pytest.mark.parametrize("config", [PAPER, SOURCE, CIFAR_ALEXNET])

@@ -1,7 +1,7 @@
 import pytest
 
+from alexnet_repro.networks import layers as architecture
 from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE
-from alexnet_repro.networks.config import layers as architecture
 
 
 def by_name(config):

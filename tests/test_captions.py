@@ -10,7 +10,7 @@ from alexnet_repro.experiments.registry import study
 from alexnet_repro.networks.config import PAPER
 from alexnet_repro.records.record import Measurement, RunRecord
 from alexnet_repro.records.store import Store
-from alexnet_repro.report.cards import author_log, captions, drawings, features
+from alexnet_repro.report import author_log, captions, drawings, features
 from alexnet_repro.report.format import CAPTION
 
 from .runs import record, tiny

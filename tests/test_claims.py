@@ -5,7 +5,7 @@ import pytest
 from alexnet_repro.common import paths
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.paper import claims, source_code
-from alexnet_repro.site.build import pages
+from alexnet_repro.site import pages
 
 IDS = (
     "relu_speed",

@@ -10,7 +10,7 @@ from alexnet_repro.experiments import step_timing
 from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, communication
 from alexnet_repro.networks.layers import learned_layers
 from alexnet_repro.paper.claims import claim
-from alexnet_repro.report.cards import traffic
+from alexnet_repro.report import traffic
 
 
 def test_the_links_of_fig_2() -> None:

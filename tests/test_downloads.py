@@ -5,7 +5,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from alexnet_repro.common import paths
-from alexnet_repro.report.cards import downloads
+from alexnet_repro.report import downloads
 
 from . import homes
 

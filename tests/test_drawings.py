@@ -8,7 +8,7 @@ matplotlib.use("Agg")
 
 from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE
 from alexnet_repro.networks.layers import learned_layers
-from alexnet_repro.report.cards import architecture, drawings
+from alexnet_repro.report import architecture, drawings
 
 
 @pytest.fixture(autouse=True)

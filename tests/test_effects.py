@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from alexnet_repro.analysis.verdicts import Verdict
-from alexnet_repro.report.cards import effects, figures
+from alexnet_repro.report import effects, figures
 
 POINTS = Verdict(
     "c", "3", "A claim", "", "p", "measured", "reproduced", 1.4, (1.0, 1.8), "points", 5, "", size=0.7, paper_value=1.4

@@ -7,7 +7,7 @@ from alexnet_repro.analysis.verdicts import scorecard
 from alexnet_repro.common.text import NONE
 from alexnet_repro.paper.claims import load
 from alexnet_repro.records.store import Store, write_table
-from alexnet_repro.site.build import elsewhere
+from alexnet_repro.site import elsewhere
 from alexnet_repro.site.pages import HEADER, table
 
 from .test_contributions import full, run

@@ -8,8 +8,8 @@ from alexnet_repro.analysis.ensembles import sizes as the_sizes
 from alexnet_repro.analysis.lookup import finder
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments.registry import study
-from alexnet_repro.records.record import outputs as ensembles
-from alexnet_repro.records.record import predictions
+from alexnet_repro.records import outputs as ensembles
+from alexnet_repro.records import predictions
 from alexnet_repro.records.store import Store
 from tests import homes
 from tests.runs import record

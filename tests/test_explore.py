@@ -14,9 +14,9 @@ from alexnet_repro.experiments import registry
 from alexnet_repro.paper import claims
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
-from alexnet_repro.report.cards import cards
+from alexnet_repro.report import cards
 from alexnet_repro.report.page import METRICS
-from alexnet_repro.site.build import explore, notebooks, pages
+from alexnet_repro.site import explore, notebooks, pages
 
 from . import homes
 from .runs import record

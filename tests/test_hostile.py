@@ -19,10 +19,10 @@ from alexnet_repro.analysis import verdicts
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.common.files import sha256
 from alexnet_repro.experiments import step_timing
-from alexnet_repro.records.record import outputs as ensembles
+from alexnet_repro.records import outputs as ensembles
 from alexnet_repro.records.store import SUMS, Store, write_table
-from alexnet_repro.report.cards import benchmarks, traffic
-from alexnet_repro.site.build import elsewhere, notebooks, published
+from alexnet_repro.report import benchmarks, traffic
+from alexnet_repro.site import elsewhere, notebooks, published
 
 from . import homes
 from .damage import bent, one_line

@@ -1,4 +1,4 @@
-"""The plan of the package, as alexnet_repro/README.md draws it: imports point down its list; only training/ has torch."""
+"""The plan of the package, as alexnet_repro/README.md draws it: imports point down; only training/ has torch."""
 
 import ast
 import re

@@ -7,7 +7,7 @@ import pytest
 matplotlib.use("Agg")
 
 from alexnet_repro.analysis import audit
-from alexnet_repro.report.cards import author_log
+from alexnet_repro.report import author_log
 
 
 @pytest.fixture(autouse=True)

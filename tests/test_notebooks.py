@@ -8,7 +8,7 @@ import papermill
 import pytest
 
 from alexnet_repro.common.errors import UserError
-from alexnet_repro.site.build import notebooks
+from alexnet_repro.site import notebooks
 
 from . import homes
 

@@ -8,7 +8,7 @@ from alexnet_repro.experiments.cifar_alexnet import ABLATIONS, ARMS, LABELS, arm
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.records.record import Measurement, outputs
 from alexnet_repro.records.store import Store
-from alexnet_repro.report.cards import features
+from alexnet_repro.report import features
 from alexnet_repro.report.page import METRICS, Page
 from tests.runs import record
 

@@ -6,9 +6,9 @@ import pytest
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments.cifar_alexnet import TINY_BASELINE
 from alexnet_repro.experiments.registry import study
+from alexnet_repro.records import outputs as ensembles
+from alexnet_repro.records import predictions
 from alexnet_repro.records.predictions import LABELS, Predictions, due, faults, ranked, read, write
-from alexnet_repro.records.record import outputs as ensembles
-from alexnet_repro.records.record import predictions
 from alexnet_repro.records.store import Store
 from alexnet_repro.training.launch.runs import publish
 from tests.runs import record

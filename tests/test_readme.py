@@ -10,8 +10,8 @@ from alexnet_repro.analysis.lookup import concluded as the_concluded
 from alexnet_repro.analysis.verdicts import Verdict
 from alexnet_repro.paper import claims
 from alexnet_repro.records.store import Store
-from alexnet_repro.report.cards import figures
-from alexnet_repro.site.build import pages, readme
+from alexnet_repro.report import figures
+from alexnet_repro.site import pages, readme
 
 ROOT = Path(__file__).parent.parent
 STALE = "the records have changed: run 'make readme' and commit README.md and .github/scorecard.svg"

@@ -19,7 +19,7 @@ from alexnet_repro.paper.claims import load
 from alexnet_repro.records.lookup import fastest
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
-from alexnet_repro.report.cards import cards, figures
+from alexnet_repro.report import cards, figures
 from alexnet_repro.training.launch.runs import obtain, publish
 
 from .runs import record

@@ -17,7 +17,7 @@ from alexnet_repro.paper import claims
 from alexnet_repro.records.store import Store
 from alexnet_repro.report.captions import level
 from alexnet_repro.report.format import papers, with_commands
-from alexnet_repro.site.build import build, notebooks, pages
+from alexnet_repro.site import build, notebooks, pages
 from alexnet_repro.training.data import cifar10
 
 from . import homes

@@ -2,8 +2,8 @@
 
 import nbformat
 
-from alexnet_repro.report.cards import slips
-from alexnet_repro.site.build import notebooks
+from alexnet_repro.report import slips
+from alexnet_repro.site import notebooks
 
 
 def test_what_the_network_shows():

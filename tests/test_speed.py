@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from alexnet_repro.common.errors import UserError
+from alexnet_repro.report import benchmarks
 from alexnet_repro.report.benchmarks import row
-from alexnet_repro.report.cards import benchmarks
 
 from . import homes
 

@@ -7,7 +7,7 @@ from alexnet_repro.analysis import exploratory
 from alexnet_repro.analysis.contrasts import Contrast
 from alexnet_repro.analysis.meta import Row
 from alexnet_repro.analysis.statistics import paired_ratio
-from alexnet_repro.report.cards import tables
+from alexnet_repro.report import tables
 
 NONE = "–"
 PARTS = pd.DataFrame(

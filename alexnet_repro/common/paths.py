@@ -11,7 +11,7 @@ def repository() -> Path:
 
     Raises UserError where there is none.
     """
-    root = _named("ALEXNET_REPRO_HOME") or Path(__file__).resolve().parent.parent
+    root = _named("ALEXNET_REPRO_HOME") or Path(__file__).resolve().parents[2]
     if not (root / "data" / "claims.toml").is_file():
         raise UserError(
             f"no data/claims.toml under {root}: install with 'pip install -e .' from a checkout, "

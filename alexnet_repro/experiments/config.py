@@ -65,7 +65,7 @@ class DataConfig(BaseModel):
     crop: side of the square that is cut out of an image, its mean cut alongside; at the centre in tests. None: whole.
     random_crops, reflect: in training, cut at a random place; mirror half of the images (section 4.1).
     color_noise: in training, add the paper's multiples of the principal components of the RGB pixels (section 4.1),
-        or those of the 2012 source: see ``training.data.augment``. color_noise_epochs: only in the first so many epochs.
+        or those of the 2012 source: see ``training.data.augment``. color_noise_epochs: only in the first so many.
     shared_crops: how many consecutive images of an epoch share one place and one coin (32 in the 2012 source).
     digest: of "imagenet", the SHA-256 that the manifest of the prepared images has; the mean is that of all of their
         training images. whole, classes: the side of the images of "imagenet" and "tiny-imagenet", and how many classes

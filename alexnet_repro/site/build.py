@@ -205,7 +205,7 @@ def _check_contents(book: Path) -> None:
 def _common_inputs() -> list[str]:
     """What every page depends on: the package, the data, the working store, the interpreter."""
     data, downloads, store = paths.data(), paths.downloads(), paths.store()
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     files = [path for path in _files(package) if path.suffix == ".py"]
     files += [
         path for path in _files(data) if not {downloads, store, data / "downloads", data / "store"} & set(path.parents)

@@ -6,8 +6,8 @@ from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments.config import Placement
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.experiments.study import Study
-from alexnet_repro.records.record import outputs as ensembles
-from alexnet_repro.records.record import predictions
+from alexnet_repro.records import outputs as ensembles
+from alexnet_repro.records import predictions
 from alexnet_repro.records.store import Store
 from alexnet_repro.training.launch.runs import publish
 from alexnet_repro.training.predict import make, mean_of, network, publish_classes
