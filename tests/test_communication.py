@@ -7,7 +7,8 @@ import pytest
 from alexnet_repro.analysis.verdicts import Verdict, scorecard
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments import step_timing
-from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, communication
+from alexnet_repro.networks import communication
+from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER
 from alexnet_repro.networks.layers import learned_layers
 from alexnet_repro.paper.claims import claim
 from alexnet_repro.report import traffic

@@ -18,7 +18,8 @@ from alexnet_repro.experiments.cifar_alexnet import ABLATIONS, ARMS
 from alexnet_repro.experiments.registry import STUDIES, study
 from alexnet_repro.experiments.study import FRESH_SEEDS, PILOT_SEEDS, from_seed
 from alexnet_repro.paper.claims import claim, load
-from alexnet_repro.records.record import Measurement, verify
+from alexnet_repro.records import verify
+from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import SUMS, Store, read_rows, write_table
 from alexnet_repro.training.launch.runs import publish
 

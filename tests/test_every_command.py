@@ -67,7 +67,7 @@ def test_an_error_is_said_though_nobody_reads_what_came_before():
     end, into = os.pipe()
     os.close(end)
     done = subprocess.run(
-        [sys.executable, "-c", "from alexnet_repro import cli; print('x'); cli._fail('so it is', 2)"],
+        [sys.executable, "-c", "from alexnet_repro import __main__; print('x'); __main__._fail('so it is', 2)"],
         stdout=into,
         stderr=subprocess.PIPE,
         cwd=ROOT,

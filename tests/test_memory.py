@@ -3,7 +3,8 @@
 import pytest
 
 from alexnet_repro.common.errors import UserError
-from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE, layers
+from alexnet_repro.networks import layers
+from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE
 from alexnet_repro.networks.memory import GPU_BYTES, ledger
 
 # Numbers kept per image by net 145: conv and normalization outputs, poolings, fully-connected layers.

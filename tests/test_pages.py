@@ -6,7 +6,8 @@ import pytest
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments.cifar_alexnet import ABLATIONS, ARMS, LABELS, arm_label
 from alexnet_repro.experiments.registry import study
-from alexnet_repro.records.record import Measurement, outputs
+from alexnet_repro.records import outputs
+from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
 from alexnet_repro.report import features
 from alexnet_repro.report.page import METRICS, Page

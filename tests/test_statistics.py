@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from alexnet_repro.analysis import statistics
 from alexnet_repro.analysis.statistics import (
     holm,
     paired_difference,
@@ -20,6 +19,7 @@ from alexnet_repro.analysis.statistics import (
     smallest_detectable,
     t_interval,
 )
+from alexnet_repro.records import curves
 from alexnet_repro.records.curves import crossing, epochs_to_converge, trailing_error
 
 A = np.array([3.1, 2.7, 3.9, 3.0, 3.4])
@@ -216,7 +216,7 @@ def test_differences_that_cancel_are_none():
 
 def test_the_lowest_error_of_a_long_curve_is_looked_for_once(monkeypatch):
     looked = []
-    monkeypatch.setattr(statistics, "min", lambda *a, **k: looked.append(a) or min(*a, **k), raising=False)
+    monkeypatch.setattr(curves, "min", lambda *a, **k: looked.append(a) or min(*a, **k), raising=False)
     errors = [1 / (1 + epoch) for epoch in range(1_000)]
     assert epochs_to_converge(range(1_000), errors, 0.0) == 998
     assert len(looked) == 1

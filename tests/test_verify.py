@@ -15,7 +15,8 @@ from alexnet_repro.experiments import imagenet, step_timing
 from alexnet_repro.experiments.cifar_alexnet import TINY_BASELINE
 from alexnet_repro.experiments.config import DIGESTS
 from alexnet_repro.experiments.registry import CUDA_CONVNET_19PCT, study
-from alexnet_repro.records.record import Measurement, outputs
+from alexnet_repro.records import outputs
+from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store, write_table
 from alexnet_repro.records.verify import _tested, check, verify
 

@@ -83,7 +83,7 @@ def write(path: Path, predictions: Predictions) -> None:
 
 
 def read(path: Path) -> Predictions:
-    """The predictions at ``path``: what ``write`` wrote, or what is on top of the outputs that ensembles.py keeps.
+    """The predictions at ``path``: what ``write`` wrote, or what is on top of the outputs that outputs.py keeps.
 
     Raises UserError for a damaged file and for missing labels, FileNotFoundError for no file.
     """

@@ -68,7 +68,7 @@ def alexnet_metrics(
     clean_train_error: at the centre of the training images, no dropout. gap: test_error - clean_train_error.
     early_train_loss: mean cross-entropy in nats over the first ``EARLY_EPOCHS`` epochs of training, as trained.
     Where the budget asks for them, ten_view_error and ten_view_top5_error: see above; epochs_to_converge: see
-    statistics.py. The top-5 errors are for data of more classes than CIFAR-10's ten.
+    records/curves.py. The top-5 errors are for data of more classes than CIFAR-10's ten.
     """
     side, many = config.data.side, config.data.classes > CIFAR10_CLASSES
     one = errors(net, test.centre(side))

@@ -69,7 +69,7 @@ class Collection:
         test_error, top5_error: at the centre of the test images. Where the budget asks for them, ten_view_error and
         ten_view_top5_error: by the mean output over ten views. clean_train_error: at the centre of as many training
         images; gap: test_error - clean_train_error. early_train_loss: mean cross-entropy in nats over the first
-        ``EARLY_EPOCHS`` epochs. epochs_to_converge: see statistics.py.
+        ``EARLY_EPOCHS`` epochs. epochs_to_converge: see records/curves.py.
         """
         tests = len(self.test)
         found = self.errors(net, self.test, tests, self.config.budget.ten_views)

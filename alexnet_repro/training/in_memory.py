@@ -48,7 +48,7 @@ class Resident:
         return error(net, self.test.centre(self.config.data.side))
 
     def metrics(self, net: nn.Module, curve: list[Measurement]) -> dict[str, float | None]:
-        """What a network has at the end of its run: test_error; AlexNet also what evaluate.py and learned.py say.
+        """What a network has at the end of its run: test_error; AlexNet also what evaluate.py and features.py say.
 
         Of Tiny ImageNet, what is of training images is of the first ``MEASURED`` that the run trains on.
         """

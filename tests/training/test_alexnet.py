@@ -3,7 +3,8 @@ import torch
 import torch.nn.functional as F
 
 from alexnet_repro.common.rng import torch_stream
-from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE, layers
+from alexnet_repro.networks import layers
+from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE
 from alexnet_repro.training.models.alexnet import AlexNet
 from alexnet_repro.training.optim import Momentum, ParameterGroup
 

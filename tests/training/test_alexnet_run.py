@@ -25,7 +25,7 @@ def _few_test_images(monkeypatch):
     part = cifar10.Dataset(
         whole.train_images, whole.train_labels, whole.test_images[:100], whole.test_labels[:100], whole.digest
     )
-    monkeypatch.setattr(trainer.datasets, "load", lambda name: part)
+    monkeypatch.setattr(trainer, "load", lambda name: part)
 
 
 @pytest.mark.parametrize("changes", [{}, SOURCE_CROPS], ids=["per image", "in groups"])

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.common.rng import torch_stream
-from alexnet_repro.networks.config import CIFAR_ALEXNET, SOURCE, communication
+from alexnet_repro.networks import communication
+from alexnet_repro.networks.config import CIFAR_ALEXNET, SOURCE
 from alexnet_repro.training.models.alexnet import AlexNet
 from alexnet_repro.training.optim import Momentum, ParameterGroup
 from alexnet_repro.training.parallel import model_parallel

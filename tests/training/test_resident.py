@@ -89,7 +89,7 @@ def test_stored_images_are_not_copied():
 
 def test_a_run_on_tiny_imagenet_records_top5_and_measures_a_part_of_its_training_images(monkeypatch):
     data = tiny_set()
-    monkeypatch.setattr(trainer.datasets, "load", lambda name: {"tiny-imagenet": data}[name])
+    monkeypatch.setattr(trainer, "load", lambda name: {"tiny-imagenet": data}[name])
     monkeypatch.setattr(in_memory, "MEASURED", 12)
     seen = []
     evaluated = in_memory.alexnet_metrics

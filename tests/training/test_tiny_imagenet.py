@@ -16,7 +16,8 @@ from PIL import Image
 from alexnet_repro.common import paths
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments.config import DIGESTS
-from alexnet_repro.training.data import cifar10, tiny_imagenet
+from alexnet_repro.training.data import tiny_imagenet
+from alexnet_repro.training.data.load import load
 from alexnet_repro.training.data.tiny_imagenet import FILE, SPEC, Spec
 
 from ..command import call
@@ -340,7 +341,7 @@ def test_a_fetched_file_cut_off_leaves_nothing(tmp_path, monkeypatch):
 
 def test_absence_says_how_to_get_it():
     with pytest.raises(UserError, match=r"Tiny ImageNet is not at .*: run 'alexnet-repro data tiny-imagenet'"):
-        cifar10.load("tiny-imagenet")
+        load("tiny-imagenet")
 
 
 def test_the_real_set_is_as_pinned(monkeypatch):

@@ -1,6 +1,6 @@
 """One process that trains runs one after another: lists of configs in on stdin, events out on stdout, a JSON line each.
 
-Started by launch.py, with a Placement in JSON and the number of the parent process. The configs of a list are one, or
+Started by local.py, with a Placement in JSON and the number of the parent process. The configs of a list are one, or
 several seeds to be stacked. Events: {"key": key, "step": done, "of": budget}, {"key": key, "saved": true}, and
 {"error": text, "code": exit code}, which ends the list.
 """
