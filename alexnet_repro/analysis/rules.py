@@ -19,7 +19,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Setting(NamedTuple):
-    """Where the runs of a scale of stage two come from: a study at a scale of experiments/registry.py, and what a page calls it."""
+    """Where the runs of a scale of stage two come from: a study, its scale, and what a page calls it."""
 
     study: str
     scale: str

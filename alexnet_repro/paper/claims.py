@@ -215,7 +215,7 @@ class Claim(BaseModel):
     """One claim of Krizhevsky, Sutskever & Hinton (2012).
 
     paper: its number, as the scorecard shows it. A changed rule bumps ``version``.
-    reading: a sentence for readers on what all evidence comes to; its placeholders are those of analysis/conclusions.py.
+    reading: a sentence for readers on what all evidence comes to; analysis/conclusions.py fills it.
     """
 
     model_config = STRICT

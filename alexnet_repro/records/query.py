@@ -1,7 +1,8 @@
 """The recorded runs as tidy pandas data frames: a row per run, and a row per run and measurement.
 
 Both functions only read. They find the published records of data/evidence/ and those of a working store, which win over
-published ones of the same key, as everywhere in this package. Training a study's missing runs is the work of training/launch/runs.py.
+published ones of the same key, as everywhere in this package. training/launch/runs.py trains
+missing runs.
 """
 
 from collections.abc import Iterator

@@ -18,7 +18,9 @@ from alexnet_repro.experiments.config import Placement
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
 from alexnet_repro.training import checkpoint
+from alexnet_repro.training import trainer as loop
 from alexnet_repro.training.data import cifar10
+from alexnet_repro.training.data.dataset import Dataset
 from alexnet_repro.training.evaluate import error
 from alexnet_repro.training.features import color_metrics
 from alexnet_repro.training.parallel import process_group, trainer
@@ -68,9 +70,7 @@ OTHERWISE = {
 
 def few(data):
     """A data set with a hundred test images."""
-    return cifar10.Dataset(
-        data.train_images, data.train_labels, data.test_images[:100], data.test_labels[:100], data.digest
-    )
+    return Dataset(data.train_images, data.train_labels, data.test_images[:100], data.test_labels[:100], data.digest)
 
 
 def advance(run, steps):
@@ -94,13 +94,13 @@ def one_device(config, steps=STEPS, device="cpu"):
 @pytest.fixture(autouse=True)
 def _few_test_images(monkeypatch):
     data = few(cifar10.sample())
-    monkeypatch.setattr(cifar10, "load", lambda name: data)
+    monkeypatch.setattr(loop, "load", lambda name: data)
 
 
 def share(rank, how, configs, folder, device="cpu"):
     """What one process of a team finds of these runs."""
     data = few(cifar10.sample())
-    cifar10.load = lambda name: data
+    loop.load = lambda name: data
     here = Group(how, device)
     results = {"rows": [(rows.start, rows.stop) for rows in map(here.rows, (slice(96, 105), slice(0, 32)))]}
     for name, config in configs.items():
@@ -125,7 +125,7 @@ def share(rank, how, configs, folder, device="cpu"):
 def otherwise(rank, how, configs):
     """The losses of one epoch of these runs, computed in other ways, summed over its images."""
     data = few(cifar10.sample())
-    cifar10.load = lambda name: data
+    loop.load = lambda name: data
     torch.compile = partial(torch.compile, backend="aot_eager")  # all but the code generator, which takes minutes
     here, losses = Group(how, "cpu"), {}
     for name, config in configs.items():
@@ -246,7 +246,7 @@ def test_the_record_holds_the_whole_net_and_what_computed_it(request, size, says
 def mourn(rank, how, folder, fate, checkpoint_seconds=0.0, device="cpu"):
     """Process 1 meets its fate in the middle of a run, a signal or a sleep; the others are to say so and end."""
     data = few(cifar10.sample())
-    cifar10.load = lambda name: data
+    loop.load = lambda name: data
     process_group.LOST, process_group.STUCK = 5.0, 20.0
     process_group.Placement = lambda **changes: Placement(**changes, checkpoint_seconds=checkpoint_seconds)
     here = Group(how, device)
@@ -316,7 +316,7 @@ def test_a_dead_or_stuck_process_ends_the_run_with_one_line_and_a_checkpoint(tmp
 def trained(rank, folder):
     """Process 1 sees a disk of its own, on which something lies that process 0 does not see."""
     data = few(cifar10.sample())
-    cifar10.load = lambda name: data
+    loop.load = lambda name: data
     store = Store(folder / f"store-{rank}", folder / "none")
     if rank == 1:
         store.checkpoint(TINY.key).parent.mkdir(parents=True)

@@ -28,7 +28,7 @@ def main():
     devices.COMMAND = [sys.executable, "-m", "tests.training.tiny_command"]
     process_group.Placement = partial(config.Placement, checkpoint_seconds=0.0)
     data = few(cifar10.sample())
-    cifar10.load = lambda name: data
+    trainer.load = lambda name: data
     update, pause = trainer.Run.update, float(os.environ.get("TINY_PAUSE", "0"))
 
     def slow(run):

@@ -33,7 +33,7 @@ Tell = Callable[[tuple[str, Event]], object]
 
 
 def stackable(config: RunConfig) -> bool:
-    """Whether runs of this config and other seeds can share steps (parallel/vmap_seeds.py): one schedule, and images in memory."""
+    """Whether runs of this config and other seeds can share steps: one schedule, and images in memory."""
     return config.data.dataset != "imagenet" and config.optimizer.plateau is None and not config.compiled
 
 
@@ -132,7 +132,7 @@ def launch(
 ) -> None:
     """Train those of ``configs`` that the store lacks, in order, over the machine; return when all are saved.
 
-    With ``stack``, up to so many that differ in their seeds alone train in one computation: see parallel/vmap_seeds.py. A run whose
+    With ``stack``, up to so many that differ in their seeds alone train in one computation (vmap_seeds.py). A run whose
     process dies is tried once more, from its checkpoint. Ctrl-C ends the workers, each with a checkpoint, and is raised
     again. Raises UserError with the first error once all other runs have ended.
     """
