@@ -5,12 +5,22 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .records.query import load_curves, load_runs
+    from .training.api import build_model, load_data, top1_error, top5_error
+    from .training.optim import AlexNetSGD
 
 __version__ = "0.1.0"
-__all__ = ["load_curves", "load_runs"]
+__all__ = ["AlexNetSGD", "build_model", "load_curves", "load_data", "load_runs", "top1_error", "top5_error"]
 
-_HOMES = {"load_curves": "records.query", "load_runs": "records.query"}
-"""The module of each public name, imported when the name is first used."""
+_HOMES = {
+    "AlexNetSGD": "training.optim",
+    "build_model": "training.api",
+    "load_curves": "records.query",
+    "load_data": "training.api",
+    "load_runs": "records.query",
+    "top1_error": "training.api",
+    "top5_error": "training.api",
+}
+"""The module of each public name, imported when the name is first used: that of a network needs torch."""
 
 
 def __getattr__(name: str) -> Any:

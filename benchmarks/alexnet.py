@@ -20,7 +20,7 @@ from alexnet_repro.common.rng import torch_stream
 from alexnet_repro.networks import layers as architecture
 from alexnet_repro.networks.config import CIFAR_ALEXNET
 from alexnet_repro.report.benchmarks import Row, row
-from alexnet_repro.training.models import alexnet
+from alexnet_repro.training.models import alexnet, lrn
 
 
 def flops(batch: int) -> float:
@@ -51,7 +51,7 @@ def plain(run: Callable[[], None]) -> Callable[[], None]:
         return torch.cat([F.local_response_norm(part, size, scale, beta, k) for part in x.chunk(groups, 1)], 1)
 
     def patched() -> None:
-        with patch.object(alexnet, "cross_map_norm", norm):
+        with patch.object(lrn, "cross_map_norm", norm):
             run()
 
     return patched

@@ -36,7 +36,7 @@ from alexnet_repro.report.traffic import NETS
 from alexnet_repro.training import provenance
 from alexnet_repro.training.launch import devices as processes
 from alexnet_repro.training.models.alexnet import AlexNet
-from alexnet_repro.training.optim import Momentum, section_5
+from alexnet_repro.training.optim import AlexNetSGD, param_groups
 from alexnet_repro.training.parallel.model_parallel import Column, Link
 from alexnet_repro.training.parallel.process_group import Group
 from alexnet_repro.training.precision import set_products
@@ -50,7 +50,7 @@ class Case:
 
     def __init__(self, net: AlexNet, whole: nn.Module, batch: int, device: str) -> None:
         self.net, self.whole, self.batch, self.device = net, whole, batch, device
-        self.optimizer = Momentum(section_5(net, BASELINE.optimizer), BASELINE.optimizer.momentum)
+        self.optimizer = AlexNetSGD(param_groups(net, BASELINE.optimizer), momentum=BASELINE.optimizer.momentum)
         side = net.config.image_size
         images = torch.randn(batch, 3, side, side, device=device)
         self.images = images.contiguous(memory_format=torch.channels_last)

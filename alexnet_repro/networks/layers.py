@@ -1,6 +1,6 @@
 """What follows from a network's config by arithmetic: shapes, parameters, neurons, work and memory. Needs no torch.
 
-``training.models.alexnet`` builds its network from the same list of layers, and checks itself against it.
+``AlexNet`` in ``training.models.alexnet`` builds its modules from the same list of layers.
 """
 
 from dataclasses import dataclass

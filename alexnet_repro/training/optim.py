@@ -1,8 +1,9 @@
 """The update rule and the learning-rate schedules of section 5."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,78 +14,102 @@ DROPS = 3
 """How often a rate that follows the test curve is divided by 10, by hand in the paper (section 5)."""
 
 
-@dataclass
-class ParameterGroup:
-    """Parameters that share a learning rate and a weight decay; rates are per mean gradient of a batch.
+class AlexNetSGD(torch.optim.Optimizer):
+    """SGD with momentum and weight decay as section 5 prints it: v = momentum v - lr (g + weight_decay w); w += v.
 
-    first: they are the first layer's, which has a schedule of its own beside that of all.
+    Used like torch.optim.SGD, with its parameter groups and torch's schedulers. The two agree while lr is constant.
+    Where lr changes, the velocity v here still holds steps of the old lr, and torch's rescales all of them at once.
+    With ``rate_outside=True`` the update is torch's at any lr: v = momentum v - (g + weight_decay w); w += lr v.
+
+    Parameters without a gradient are left alone. Raises ValueError for a negative lr, momentum or weight_decay.
+
+    >>> weight = torch.nn.Parameter(torch.tensor([1.0]))
+    >>> optimizer = AlexNetSGD([weight], lr=0.1, momentum=0.9, weight_decay=0.0)
+    >>> for _ in range(2):
+    ...     optimizer.zero_grad()
+    ...     (2 * weight).sum().backward()
+    ...     optimizer.step()
+    >>> weight.data  # after the steps -0.2 and 0.9 * -0.2 - 0.2
+    tensor([0.4200])
     """
 
-    parameters: list[Tensor]
-    rate: float
-    weight_decay: float
-    first: bool = False
-
-
-class Momentum:
-    """v <- momentum v - decay rate w - rate g; w <- w + v (section 5).
-
-    The decay is scaled by the rate and sits inside the velocity. Velocities start at 0. At a constant rate the
-    steps are those of torch.optim.SGD; where the rate changes, the velocity here still holds steps of the old one.
-    With ``rate_outside`` they are torch's at any rate: v <- momentum v - decay w - g; w <- w + rate v.
-    Each group's rate is multiplied by ``rate_factor``, which a schedule sets, and the first layer's by
-    ``first_factor`` as well: both 1 at first.
-    """
-
-    def __init__(self, groups: list[ParameterGroup], momentum: float, rate_outside: bool = False) -> None:
-        self.groups = groups
-        self.momentum = momentum
-        self.rate_outside = rate_outside
-        self.rate_factor = 1.0
-        self.first_factor = 1.0
-        self.velocities = [[torch.zeros_like(p) for p in group.parameters] for group in groups]
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 0.01,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0005,
+        rate_outside: bool = False,
+    ) -> None:
+        options = {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
+        super().__init__(params, {**options, "rate_outside": rate_outside, "first_layer": False})
+        for group in self.param_groups:
+            for name in options:
+                if not group[name] >= 0:
+                    raise ValueError(f"{name}={group[name]} is negative: use 0 or more")
 
     @torch.no_grad()
-    def step(self) -> None:
-        """One update from the gradients that the parameters hold."""
-        for group, velocity in zip(self.groups, self.velocities, strict=True):
-            gradients = [p.grad for p in group.parameters if p.grad is not None]
-            assert len(gradients) == len(group.parameters)
-            rate = group.rate * self.rate_factor * (self.first_factor if group.first else 1.0)
-            inside, outside = (1.0, rate) if self.rate_outside else (rate, 1.0)
-            torch._foreach_mul_(velocity, self.momentum)
-            if group.weight_decay:
-                torch._foreach_add_(velocity, group.parameters, alpha=-group.weight_decay * inside)
-            torch._foreach_add_(velocity, gradients, alpha=-inside)
-            torch._foreach_add_(group.parameters, velocity, alpha=outside)
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One update from the gradients that the parameters hold; ``closure``, if given, computes them and the loss."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            weights = [p for p in group["params"] if p.grad is not None]
+            if not weights:
+                continue
+            velocities, gradients = [self.velocity(p) for p in weights], [p.grad for p in weights]
+            inside, outside = (1.0, group["lr"]) if group["rate_outside"] else (group["lr"], 1.0)
+            torch._foreach_mul_(velocities, group["momentum"])
+            if group["weight_decay"]:
+                torch._foreach_add_(velocities, weights, alpha=-group["weight_decay"] * inside)
+            torch._foreach_add_(velocities, gradients, alpha=-inside)
+            torch._foreach_add_(weights, velocities, alpha=outside)
+        return loss
 
-    def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for group in self.groups:
-            for p in group.parameters:
-                p.grad = None
+    def velocity(self, parameter: Tensor) -> Tensor:
+        """The velocity of a parameter, which starts at 0."""
+        state: dict[str, Tensor] = self.state[parameter]
+        if "velocity" not in state:
+            state["velocity"] = torch.zeros_like(parameter, requires_grad=False)
+        return state["velocity"]
 
-    def state(self) -> dict[str, Tensor]:
-        """The velocities by name, for a checkpoint; the rate factor is the schedule's to restore."""
-        return {f"velocity.{i}.{j}": v for i, group in enumerate(self.velocities) for j, v in enumerate(group)}
+    def velocities(self) -> dict[str, Tensor]:
+        """All velocities as "velocity.<group>.<number in the group>", the names that they have in checkpoints."""
+        return {
+            f"velocity.{i}.{j}": self.velocity(p)
+            for i, group in enumerate(self.param_groups)
+            for j, p in enumerate(group["params"])
+        }
+
+    def scale_rates(self, factor: float, first_factor: float = 1.0) -> None:
+        """Set each group's lr to its initial lr times ``factor``, and in the first layer's groups ``first_factor``."""
+        for group in self.param_groups:
+            initial = group.setdefault("initial_lr", group["lr"])
+            group["lr"] = initial * factor * (first_factor if group["first_layer"] else 1.0)
 
 
-def section_5(net: nn.Module, config: OptimizerConfig) -> list[ParameterGroup]:
-    """The net's weights, with the decay of all or each with its own; its biases without, at their own rate."""
-    weights: list[Tensor] = [p for name, p in net.named_parameters() if not _is_bias(name)]
-    biases: list[Tensor] = [p for name, p in net.named_parameters() if _is_bias(name)]
+def param_groups(net: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """The parameter groups of section 5: weights with weight decay, biases without and at their own rate.
+
+    With ``config.layer_decays``, each layer's weights are a group with its own decay. Where the first layer has a
+    schedule of its own, its weights and its biases are groups apart, marked ``first_layer``, and come first.
+    """
+    weights = [p for name, p in net.named_parameters() if not _is_bias(name)]
+    biases = [p for name, p in net.named_parameters() if _is_bias(name)]
     rate, bias_rate = config.learning_rate, config.learning_rate * config.bias_rate_factor
-    groups = [ParameterGroup(weights, rate, config.weight_decay)]
+    groups: list[dict[str, Any]] = [{"params": weights, "lr": rate, "weight_decay": config.weight_decay}]
     if config.layer_decays:
         decays = zip(weights, config.layer_decays, strict=True)
-        groups = [ParameterGroup([weight], rate, decay) for weight, decay in decays]
-    groups.append(ParameterGroup(biases, bias_rate, 0.0))
+        groups = [{"params": [weight], "lr": rate, "weight_decay": decay} for weight, decay in decays]
+    groups.append({"params": biases, "lr": bias_rate, "weight_decay": 0.0})
     if not (config.conv1_drops or config.conv1_frozen):
         return groups
-    apart = [replace(group, parameters=group.parameters[:1], first=True) for group in (groups[0], groups[-1])]
+    apart = [{**group, "params": group["params"][:1], "first_layer": True} for group in (groups[0], groups[-1])]
     for group in (groups[0], groups[-1]):
-        group.parameters = group.parameters[1:]
-    return [*apart, *(group for group in groups if group.parameters)]
+        group["params"] = group["params"][1:]
+    return [*apart, *(group for group in groups if group["params"])]
 
 
 def _is_bias(name: str) -> bool:
@@ -126,33 +151,30 @@ class Plateau:
         return self.dropped == self.drops and self.waited >= self.patience
 
 
-@dataclass(frozen=True)
-class Dated:
-    """The rate is divided by 10 after each of these epochs: (25, 51, 79) near those of the 2012 run. No state."""
+def multi_step_factor(milestones: Sequence[int], epochs_done: float) -> float:
+    """What torch's MultiStepLR multiplies the initial rate by: a tenth for each milestone (epoch) that has passed.
 
-    epochs: tuple[int, ...]
-
-    def factor(self, epochs_done: float) -> float:
-        """What the initial rate is to be multiplied by after so many epochs."""
-        return 1 / 10 ** sum(epochs_done >= epoch for epoch in self.epochs)
+    The run of 2012 dropped its rate near (25, 51, 79).
+    """
+    return 1 / 10 ** sum(epochs_done >= epoch for epoch in milestones)
 
 
 def first_factor(config: OptimizerConfig, epochs_done: int) -> float:
-    """What the first layer's rates are multiplied by after so many epochs, beside those of all; 0 once it is frozen.
+    """The additional factor on the first layer's learning rates after so many epochs; 0 once the layer is frozen.
 
-    Its velocities then die away.
+    With the rate inside the velocity, a frozen layer still moves by what is left of that, less with every step.
     """
     frozen = config.conv1_frozen is not None and epochs_done >= config.conv1_frozen
-    return 0.0 if frozen else Dated(config.conv1_drops).factor(epochs_done)
+    return 0.0 if frozen else multi_step_factor(config.conv1_drops, epochs_done)
 
 
 def rate_factor(config: OptimizerConfig, epochs_done: int, test_errors: Sequence[float]) -> float | None:
-    """What the initial rates are multiplied by after so many epochs, whose test curve is given.
+    """The factor on all initial learning rates after so many epochs; None where the schedule ends the training.
 
-    None where the schedule ends the training.
+    test_errors: the test error after each of these epochs, which a plateau schedule follows.
     """
     if config.plateau is None:
-        return Dated(config.drops).factor(epochs_done)
+        return multi_step_factor(config.drops, epochs_done)
     plateau = Plateau(config.plateau, DROPS)
     for error in test_errors:
         plateau.observe(error)

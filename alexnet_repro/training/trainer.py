@@ -26,7 +26,7 @@ from .evaluate import top1_wrong
 from .from_disk import Collection
 from .in_memory import Resident
 from .models.build import build
-from .optim import Momentum, first_factor, rate_factor, section_5
+from .optim import AlexNetSGD, first_factor, param_groups, rate_factor
 from .precision import at_least_single, autocast, set_products
 
 Observer = Callable[[int, int], None]
@@ -56,8 +56,8 @@ class Run:
         set_products(config.precision)
         # As it trains; it is tested as it is. Each size of batch has its own code: torch.compile fails on a free size.
         self.trained: nn.Module = torch.compile(self.net, dynamic=False) if config.compiled else self.net  # type: ignore[assignment]
-        groups = section_5(self.net, config.optimizer)
-        self.optimizer = Momentum(groups, config.optimizer.momentum, config.optimizer.velocity == "gradients")
+        groups, outside = param_groups(self.net, config.optimizer), config.optimizer.velocity == "gradients"
+        self.optimizer = AlexNetSGD(groups, momentum=config.optimizer.momentum, rate_outside=outside)
         self.step = 0
         self.curve: list[Measurement] = []
         self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -104,8 +104,7 @@ class Run:
             self._order = torch.from_numpy(order).to(self.device)
             factor = self._rate_factor()
             assert factor is not None
-            self.optimizer.rate_factor = factor
-            self.optimizer.first_factor = first_factor(self.config.optimizer, epoch)
+            self.optimizer.scale_rates(factor, first_factor(self.config.optimizer, epoch))
             self.data.start(epoch)
         return slice(position * batch, min((position + 1) * batch, size))
 
@@ -236,7 +235,7 @@ class Run:
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that the rest of the run depends on."""
         weights = {f"net.{name}": value for name, value in self.net.state_dict().items()}
-        return weights | self.optimizer.state() | {"wrong": self.wrong, "loss": self.loss}
+        return weights | self.optimizer.velocities() | {"wrong": self.wrong, "loss": self.loss}
 
     def values(self) -> dict[str, Any]:
         """Every plain value that the rest of the run, or its provenance, depends on."""

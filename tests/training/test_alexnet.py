@@ -1,12 +1,20 @@
+import inspect
+import re
+import textwrap
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from alexnet_repro.common.rng import torch_stream
-from alexnet_repro.networks import layers
+from alexnet_repro.networks import layers as architecture
 from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE
+from alexnet_repro.training.models import alexnet
 from alexnet_repro.training.models.alexnet import AlexNet
-from alexnet_repro.training.optim import Momentum, ParameterGroup
+from alexnet_repro.training.models.layers import Dropout, GroupedLinear, WithinMapNorm
+from alexnet_repro.training.models.lrn import LocalResponseNorm
+from alexnet_repro.training.optim import AlexNetSGD
 
 SMALL = {"kernels": (8, 16, 24, 24, 16), "hidden": 32, "classes": 10}
 TINY_PAPER = PAPER.change(image_size=67, **SMALL)
@@ -38,14 +46,68 @@ def images(config, batch=2, seed=0, scale=1.0):
     return torch.randn(batch, 3, config.image_size, config.image_size, generator=generator) * scale
 
 
+KINDS = {
+    nn.Conv2d: "convolution",
+    nn.ReLU: "nonlinearity",
+    nn.Tanh: "nonlinearity",
+    LocalResponseNorm: "cross-map norm",
+    WithinMapNorm: "within-map norm",
+    nn.MaxPool2d: "pooling",
+    nn.Linear: "fully-connected",
+    GroupedLinear: "fully-connected",
+    Dropout: "dropout",
+}
+# What a config can say beside the ablations: each moves a layer to where the paper's net has none.
+REARRANGED = {
+    "no conv5": {"removed": ("conv5",)},
+    "no conv3, no conv5": {"removed": ("conv3", "conv5"), "nonlinearity": "tanh"},
+    "conv1's order": {"conv1_order": "norm-pool-nonlinearity", "within_map_norm": WITHIN},
+    "conv1's order alone": {"conv1_order": "norm-pool-nonlinearity", "cross_map_norm": None},
+    "norms after others": {
+        "cross_map_norm": SOURCE.cross_map_norm.model_copy(update={"layers": (1, 3, 5)}),
+        "within_map_norm": WITHIN.model_copy(update={"layers": (3, 4)}),
+    },
+}
+VARIANTS = {name: changes for name, (changes, _) in ABLATIONS.items()} | REARRANGED
+
+
+def computed(net):
+    """The kind of every layer and the shape of its output for one image, in the order in which they compute."""
+    found = []
+    for module in net.modules():
+        if type(module) in KINDS:
+            module.register_forward_hook(
+                lambda module, _, output: found.append((KINDS[type(module)], tuple(output.shape[1:])))
+            )
+    net(torch.empty(1, 3, net.config.image_size, net.config.image_size, device="meta"))
+    return found
+
+
+def derived(config):
+    """The same by arithmetic; the module for dropout is there at a rate of 0, too."""
+    layers = architecture.layers(config.change(dropout=0.5))
+    return [(layer.kind, layer.outputs if layer.number < 6 else layer.outputs[:1]) for layer in layers]
+
+
 @pytest.mark.parametrize("config", [PAPER, SOURCE, CIFAR_ALEXNET], ids=["paper", "source", "cifar"])
 @pytest.mark.parametrize("columns", ["linked", "unlinked", "half", "single"])
 def test_every_layer_of_the_full_size_has_its_derived_shape(config, columns):
     config = config.change(columns=columns)
     net = AlexNet(config, seed=0, device="meta").eval()
-    # forward itself compares every shape with the derived one.
-    assert net(images(config).to("meta")).shape == (2, config.classes)
-    assert sum(p.numel() for p in net.parameters()) == layers.parameters(config)
+    assert computed(net) == derived(config)
+    assert sum(p.numel() for p in net.parameters()) == architecture.parameters(config)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_computes_its_layers_in_their_order(name):
+    config = CIFAR_ALEXNET.change(**VARIANTS[name])
+    net = AlexNet(config, seed=0, device="meta").eval()
+    assert computed(net) == derived(config)
+    learned = architecture.learned_layers(config)
+    assert [key for key, _ in net.named_parameters()] == [
+        f"{layer.name}.{part}" for layer in learned for part in ("weight", "bias")
+    ]
+    assert [tuple(p.shape) for p in net.parameters()][::2] == [layer.weight_shape for layer in learned]
 
 
 def test_the_papers_parameters():
@@ -53,12 +115,39 @@ def test_the_papers_parameters():
     assert sum(p.numel() for p in net.parameters()) == 60_965_224
 
 
+TEXT = inspect.getsource(AlexNet)
+MODULE = re.compile(r"^        self\.(\w+) = .*  # (\w.*)$", re.MULTILINE)
+SHAPE = re.compile(r"^( +)(?:x = |return ).*  # (\d+(?: x \d+)*)$", re.MULTILINE)
+
+
+def test_the_comments_on_the_modules_are_the_papers_net():
+    net = AlexNet(PAPER, seed=0, device="meta")
+    said = MODULE.findall(TEXT)
+    assert [name for name, _ in said] == [name for name, _ in net.named_children()]
+    for name, text in said:
+        assert repr(eval(text)) == repr(net.get_submodule(name)), name
+
+
+def test_the_comments_on_the_lines_of_forward_are_the_shapes_of_the_papers_net():
+    source = textwrap.dedent(inspect.getsource(AlexNet.forward))
+    lines = SHAPE.findall(source)
+    assert len(lines) == len(re.findall(r"^    x = |^    return ", source, re.MULTILINE))
+    noted = []
+    space = dict(vars(alexnet), note=lambda x: noted.append(" x ".join(map(str, x.shape[1:]))) or x)
+    exec(re.sub(r"^    (x =|return) (.*)  #", r"    \1 note(\2)  #", source, flags=re.MULTILINE), space)
+    space["forward"](AlexNet(PAPER, seed=0, device="meta").eval(), torch.empty(1, 3, 224, 224, device="meta"))
+    assert noted == [shape for _, shape in lines]
+
+
+def test_forward_is_read_on_one_screen():
+    assert len(inspect.getsource(AlexNet.forward).splitlines()) <= 45
+
+
 @pytest.mark.parametrize("name", ABLATIONS)
 def test_an_ablation_changes_what_it_names_and_nothing_else(name):
     changes, touched = ABLATIONS[name]
     base, changed = AlexNet(TINY_CIFAR, 3), AlexNet(TINY_CIFAR.change(**changes), 3)
-    before = {layer.name: layer for layer in base.layers}
-    after = {layer.name: layer for layer in changed.layers}
+    before, after = ({layer.name: layer for layer in architecture.layers(net.config)} for net in (base, changed))
     assert {n for n in before.keys() | after.keys() if before.get(n) != after.get(n)} == touched
     mine, theirs = dict(base.named_parameters()), dict(changed.named_parameters())
     shared = [n for n in mine.keys() & theirs.keys() if mine[n].shape == theirs[n].shape]
@@ -144,6 +233,16 @@ def test_unlinked_columns_do_not_see_each_other():
     assert not torch.equal(before[:, :16], after[:, :16])
 
 
+@pytest.mark.parametrize(
+    ("pool", "rounding", "expected"),
+    [((3, 2), "ceil", [10, 11, 14, 15]), ((3, 2), "floor", [10]), ((2, 2), "ceil", [5, 7, 13, 15])],
+)
+def test_pooling_by_hand(pool, rounding, expected):
+    net = AlexNet(TINY_CIFAR.change(pool=pool, pool_rounding=rounding), 0, device="meta")
+    for layer in (net.pool1, net.pool2, net.pool5):
+        assert layer(torch.arange(16.0).view(1, 1, 4, 4)).flatten().tolist() == expected
+
+
 def test_memory_format_does_not_matter():
     net = AlexNet(TINY_CIFAR, 0).eval()
     x = images(TINY_CIFAR, batch=3)
@@ -154,12 +253,12 @@ def test_memory_format_does_not_matter():
 def test_initial_statistics(config):
     config = config.change(hidden=64)
     net = AlexNet(config, 0)
-    for layer in layers.learned_layers(config):
-        module = net.learned(layer)
-        expected = layers.initial_weight_std(config, layer)
+    for layer in architecture.learned_layers(config):
+        module = net.get_submodule(layer.name)
+        expected = architecture.initial_weight_std(config, layer)
         assert module.weight.std().item() == pytest.approx(expected, rel=0.06), layer.name
         assert abs(module.weight.mean().item()) < 5 * expected / module.weight.numel() ** 0.5
-        assert (module.bias == layers.initial_bias(config, layer)).all()
+        assert (module.bias == architecture.initial_bias(config, layer)).all()
 
 
 def test_seeds_differ_and_repeat():
@@ -220,13 +319,13 @@ def test_ten_steps_of_section_5_stay_finite(config):
     net = AlexNet(config, 0)
     parameters = list(net.named_parameters())
     groups = [
-        ParameterGroup([p for name, p in parameters if name.endswith("weight")], 0.01, 0.0005),
-        ParameterGroup([p for name, p in parameters if name.endswith("bias")], 0.01, 0.0),
+        {"params": [p for name, p in parameters if name.endswith("weight")]},
+        {"params": [p for name, p in parameters if name.endswith("bias")], "weight_decay": 0.0},
     ]
-    optimizer = Momentum(groups, 0.9)
+    optimizer = AlexNetSGD(groups)
     x = images(config, batch=8, scale=1.0 if config is TINY_CIFAR else 60.0)  # raw pixels less their mean
     labels = torch.arange(8)
-    before = [p.detach().clone() for p in groups[0].parameters]
+    before = [p.detach().clone() for p in groups[0]["params"]]
     for step in range(10):
         optimizer.zero_grad()
         loss = F.cross_entropy(net(x, torch_stream(0, "dropout", step)), labels)
@@ -234,4 +333,4 @@ def test_ten_steps_of_section_5_stay_finite(config):
         optimizer.step()
         assert torch.isfinite(loss)
     assert all(torch.isfinite(p).all() for _, p in parameters)
-    assert all(not torch.equal(p, q) for p, q in zip(groups[0].parameters, before, strict=True))
+    assert all(not torch.equal(p, q) for p, q in zip(groups[0]["params"], before, strict=True))

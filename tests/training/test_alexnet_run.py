@@ -110,5 +110,5 @@ def test_the_rate_drops_on_its_date():
     factors = []
     for _ in range(12):
         run.update()
-        factors.append(run.optimizer.rate_factor)
+        factors.append(run.optimizer.param_groups[0]["lr"] / run.config.optimizer.learning_rate)
     assert factors == pytest.approx([1.0] * 4 + [0.1] * 4 + [0.01] * 4)

@@ -9,7 +9,8 @@ from scipy.signal import correlate
 from torch import nn
 
 from alexnet_repro.networks.config import CudaConvnetConfig
-from alexnet_repro.training.models.cuda_convnet import CudaConvnet, _average_pool, _conv, _CrossMapNorm, _max_pool
+from alexnet_repro.training.models.cuda_convnet import CudaConvnet, _average_pool, _conv, _max_pool
+from alexnet_repro.training.models.lrn import LocalResponseNorm
 
 
 def net(nonlinearity="relu", initialization="cuda-convnet", seed=0, layers="19pct", normalization="file"):
@@ -70,7 +71,7 @@ def test_average_pooling_by_hand():
     assert torch.equal(_average_pool()(torch.ones(1, 1, 16, 16)), torch.ones(1, 1, 8, 8))
 
 
-@pytest.mark.parametrize(("side", "after"), [(32, 16), (16, 8), (8, 4)])
+@pytest.mark.parametrize(("side", "after"), [(32, 16), (16, 8), (8, 4), (24, 12), (12, 6), (6, 3)])
 @pytest.mark.parametrize(("layer", "how"), [(_max_pool, np.max), (_average_pool, np.mean)], ids=["max", "average"])
 def test_pooling_against_a_loop(layer, how, side, after):
     x = np.random.default_rng(0).standard_normal((2, side, side))
@@ -164,10 +165,10 @@ def test_pooling_before_relu_gives_the_same_numbers():
 def test_a_matched_pair_differs_in_its_normalization_alone(layers, normalization, differ):
     file, other = net(layers=layers), net(layers=layers, normalization=normalization)
     with_it, without = (other, file) if normalization == "added" else (file, other)
-    norms = [module for module in with_it.features if isinstance(module, _CrossMapNorm)]
+    norms = [module for module in with_it.features if isinstance(module, LocalResponseNorm)]
     assert [norm.size for norm in norms] == differ
-    assert not any(isinstance(module, _CrossMapNorm) for module in without.features)
-    order = [[type(m) for m in model.features if not isinstance(m, _CrossMapNorm)] for model in (with_it, without)]
+    assert not any(isinstance(module, LocalResponseNorm) for module in without.features)
+    order = [[type(m) for m in model.features if not isinstance(m, LocalResponseNorm)] for model in (with_it, without)]
     # The maxima move before the ReLU where nothing stands between them, to the same numbers.
     assert sorted(map(str, order[0])) == sorted(map(str, order[1]))
     for a, b in zip(with_it.parameters(), without.parameters(), strict=True):

@@ -10,7 +10,7 @@ from alexnet_repro.common.rng import torch_stream
 from alexnet_repro.networks import communication
 from alexnet_repro.networks.config import CIFAR_ALEXNET, SOURCE
 from alexnet_repro.training.models.alexnet import AlexNet
-from alexnet_repro.training.optim import Momentum, ParameterGroup
+from alexnet_repro.training.optim import AlexNetSGD
 from alexnet_repro.training.parallel import model_parallel
 from alexnet_repro.training.parallel.model_parallel import Column, Link
 
@@ -38,12 +38,12 @@ def batches(config, dtype):
 def train(net, config, dtype, steps=range(STEPS), velocities=None):
     """Ten updates of section 5: every step's loss and logits, the first step's gradients, and what is left."""
     groups = [
-        ParameterGroup([p for p in net.parameters() if p.ndim > 1], 0.01, 0.0005),
-        ParameterGroup([p for p in net.parameters() if p.ndim == 1], 0.02, 0.0),
+        {"params": [p for p in net.parameters() if p.ndim > 1]},
+        {"params": [p for p in net.parameters() if p.ndim == 1], "lr": 0.02, "weight_decay": 0.0},
     ]
-    optimizer = Momentum(groups, 0.9)
+    optimizer = AlexNetSGD(groups)
     if velocities:
-        for name, velocity in optimizer.state().items():
+        for name, velocity in optimizer.velocities().items():
             velocity.copy_(velocities[name])
     images, labels = batches(config, dtype)
     found = {"loss": [], "logits": []}
@@ -62,7 +62,7 @@ def train(net, config, dtype, steps=range(STEPS), velocities=None):
         found["tested"] = net.eval()(images[0])
     net.train()
     found["weights"] = {name: p.detach().clone() for name, p in net.state_dict().items()}
-    found["velocities"] = optimizer.state()
+    found["velocities"] = optimizer.velocities()
     return found
 
 
@@ -208,12 +208,12 @@ def test_transfers_travel_while_the_own_part_is_computed(monkeypatch):
             seen.append("wait")
             return self.room
 
-    def part(x, module, weight, bias):
+    def part(x, weight, bias):
         name = "peer's part" if bias is None else "own part"
         seen.append(name)
         x = x.clone()
         x.register_hook(lambda gradient: seen.append(f"gradient of {name}"))
-        return compute(x, module, weight, bias)
+        return compute(x, weight, bias)
 
     compute = model_parallel._part
     monkeypatch.setattr(model_parallel, "_Transfer", Echo)
@@ -221,7 +221,8 @@ def test_transfers_travel_while_the_own_part_is_computed(monkeypatch):
     net = Column(TINY, 0, Link(0, 1))
     images, labels = batches(TINY, torch.float)
     loss = F.cross_entropy(net(images[0], torch_stream(3, "dropout", 0)), labels[0])
-    layers = len(net.meets)
+    layers = sum(isinstance(module, model_parallel._Linked) for module in net.modules())
+    assert layers == 4  # conv3, fc6, fc7, fc8
     assert seen == ["start", "own part", "wait", "peer's part"] * layers + ["start", "wait"]  # the last: all outputs
     seen.clear()
     loss.backward()

@@ -14,7 +14,7 @@ def normal(*shape, seed=0):
 def test_within_map_norm_by_hand():
     x = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 1, 2, 2)
     # A 3x3 window around any pixel covers all four: the sum is 30 and the divisor stays 9.
-    torch.testing.assert_close(layers.within_map_norm(x, 3, 0.9, 1.0, 1.0), x / (1 + 0.1 * 30))
+    torch.testing.assert_close(layers.WithinMapNorm(3, 0.9, 1.0, 1.0)(x), x / (1 + 0.1 * 30))
 
 
 @pytest.mark.parametrize("power", [0.75, 0.5])
@@ -24,30 +24,30 @@ def test_within_map_norm_by_the_formula(power):
     for image, i, r, c in itertools.product(range(2), range(3), range(6), range(5)):
         window = x[image, i, max(0, r - 2) : r + 3, max(0, c - 2) : c + 3]
         expected[image, i, r, c] = x[image, i, r, c] / (k + scale / size**2 * (window**2).sum()) ** power
-    torch.testing.assert_close(layers.within_map_norm(x, size, scale, power, k), expected)
-    assert torch.autograd.gradcheck(
-        lambda x: layers.within_map_norm(x, size, scale, power, k), normal(1, 2, 4, 4).requires_grad_()
-    )
+    norm = layers.WithinMapNorm(size, scale, power, k)
+    torch.testing.assert_close(norm(x), expected)
+    assert torch.autograd.gradcheck(norm, normal(1, 2, 4, 4).requires_grad_())
 
 
 def test_within_map_norm_needs_a_centre():
     with pytest.raises(ValueError, match="size=2"):
-        layers.within_map_norm(normal(1, 1, 2, 2), 2, 1.0, 0.75, 1.0)
+        layers.WithinMapNorm(2, 1.0, 0.75, 1.0)
 
 
-def test_max_pool_by_hand():
-    x = torch.arange(16.0).view(1, 1, 4, 4)
-    assert layers.max_pool(x, 3, 2, ceil=True).flatten().tolist() == [10, 11, 14, 15]
-    assert layers.max_pool(x, 3, 2, ceil=False).flatten().tolist() == [10]
-    assert layers.max_pool(x, 2, 2, ceil=True).flatten().tolist() == [5, 7, 13, 15]
+def test_grouped_linear_is_a_layer_per_group():
+    layer, x = layers.GroupedLinear(3, 4, groups=2).double(), normal(5, 6)
+    assert layer.weight.shape == (4, 3)
+    halves = [
+        torch.nn.functional.linear(x[:, :3], layer.weight[:2], layer.bias[:2]),
+        torch.nn.functional.linear(x[:, 3:], layer.weight[2:], layer.bias[2:]),
+    ]
+    torch.testing.assert_close(layer(x), torch.cat(halves, 1))
 
 
-@pytest.mark.parametrize("side", [32, 24])
-def test_pooling_halves_cuda_convnets_maps(side):
-    for _ in range(3):
-        x = torch.zeros(1, 1, side, side)
-        side //= 2
-        assert layers.max_pool(x, 3, 2, ceil=True).shape[2:] == (side, side)
+def test_dropout_multiplies_by_its_mask_or_by_what_it_keeps_on_average():
+    dropout, x = layers.Dropout(0.25), torch.tensor([[2.0, -4.0]])
+    assert dropout(x).tolist() == [[1.5, -3.0]]
+    assert dropout(x, torch.tensor([[True, False]])).tolist() == [[2.0, 0.0]]
 
 
 def local(inputs=3, outputs=4, side=5, kernel=3):

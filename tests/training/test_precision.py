@@ -45,8 +45,9 @@ def test_bfloat16_is_near_float32_and_not_the_same(net):
 def test_products_are_made_in_bfloat16(net):
     made = []
     run = Run(NETS[net].changed(precision="bfloat16"), Placement())
-    for module in run.net.children():
-        module.register_forward_hook(lambda *given: made.append(given[-1].dtype))
+    for module in run.net.modules():
+        if list(module.parameters(recurse=False)):
+            module.register_forward_hook(lambda *given: made.append(given[-1].dtype))
     run.update()
     assert made
     assert set(made) == {torch.bfloat16}

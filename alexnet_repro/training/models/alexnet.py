@@ -1,141 +1,172 @@
-"""The network of 2012 on one device."""
+"""The network of 2012 as an nn.Module."""
+
+from collections import defaultdict
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...networks import layers as architecture
-from ...networks.config import PAPER, AlexNetConfig
+from ...networks.config import AlexNetConfig
 from ...networks.layers import Layer
-from .layers import dropout_mask, gaussian_, max_pool, within_map_norm
-from .lrn import cross_map_norm
+from .layers import Dropout, GroupedLinear, WithinMapNorm, dropout_mask, gaussian_
+from .lrn import LocalResponseNorm
 
 
 class AlexNet(nn.Module):
-    """The two columns of Fig. 2 as grouped convolutions, and every variant that the config names (section 3).
+    """The network of Fig. 2, its two columns as grouped convolutions, or a variant of it (section 3).
 
-    Input: (batch, 3, image_size, image_size), output: logits (batch, classes). The learned layers are modules named
-    conv1 to conv5 and fc6 to fc8, numbered as in the paper whether or not some are removed; their weights are drawn
-    from the streams (seed, "init", number), so nets of one seed start alike wherever shapes agree. Weights are in
-    channels_last; inputs are best so too. On the device "meta" nothing is drawn.
+    Input: images (batch, 3, image_size, image_size), best in channels_last memory. Output: logits (batch, classes).
+    The comments show the paper's network, ``networks.PAPER``. A variant has another module under the same name, or
+    nn.Identity() in the place of a layer that it lacks.
 
-    In training, ``forward`` takes the generator that draws the dropout masks, made anew for each step: there is no
-    state to save; or the masks themselves, as ``masks`` draws them. Raises ValueError where both are missing, or where
-    the input's shape is wrong.
+    seed: of the initial weights. conv<n> and fc<n> draw from the stream (seed, "init", n), so two networks of one seed
+    start with equal weights in every layer of equal shape and standard deviation. device: on "meta", nothing is drawn.
     """
 
     def __init__(self, config: AlexNetConfig, seed: int, device: str = "cpu") -> None:
         super().__init__()
         self.config = config
-        self.layers = architecture.layers(config)
-        for layer in self.layers:
-            if layer.learned:
-                module = _module(layer, device)
-                self.add_module(layer.name, module)
-                if device != "meta":
-                    assert module.bias is not None
-                    gaussian_(module.weight, architecture.initial_weight_std(config, layer), seed, layer.number)
-                    nn.init.constant_(module.bias, architecture.initial_bias(config, layer))
-        self._check()
+        with torch.device("meta"):
+            modules = _modules(config)
+        self.pad = modules["pad"]  # nn.ZeroPad2d((0, 3, 0, 3))
+        self.conv1 = modules["conv1"]  # nn.Conv2d(3, 96, kernel_size=11, stride=4)
+        self.relu1 = modules["relu1"]  # nn.ReLU(inplace=True)
+        self.norm1 = modules["norm1"]  # LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0, groups=2)
+        self.pool1 = modules["pool1"]  # nn.MaxPool2d(kernel_size=3, stride=2)
+        self.conv2 = modules["conv2"]  # nn.Conv2d(96, 256, kernel_size=5, padding=2, groups=2)
+        self.relu2 = modules["relu2"]  # nn.ReLU(inplace=True)
+        self.norm2 = modules["norm2"]  # LocalResponseNorm(5, alpha=1e-4, beta=0.75, k=2.0, groups=2)
+        self.pool2 = modules["pool2"]  # nn.MaxPool2d(kernel_size=3, stride=2)
+        self.conv3 = modules["conv3"]  # nn.Conv2d(256, 384, kernel_size=3, padding=1)
+        self.relu3 = modules["relu3"]  # nn.ReLU(inplace=True)
+        self.conv4 = modules["conv4"]  # nn.Conv2d(384, 384, kernel_size=3, padding=1, groups=2)
+        self.relu4 = modules["relu4"]  # nn.ReLU(inplace=True)
+        self.conv5 = modules["conv5"]  # nn.Conv2d(384, 256, kernel_size=3, padding=1, groups=2)
+        self.relu5 = modules["relu5"]  # nn.ReLU(inplace=True)
+        self.pool5 = modules["pool5"]  # nn.MaxPool2d(kernel_size=3, stride=2)
+        self.fc6 = modules["fc6"]  # nn.Linear(9216, 4096)
+        self.relu6 = modules["relu6"]  # nn.ReLU(inplace=True)
+        self.fc7 = modules["fc7"]  # nn.Linear(4096, 4096)
+        self.relu7 = modules["relu7"]  # nn.ReLU(inplace=True)
+        self.fc8 = modules["fc8"]  # nn.Linear(4096, 1000)
+        self.dropout = Dropout(config.dropout)  # Dropout(0.5)
+        self.to_empty(device=device)
+        if device != "meta":
+            self._draw(seed)
         self.to(memory_format=torch.channels_last)
 
-    def _check(self) -> None:
-        """The module's arithmetic is the config's; the paper's net has the paper's."""
-        for layer in self.layers:
-            if layer.learned:
-                assert tuple(self.learned(layer).weight.shape) == layer.weight_shape, layer
-        assert sum(p.numel() for p in self.parameters()) == architecture.parameters(self.config)
-        if self.config == PAPER:
-            assert architecture.parameters(PAPER) == architecture.PAPER_PARAMETERS
-            assert architecture.neurons(PAPER) == architecture.DERIVED_NEURONS
-
-    def learned(self, layer: Layer) -> nn.Conv2d | nn.Linear:
-        """The module of a learned layer."""
-        module = self.get_submodule(layer.name)
-        assert isinstance(module, nn.Conv2d | nn.Linear)
-        return module
-
     def forward(
-        self, images: Tensor, generator: torch.Generator | None = None, masks: dict[str, Tensor] | None = None
+        self,
+        images: Tensor,
+        generator: torch.Generator | None = None,
+        masks: dict[str, Tensor] | None = None,
+        logits: bool = True,
     ) -> Tensor:
-        if self.training and self.config.dropout and generator is None and masks is None:
-            raise ValueError("generator=None in training with dropout: pass the step's generator, or call eval()")
+        """Logits (batch, classes); with ``logits=False``, fc7's outputs after dropout (batch, hidden).
+
+        generator: in training, draws the dropout masks of this step. masks: the masks themselves, see ``masks``; what
+        has no mask is scaled as at test time. Raises ValueError for training with dropout and neither of them, and for
+        images of another size.
+        """
+        side = self.config.image_size
+        if images.shape[1:] != (3, side, side):
+            raise ValueError(f"input of shape {tuple(images.shape)}: this net takes (batch, {(3, side, side)})")
         if self.training and generator is not None:
-            # Drawn ahead of everything else, so that torch.compile finds the rest in one piece.
-            masks = self.masks(len(images), generator)
-        return self._run(images, self.layers, masks or {})
+            masks = self.masks(len(images), generator)  # before all layers, which torch.compile then has in one piece
+        elif self.training and self.config.dropout and masks is None:
+            raise ValueError("generator=None in training with dropout: pass the step's generator, or call eval()")
+        masks = masks or {}
+
+        x = self.pad(images)  # 3 x 227 x 227
+        x = self.conv1(x)  # 96 x 55 x 55
+        x = self.relu1(x)  # 96 x 55 x 55
+        x = self.norm1(x)  # 96 x 55 x 55
+        x = self.pool1(x)  # 96 x 27 x 27
+        x = self.conv2(x)  # 256 x 27 x 27
+        x = self.relu2(x)  # 256 x 27 x 27
+        x = self.norm2(x)  # 256 x 27 x 27
+        x = self.pool2(x)  # 256 x 13 x 13
+        x = self.relu3(self.conv3(x))  # 384 x 13 x 13
+        x = self.relu4(self.conv4(x))  # 384 x 13 x 13
+        x = self.relu5(self.conv5(x))  # 256 x 13 x 13
+        x = self.pool5(x)  # 256 x 6 x 6
+        x = x.flatten(1)  # 9216
+        x = self.relu6(self.fc6(x))  # 4096
+        x = self.dropout(x, masks.get("fc6"))  # 4096
+        x = self.relu7(self.fc7(x))  # 4096
+        x = self.dropout(x, masks.get("fc7"))  # 4096
+        return self.fc8(x) if logits else x  # 1000
 
     def masks(self, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """What dropout keeps of a batch, (batch, units) of True and False by layer, drawn in the order of layers."""
-        return {
-            layer.name: dropout_mask(batch, layer.outputs[0], self.config.dropout, generator)
-            for layer in self.layers
-            if layer.kind == "dropout"
-        }
+        """Dropout masks by layer, (batch, hidden) of True and False, fc6's drawn before fc7's; none without dropout."""
+        layers = ("fc6", "fc7") if self.config.dropout else ()
+        return {name: dropout_mask(batch, self.config.hidden, self.config.dropout, generator) for name in layers}
 
     def features(self, images: Tensor) -> Tensor:
-        """Activities of the last hidden layer as at test time, the features of section 6.1: (batch, hidden)."""
-        return self._run(images, self.layers[:-1], {})
+        """The features of section 6.1, (batch, hidden): fc7's outputs as at test time, in any mode."""
+        features: Tensor = self(images, masks={}, logits=False)
+        return features
 
     def conv1_kernels(self) -> tuple[Tensor, ...]:
         """conv1's kernels of each column, (kernels, 3, height, width) (Fig. 3); one tensor without columns."""
-        weight = self.learned(self.layers[0]).weight.detach()
+        weight = self.conv1.get_parameter("weight").detach()
         return weight.chunk(2 if self.config.columns in ("linked", "unlinked") else 1)
 
-    def _run(self, x: Tensor, layers: list[Layer], masks: dict[str, Tensor]) -> Tensor:
-        if x.shape[1:] != self.layers[0].inputs:
-            raise ValueError(f"input of shape {tuple(x.shape)}: this net takes (batch, {self.layers[0].inputs})")
-        for layer in layers:
-            x = self._apply_layer(layer, x, masks)
-            assert x.shape[1:] == (layer.outputs if x.dim() == 4 else layer.outputs[:1]), layer
-        return x
-
-    def _apply_layer(self, layer: Layer, x: Tensor, masks: dict[str, Tensor]) -> Tensor:
-        config = self.config
-        match layer.kind:
-            case "convolution":
-                before, after = layer.padding
-                # conv1's border of the source is on the right and at the bottom only.
-                x = F.pad(x, (before, after) * 2) if before != after else x
-                return self.learned(layer)(x)
-            case "fully-connected":
-                return _fully_connected(x.flatten(1), self.learned(layer), layer.groups)
-            case "nonlinearity":
-                return F.relu(x, inplace=True) if config.nonlinearity == "relu" else torch.tanh(x)
-            case "pooling":
-                return max_pool(x, layer.kernel, layer.stride, config.pool_rounding == "ceil")
-            case "cross-map norm":
-                assert config.cross_map_norm is not None
-                norm = config.cross_map_norm
-                return cross_map_norm(x, norm.size, norm.alpha, norm.beta, norm.k, norm.divide_alpha, layer.groups)
-            case "within-map norm":
-                assert config.within_map_norm is not None
-                within = config.within_map_norm
-                return within_map_norm(x, within.size, within.scale, within.power, within.k)
-            case "dropout":
-                return x * masks.get(layer.name, 1 - config.dropout)
+    def _draw(self, seed: int) -> None:
+        """Fill in the initial weights and biases (section 5)."""
+        for layer in architecture.learned_layers(self.config):
+            module = self.get_submodule(layer.name)
+            std = architecture.initial_weight_std(self.config, layer)
+            gaussian_(module.get_parameter("weight"), std, seed, layer.number)
+            nn.init.constant_(module.get_parameter("bias"), architecture.initial_bias(self.config, layer))
 
 
-def _module(layer: Layer, device: str) -> nn.Conv2d | nn.Linear:
-    """The layer's module, its parameters not yet filled."""
-    if layer.kind == "fully-connected":
-        outputs, inputs = layer.weight_shape
-        return nn.utils.skip_init(nn.Linear, inputs, outputs, device=device)
-    before, after = layer.padding
-    return nn.utils.skip_init(
-        nn.Conv2d,
-        layer.inputs[0],
-        layer.outputs[0],
-        layer.kernel,
-        stride=layer.stride,
-        padding=before if before == after else 0,
-        groups=layer.groups,
-        device=device,
-    )
+def _modules(config: AlexNetConfig) -> dict[str, nn.Module]:
+    """The modules of a network by their names in ``AlexNet``; nn.Identity() where the network has none."""
+    parts: defaultdict[str, list[nn.Module]] = defaultdict(list)
+    for layer in architecture.layers(config):
+        if layer.kind != "dropout":
+            parts[_name(layer)].append(_module(layer, config))
+    if config.conv1_order == "norm-pool-nonlinearity":
+        parts["pool1"] += parts.pop("relu1")
+    before, after = config.conv1_padding
+    if before != after:  # nn.Conv2d pads both sides alike
+        parts["pad"].append(nn.ZeroPad2d((before, after) * 2))
+    modules = {name: part[0] if len(part) == 1 else nn.Sequential(*part) for name, part in parts.items()}
+    return defaultdict(nn.Identity, modules)
 
 
-def _fully_connected(x: Tensor, module: nn.Conv2d | nn.Linear, groups: int) -> Tensor:
-    """A linear layer; with ``groups``, each part of the units sees its own part of the inputs."""
-    assert module.bias is not None
-    parts = zip(x.chunk(groups, 1), module.weight.chunk(groups), module.bias.chunk(groups), strict=True)
-    return torch.cat([F.linear(part, weight, bias) for part, weight, bias in parts], 1) if groups > 1 else module(x)
+def _name(layer: Layer) -> str:
+    """The name in ``AlexNet`` of a layer. Where it has no place of its own there, that of the module before it."""
+    number = layer.number
+    match layer.kind:
+        case "nonlinearity":
+            return f"relu{number}"
+        case "cross-map norm" | "within-map norm":
+            return f"norm{number}" if number <= 2 else f"relu{number}"
+        case "pooling":
+            return f"pool{number}" if number <= 2 else "pool5"
+    return layer.name
+
+
+def _module(layer: Layer, config: AlexNetConfig) -> nn.Module:
+    """The module of a layer, its parameters not yet filled."""
+    match layer.kind:
+        case "convolution":
+            before, after = layer.padding
+            padding, groups = before if before == after else 0, layer.groups
+            return nn.Conv2d(layer.inputs[0], layer.outputs[0], layer.kernel, layer.stride, padding, groups=groups)
+        case "nonlinearity":
+            return nn.ReLU(inplace=True) if config.nonlinearity == "relu" else nn.Tanh()
+        case "cross-map norm":
+            assert config.cross_map_norm is not None
+            return LocalResponseNorm(**config.cross_map_norm.model_dump(exclude={"layers"}), groups=layer.groups)
+        case "within-map norm":
+            assert config.within_map_norm is not None
+            return WithinMapNorm(**config.within_map_norm.model_dump(exclude={"layers"}))
+        case "pooling":
+            return nn.MaxPool2d(layer.kernel, layer.stride, ceil_mode=config.pool_rounding == "ceil")
+        case "fully-connected":
+            outputs, inputs = layer.weight_shape
+            return GroupedLinear(inputs, outputs, layer.groups) if layer.groups > 1 else nn.Linear(inputs, outputs)
+    raise AssertionError(f"{layer.kind} has no module of its own")

@@ -7,6 +7,6 @@ from .alexnet import AlexNet
 from .cuda_convnet import CudaConvnet
 
 
-def build(config: CudaConvnetConfig | AlexNetConfig, seed: int) -> nn.Module:
-    """The network that ``config`` describes, its weights drawn from ``seed``, on the CPU."""
-    return AlexNet(config, seed) if isinstance(config, AlexNetConfig) else CudaConvnet(config, seed)
+def build(config: CudaConvnetConfig | AlexNetConfig, seed: int, device: str = "cpu") -> nn.Module:
+    """The network that ``config`` describes, its weights drawn from ``seed``."""
+    return AlexNet(config, seed, device) if isinstance(config, AlexNetConfig) else CudaConvnet(config, seed).to(device)

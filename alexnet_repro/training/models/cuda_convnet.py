@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...common.rng import stream
 from ...networks.config import MAX, CudaConvnetConfig, F, Step
 from .layers import LocallyConnected
-from .lrn import cross_map_norm
+from .lrn import LocalResponseNorm
 
 CHANNELS = 3
 LEARNED = (nn.Conv2d, LocallyConnected, nn.Linear)
@@ -26,17 +26,6 @@ def _max_pool() -> nn.MaxPool2d:
 def _average_pool() -> nn.AvgPool2d:
     # Not counting the padding also leaves out what ceil mode adds: the divisor is the area inside the map.
     return nn.AvgPool2d(kernel_size=3, stride=2, ceil_mode=True, count_include_pad=False)
-
-
-class _CrossMapNorm(nn.Module):
-    """Normalization over ``size`` maps with cuda-convnet's constants: scale .001 / size, power .75, k 1."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__()
-        self.size = size
-
-    def forward(self, x: Tensor) -> Tensor:
-        return cross_map_norm(x, self.size, alpha=1e-3, beta=0.75, k=1.0, divide_alpha=True)
 
 
 def _fill(layer: nn.Module, std: float, seed: int, index: int) -> None:
@@ -79,7 +68,7 @@ class CudaConvnet(nn.Module):
                 self._maps = step.outputs
                 return LocallyConnected(inputs, step.outputs, self._side, kernel=3)
             case "norm":
-                return _CrossMapNorm(step.outputs)
+                return LocalResponseNorm(step.outputs, alpha=1e-3, beta=0.75, k=1.0, divide_alpha=True)
             case "max" | "average":
                 self._side //= 2
                 return _max_pool() if step.kind == "max" else _average_pool()

@@ -1,4 +1,4 @@
-"""The other layers of 2012 that torch lacks or has in another form, and how layers start."""
+"""Layers of 2012 that torch lacks or has in another form, dropout masks, and initial weights."""
 
 from itertools import product
 from typing import Any
@@ -11,37 +11,68 @@ from torch.autograd.function import once_differentiable
 from ...common.rng import stream
 
 
-def within_map_norm(x: Tensor, size: int, scale: float, power: float, k: float) -> Tensor:
+class WithinMapNorm(nn.Module):
     """b = a / (k + scale / size^2 * sum a^2)^power, the sum over the ``size`` x ``size`` pixels around each.
 
-    x: (batch, maps, height, width); the result is like it. ``size`` is odd; outside the map are zeros.
+    Input (batch, maps, height, width); the output is like it. ``size`` is odd; outside the map are zeros.
     Source: cuda-convnet's normalization within maps, which divides its scale by size squared.
     Raises ValueError where ``size`` is even.
     """
-    if size < 1 or size % 2 == 0:
-        raise ValueError(f"size={size} has no centre: use an odd number of pixels")
-    # Averages that count the zeros outside divide by size squared.
-    s = k + scale * F.avg_pool2d(x * x, size, stride=1, padding=size // 2)
-    if power == 0.75:  # by square roots, which are many times faster than a power
-        root = s.rsqrt()
-        return x * (root * root.sqrt())
-    return x * s.pow(-power)
+
+    def __init__(self, size: int, scale: float, power: float, k: float) -> None:
+        super().__init__()
+        if size < 1 or size % 2 == 0:
+            raise ValueError(f"size={size} has no centre: use an odd number of pixels")
+        self.size, self.scale, self.power, self.k = size, scale, power, k
+
+    def forward(self, x: Tensor) -> Tensor:
+        # Averages that count the zeros outside divide by size squared.
+        s = self.k + self.scale * F.avg_pool2d(x * x, self.size, stride=1, padding=self.size // 2)
+        if self.power == 0.75:  # by square roots, which are many times faster than a power
+            root = s.rsqrt()
+            return x * (root * root.sqrt())
+        return x * s.pow(-self.power)
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, scale={self.scale}, power={self.power}, k={self.k}"
 
 
-def max_pool(x: Tensor, window: int, stride: int, ceil: bool) -> Tensor:
-    """Maxima over ``window`` x ``window`` pixels every ``stride`` (section 3.4).
+class GroupedLinear(nn.Linear):
+    """A fully-connected layer in ``groups`` equal parts, each of which reads its own part of the inputs.
 
-    x: (batch, maps, height, width). With ``ceil``, as in cuda-convnet, a last window may hang over the edge.
+    Like nn.Conv2d with groups: weight is (outputs, inputs / groups). Input (batch, inputs), output (batch, outputs).
+    in_features counts the inputs of one part.
     """
-    return F.max_pool2d(x, window, stride, ceil_mode=ceil)
+
+    def __init__(self, group_inputs: int, outputs: int, groups: int) -> None:
+        super().__init__(group_inputs, outputs)
+        self.groups = groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = zip(*(t.chunk(self.groups, d) for t, d in ((x, 1), (self.weight, 0), (self.bias, 0))), strict=True)
+        return torch.cat([F.linear(*part) for part in parts], 1)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, groups={self.groups}"
+
+
+class Dropout(nn.Dropout):
+    """Section 4.2: in training, multiplies by a mask of zeros and ones; without a mask, as at test time, by 1 - p.
+
+    nn.Dropout instead multiplies by 1 / (1 - p) in training, and by nothing at test time. The mask is given, see
+    ``dropout_mask``, so that a step can be repeated exactly.
+    """
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        return x * (1 - self.p if mask is None else mask)
 
 
 class LocallyConnected(nn.Module):
-    """A convolution whose kernels are not shared: every place of the output has its own, and its own biases.
+    """A convolution without weight sharing: each position of the output has its own kernels and biases.
 
-    Input (batch, inputs, side, side), output (batch, outputs, side, side): stride 1 and a border that keeps the
-    side, so ``kernel`` is odd. weight: (side, side, kernel, kernel, inputs, outputs); bias: (side, side, outputs).
-    Both start at zero. Source: cuda-convnet's locally connected layer with unshared weights.
+    Input (batch, inputs, side, side), output (batch, outputs, side, side): stride 1 and padding kernel // 2, which
+    keeps the side, so ``kernel`` is odd. weight: (side, side, kernel, kernel, inputs, outputs); bias: (side, side,
+    outputs). Both start at zero. Source: cuda-convnet's locally connected layer with unshared weights.
     """
 
     def __init__(self, inputs: int, outputs: int, side: int, kernel: int) -> None:
@@ -63,9 +94,9 @@ class LocallyConnected(nn.Module):
 
 
 class _Local(torch.autograd.Function):
-    """The places in front: (nets, side, side, batch, inputs) to the same of outputs, one product per net and place.
+    """x (nets, side, side, batch, inputs) to (nets, side, side, batch, outputs), one matmul per net and position.
 
-    The first dimension is one net's, or several nets' that vmap stacks. The windows are an output, to be saved.
+    ``nets`` is 1, or more under vmap. The windows that each position reads are an output too, saved for backward.
     """
 
     @staticmethod
@@ -106,12 +137,12 @@ class _Local(torch.autograd.Function):
 
 
 def _matrices(windows: Tensor) -> Tensor:
-    """A matrix per place, of a row per image."""
+    """A matrix per net and position, a row per image."""
     return windows.flatten(4).flatten(0, 2)
 
 
 def _kernels(weight: Tensor) -> Tensor:
-    """A matrix per place, of a column per output."""
+    """A matrix per net and position, a column per output."""
     return weight.flatten(3, 5).flatten(0, 2)
 
 

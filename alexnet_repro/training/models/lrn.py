@@ -8,8 +8,29 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+
+class LocalResponseNorm(nn.Module):
+    """Local response normalization as the paper prints it (section 3.3); see ``cross_map_norm``.
+
+    torch.nn.LocalResponseNorm divides alpha by ``size``, as ``divide_alpha`` does here, and has no groups.
+    """
+
+    def __init__(
+        self, size: int, alpha: float, beta: float, k: float, divide_alpha: bool = False, groups: int = 1
+    ) -> None:
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+        self.divide_alpha, self.groups = divide_alpha, groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        return cross_map_norm(x, self.size, self.alpha, self.beta, self.k, self.divide_alpha, self.groups)
+
+    def extra_repr(self) -> str:
+        constants = f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
+        return f"{constants}, divide_alpha={self.divide_alpha}, groups={self.groups}"
 
 
 def cross_map_norm(

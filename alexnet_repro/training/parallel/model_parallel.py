@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from ...networks.communication import column_layers, sees_both
 from ...networks.config import AlexNetConfig
-from ...networks.layers import Layer
+from ...networks.layers import layers
 from ..models.alexnet import AlexNet
-from ..models.layers import dropout_mask
+from ..models.layers import GroupedLinear
+from ..models.lrn import LocalResponseNorm
 
 
 class Link:
@@ -122,57 +123,57 @@ class Column(AlexNet):
         halves = column_layers(config)
         super().__init__(config, seed)
         self.link = link
-        self.meets = {layer.name for layer in self.layers if sees_both(config, layer)}
+        linked = {layer.name for layer in layers(config) if sees_both(config, layer)}
         for layer in halves:
             if layer.learned:
-                self._halve(self.learned(layer), layer)
-        self.layers = halves
+                module = self.get_submodule(layer.name)
+                weight, bias = (self._half(module.get_parameter(name)) for name in ("weight", "bias"))
+                assert tuple(weight.shape) == layer.weight_shape
+                if layer.name in linked:
+                    self.add_module(layer.name, _Linked(weight, bias, link))
+                else:
+                    module.weight, module.bias = weight, bias
+        for module in self.modules():  # what is left of two groups is one
+            if isinstance(module, nn.Conv2d | GroupedLinear | LocalResponseNorm):
+                module.groups = 1
 
-    def _halve(self, module: nn.Conv2d | nn.Linear, layer: Layer) -> None:
-        assert module.bias is not None
-        module.weight = nn.Parameter(self.link.own(module.weight.detach()).clone(memory_format=torch.preserve_format))
-        module.bias = nn.Parameter(self.link.own(module.bias.detach()).clone())
-        assert tuple(module.weight.shape) == layer.weight_shape
-        if isinstance(module, nn.Conv2d):
-            module.out_channels, module.in_channels, module.groups = layer.outputs[0], layer.inputs[0], 1
-        else:
-            module.out_features = layer.outputs[0]
+    def _half(self, parameter: Tensor) -> nn.Parameter:
+        return nn.Parameter(self.link.own(parameter.detach()).clone(memory_format=torch.preserve_format))
+
+    def forward(self, *given: Any, **options: Any) -> Tensor:
+        whole: Tensor = _Whole.apply(super().forward(*given, **options), self.link)
+        return whole
 
     def masks(self, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """This column's half of what dropout keeps: drawn for both, as on one device."""
-        whole = {
-            layer.name: dropout_mask(batch, 2 * layer.outputs[0], self.config.dropout, generator)
-            for layer in self.layers
-            if layer.kind == "dropout"
-        }
-        return {name: self.link.own(mask, 1) for name, mask in whole.items()}
+        """This column's half of the dropout masks: drawn for both columns, as on one device."""
+        return {name: self.link.own(mask, 1) for name, mask in super().masks(batch, generator).items()}
 
     def conv1_kernels(self) -> tuple[Tensor, ...]:
         """conv1's kernels of each column, as of the whole net. Both processes must call it."""
-        return self.link.gather(self.learned(self.layers[0]).weight.detach()).chunk(2)
+        return self.link.gather(self.conv1.get_parameter("weight").detach()).chunk(2)
 
-    def _run(self, x: Tensor, layers: list[Layer], masks: dict[str, Tensor]) -> Tensor:
-        whole: Tensor = _Whole.apply(super()._run(x, layers, masks), self.link)
-        return whole
 
-    def _apply_layer(self, layer: Layer, x: Tensor, masks: dict[str, Tensor]) -> Tensor:
-        if layer.name not in self.meets:
-            return super()._apply_layer(layer, x, masks)
-        module = self.learned(layer)
-        x = x if isinstance(module, nn.Conv2d) else x.flatten(1)
+class _Linked(nn.Module):
+    """This column's half of a layer that reads both columns: a convolution of stride 1, or a fully-connected layer."""
+
+    def __init__(self, weight: nn.Parameter, bias: nn.Parameter, link: Link) -> None:
+        super().__init__()
+        self.weight, self.bias, self.link = weight, bias, link
+
+    def forward(self, x: Tensor) -> Tensor:
         transfer, back = _Transfer(self.link), _Transfer(self.link)
         # Autograd goes backward through these lines from the last to the first: that is what overlaps there.
         room = _Post.apply(x, transfer, back)
-        parts = module.weight.chunk(2, 1)
-        own = _part(x, module, parts[self.link.column], module.bias)
+        parts = self.weight.chunk(2, 1)
+        own = _part(x, parts[self.link.column], self.bias)
         peers = _Collect.apply(room, transfer, back)
-        return own + _part(peers, module, parts[1 - self.link.column], None)
+        return own + _part(peers, parts[1 - self.link.column], None)
 
 
-def _part(x: Tensor, module: nn.Conv2d | nn.Linear, weight: Tensor, bias: Tensor | None) -> Tensor:
+def _part(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """What one column's maps add to the outputs of a layer that reads both."""
-    if isinstance(module, nn.Conv2d):
-        return F.conv2d(x, weight, bias, module.stride, module.padding)
+    if weight.dim() == 4:  # a convolution, which keeps the side of its maps
+        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
     return F.linear(x, weight, bias)
 
 

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from ...experiments.config import Placement, RunConfig
 from ...records.record import RunRecord, Status
 from ..models.alexnet import AlexNet
-from ..optim import Momentum, ParameterGroup
+from ..optim import AlexNetSGD
 from ..precision import at_least_single, autocast
 from ..trainer import Observer, Run, Stopped, explained
 
@@ -39,22 +39,18 @@ class Stack:
         first = self.runs[0]
         nets = [dict(run.net.named_parameters()) for run in self.runs]
         self.parameters = {name: _stacked([net[name] for net in nets]).requires_grad_() for name in nets[0]}
-        names = {id(parameter): name for name, parameter in nets[0].items()}
-        groups, velocities = [], []
-        for number, group in enumerate(first.optimizer.groups):
-            whole: list[Tensor] = [self.parameters[names[id(p)]] for p in group.parameters]
-            groups.append(ParameterGroup(whole, group.rate, group.weight_decay, group.first))
-            own = [run.optimizer.velocities[number] for run in self.runs]
-            velocities.append([_stacked(same) for same in zip(*own, strict=True)])
-        self.optimizer = Momentum(groups, first.optimizer.momentum, first.optimizer.rate_outside)
-        self.optimizer.velocities = velocities
-        for name, stacked in self.parameters.items():
-            for net, part in zip(nets, stacked.detach(), strict=True):
-                net[name].data = part
-        for number, row in enumerate(velocities):
-            for place, stacked in enumerate(row):
-                for run, part in zip(self.runs, stacked, strict=True):
-                    run.optimizer.velocities[number][place] = part
+        names = {parameter: name for name, parameter in nets[0].items()}
+        groups = [
+            {**group, "params": [self.parameters[names[p]] for p in group["params"]]}
+            for group in first.optimizer.param_groups
+        ]
+        self.optimizer = AlexNetSGD(groups)
+        for name, parameter in self.parameters.items():
+            velocity = _stacked([run.optimizer.velocity(net[name]) for run, net in zip(self.runs, nets, strict=True)])
+            self.optimizer.state[parameter]["velocity"] = velocity
+            for number, (run, net) in enumerate(zip(self.runs, nets, strict=True)):
+                net[name].data = parameter.detach()[number]
+                run.optimizer.state[net[name]]["velocity"] = velocity[number]
 
     def update(self) -> None:
         """One step of every run, the next of each; no host synchronization."""
@@ -68,8 +64,8 @@ class Stack:
         losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
         self.optimizer.zero_grad()
         losses.sum().backward()
-        self.optimizer.rate_factor = first.optimizer.rate_factor
-        self.optimizer.first_factor = first.optimizer.first_factor
+        for ours, its in zip(self.optimizer.param_groups, first.optimizer.param_groups, strict=True):
+            ours["lr"] = its["lr"]
         self.optimizer.step()
         for run, *own in zip(self.runs, logits, labels, losses, strict=True):
             run.count(*own)
