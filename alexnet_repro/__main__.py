@@ -8,11 +8,15 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
+from io import StringIO
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
 from .analysis.conclusions import Conclusion, effect_text
 from .analysis.contributed import contribute
@@ -290,7 +294,14 @@ def _short(claims: list[Conclusion]) -> str:
 
 
 def _lines(columns: Mapping[str, Sequence[str]]) -> str:
-    return pd.DataFrame(columns).to_string(index=False)
+    """The columns as text, their cells folded where a terminal (or COLUMNS) is narrower than a row."""
+    heads = [Column(name, overflow="fold") for name in columns]
+    table = Table(*heads, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*map(Text, row))
+    folded = StringIO()
+    Console(file=folded, width=shutil.get_terminal_size((400, 24)).columns, highlight=False).print(table)
+    return "\n".join(line.rstrip() for line in folded.getvalue().splitlines())
 
 
 @app.command("publish")

@@ -48,6 +48,15 @@ def test_scorecard_shows_every_claim(monkeypatch, capsys, tmp_path, form):
     assert all(claim.id in out for claim in load())
 
 
+def test_the_scorecard_folds_its_cells_on_a_narrow_terminal(monkeypatch, capsys, tmp_path):
+    _, wide, _ = run(monkeypatch, capsys, tmp_path, "verdict")
+    monkeypatch.setenv("COLUMNS", "100")
+    _, narrow, _ = run(monkeypatch, capsys, tmp_path, "verdict")
+    assert max(map(len, wide.splitlines())) > 150
+    assert max(map(len, narrow.splitlines())) <= 100
+    assert sorted("".join(narrow.split())) == sorted("".join(wide.split()))  # nothing is cut off
+
+
 def test_alone_it_prints_its_help(monkeypatch, capsys, tmp_path):
     code, out, err = run(monkeypatch, capsys, tmp_path)
     assert (code, err) == (0, "")
