@@ -348,7 +348,7 @@ def contribute_(
 @app.command()
 def verify() -> None:
     """Re-derive keys, metrics and digests of everything published, others' runs too; list what is off."""
-    from .site.published import faults
+    from .analysis.published import faults
 
     listed = faults(Store())
     for fault in listed:
@@ -361,7 +361,7 @@ def verify() -> None:
 @app.command()
 def sums() -> None:
     """Renew data/SHA256SUMS, after a file of data/ was changed on purpose."""
-    from .site.published import renew
+    from .analysis.published import renew
 
     changed = renew()
     print(f"data/SHA256SUMS has new digests of {', '.join(changed)}" if changed else "data/SHA256SUMS is up to date")

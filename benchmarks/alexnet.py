@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from alexnet_repro.common.rng import torch_stream
 from alexnet_repro.networks import layers as architecture
 from alexnet_repro.networks.config import CIFAR_ALEXNET
-from alexnet_repro.report.benchmarks import Row, row
+from alexnet_repro.records.benchmarks import Row, row
 from alexnet_repro.training.models import alexnet, lrn
 
 

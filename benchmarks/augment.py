@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 
 from alexnet_repro.experiments.cifar_alexnet import BASELINE
 from alexnet_repro.experiments.config import Placement
-from alexnet_repro.report.benchmarks import row
+from alexnet_repro.records.benchmarks import row
 from alexnet_repro.training.data.augment import Augmentation, ColorNoise
 from alexnet_repro.training.data.images import Images
 from alexnet_repro.training.trainer import Run

@@ -18,7 +18,7 @@ from pathlib import Path
 from common import finish, machine, options
 
 from alexnet_repro.common import paths
-from alexnet_repro.report.benchmarks import Row, row
+from alexnet_repro.records.benchmarks import Row, row
 
 
 def seconds(command: list[str], folder: Path | None = None) -> float:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from alexnet_repro.common import paths
-from alexnet_repro.report import benchmarks
+from alexnet_repro.records import benchmarks
 from alexnet_repro.training import provenance
 from alexnet_repro.training.launch.local import MEMORY
 

@@ -29,7 +29,7 @@ from torchvision.datasets import ImageFolder
 
 from alexnet_repro.experiments import manifest as prepared
 from alexnet_repro.experiments.imagenet import Images, baseline
-from alexnet_repro.report.benchmarks import row
+from alexnet_repro.records.benchmarks import row
 from alexnet_repro.training.data import prepare
 from alexnet_repro.training.data.augment import ColorNoise
 from alexnet_repro.training.data.images import pixel_mean

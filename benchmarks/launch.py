@@ -15,7 +15,7 @@ from common import Process, finish, machine, options, serve
 from alexnet_repro.experiments.cifar_alexnet import BASELINE
 from alexnet_repro.experiments.config import SAMPLE_TRAIN_IMAGES, Placement, RunConfig
 from alexnet_repro.experiments.registry import CUDA_CONVNET_19PCT
-from alexnet_repro.report.benchmarks import row
+from alexnet_repro.records.benchmarks import row
 from alexnet_repro.training.trainer import Run
 
 SAMPLE = {"data.dataset": "sample", "data.train_images": SAMPLE_TRAIN_IMAGES}

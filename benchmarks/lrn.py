@@ -18,7 +18,7 @@ import torch
 from common import finish, machine, options
 from torch import Tensor
 
-from alexnet_repro.report.benchmarks import Row, row
+from alexnet_repro.records.benchmarks import Row, row
 from alexnet_repro.training.models.lrn import cross_map_norm
 
 SHAPES = {"conv1": (96, 55, 55), "conv2": (256, 27, 27)}

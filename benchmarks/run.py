@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from alexnet_repro.common.files import write_atomic
-from alexnet_repro.report import benchmarks
+from alexnet_repro.records import benchmarks
 
 NAMES = [*benchmarks.TITLES, "parallel"]
 

@@ -15,7 +15,7 @@ from common import finish, keep_buffers, machine, options
 
 from alexnet_repro.experiments.config import Placement, RunConfig
 from alexnet_repro.experiments.registry import study
-from alexnet_repro.report.benchmarks import row
+from alexnet_repro.records.benchmarks import row
 from alexnet_repro.training.parallel.vmap_seeds import Member, Stack
 from alexnet_repro.training.trainer import Run
 

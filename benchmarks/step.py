@@ -26,7 +26,7 @@ from torchvision.datasets import CIFAR10
 
 from alexnet_repro.experiments.config import SAMPLE_TRAIN_IMAGES, Placement, RunConfig
 from alexnet_repro.experiments.registry import study
-from alexnet_repro.report.benchmarks import row
+from alexnet_repro.records.benchmarks import row
 from alexnet_repro.training.data import cifar10 as datasets
 from alexnet_repro.training.models.layers import LocallyConnected
 from alexnet_repro.training.trainer import Run

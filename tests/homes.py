@@ -7,7 +7,7 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from alexnet_repro.site import published
+from alexnet_repro.analysis import published
 
 ROOT = Path(__file__).parent.parent
 PARAMETERS = (

@@ -15,14 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet_repro.analysis import contributed as contributions
-from alexnet_repro.analysis import verdicts
+from alexnet_repro.analysis import published, verdicts
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.common.files import sha256
 from alexnet_repro.experiments import step_timing
 from alexnet_repro.records import outputs as ensembles
 from alexnet_repro.records.store import SUMS, Store, write_table
-from alexnet_repro.report import benchmarks, traffic
-from alexnet_repro.site import elsewhere, notebooks, published
+from alexnet_repro.report import benchmarks as report_benchmarks
+from alexnet_repro.report import traffic
+from alexnet_repro.site import elsewhere, notebooks
 
 from . import homes
 from .damage import bent, one_line
@@ -181,7 +182,7 @@ def test_changed_measurements_of_speed(tmp_path_factory, data):
     (home / "data" / "benchmarks" / f"{name}.json").write_text(bad)
     with environment(ALEXNET_REPRO_HOME=home):
         try:
-            shown = benchmarks.shown(name) if name == "book" else traffic.shown("cuda")
+            shown = report_benchmarks.shown(name) if name == "book" else traffic.shown("cuda")
             assert "<script" not in shown.data
             found = step_timing.published("cuda")
             for study in step_timing.STUDIES:
@@ -201,7 +202,7 @@ def test_times_of_unequal_rounds_are_judged_not(monkeypatch, seconds):
     found = {**step_timing.RULE, "device": "GPU", "devices": ["GPU", "GPU"], "clean": True, "rows": rows}
     why = step_timing.unfit(found, "two_gpu_time", 5)
     assert why == ("" if len(seconds) == 5 else "the published times have 5 and 6 repetitions of the cases compared")
-    monkeypatch.setattr(verdicts.step_times, "published", lambda kind: found)
+    monkeypatch.setattr(verdicts.step_timing, "published", lambda kind: found)
     scored = verdicts.scorecard(lambda name, arm: {})
     (timed,) = [each for each in scored if (each.claim, each.evidence) == ("two_gpu_time", "measured")]
     assert (timed.verdict == "not run") == (len(seconds) > 5)

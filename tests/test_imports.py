@@ -89,3 +89,13 @@ def test_importing_all_that_has_no_torch_imports_none():
     code += f"heavy = sorted({HEAVY - {'dask'}!r} & set(sys.modules)); assert not heavy, heavy"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_only_pages_import_ipython():
+    beside = [path.stem for path in (PACKAGE.parent / "benchmarks").glob("*.py")]
+    modules = [name for name in FILES if not name.startswith(("report.", "site.")) and not name.endswith("__")]
+    modules = [*(f"alexnet_repro.{name}" for name in modules), "alexnet_repro.__main__", *beside]
+    code = f"import importlib, sys; sys.path.append('benchmarks'); [importlib.import_module(m) for m in {modules}]; "
+    code += "assert 'IPython' not in sys.modules"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=PACKAGE.parent)
+    assert done.returncode == 0, done.stderr

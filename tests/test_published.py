@@ -6,11 +6,11 @@ import subprocess
 
 import pytest
 
-from alexnet_repro.analysis import contributed
+from alexnet_repro.analysis import contributed, published
 from alexnet_repro.common import paths
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.records.store import SUMS, Store, write_table
-from alexnet_repro.site import build, published
+from alexnet_repro.site import build
 
 from . import homes
 from .command import call

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from alexnet_repro.common.errors import UserError
-from alexnet_repro.report import benchmarks
-from alexnet_repro.report.benchmarks import row
+from alexnet_repro.records import benchmarks
+from alexnet_repro.records.benchmarks import row
+from alexnet_repro.report import benchmarks as report_benchmarks
 
 from . import homes
 
@@ -32,12 +33,12 @@ def test_less_time_and_memory_is_better_and_a_higher_rate(unit: str, times: floa
 
 def test_what_is_published_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     homes.make(tmp_path / "home", monkeypatch)
-    assert "Not measured yet" in benchmarks.shown("step").data
-    assert "python benchmarks/step.py --publish" in benchmarks.shown("step").data
+    assert "Not measured yet" in report_benchmarks.shown("step").data
+    assert "python benchmarks/step.py --publish" in report_benchmarks.shown("step").data
     benchmarks.write(
         benchmarks.path("step"), ABOUT, [row("batch 128", "the other", "images/s", 1234.5, 411.5, bar=2.0)]
     )
-    shown = benchmarks.shown("step").data
+    shown = report_benchmarks.shown("step").data
     assert "| batch 128 | 1,234 | 412 | images/s | the other | 3.00× | 2× |" in shown
     assert "a processor, 2 cores, 2026-01-02" in shown
     assert "commit 0123456789;" in shown
@@ -58,7 +59,7 @@ def test_a_damaged_benchmark_is_one_line(tmp_path: Path, monkeypatch: pytest.Mon
     path.parent.mkdir()
     path.write_text(text)
     with pytest.raises(UserError) as error:
-        benchmarks.shown("step")
+        report_benchmarks.shown("step")
     assert str(error.value).startswith(f"cannot read {path} ({said}")
     assert str(error.value).endswith(f": restore it with 'git checkout -- {path}'")
 

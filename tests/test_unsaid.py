@@ -7,6 +7,7 @@ from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments.config import RunConfig
 from alexnet_repro.networks.config import PAPER, SOURCE, AlexNetConfig
 from alexnet_repro.paper import source_code
+from alexnet_repro.report import source_code as pages
 
 
 def exists(model, path):
@@ -71,7 +72,7 @@ def test_an_unknown_item_lists_the_valid_ones():
 
 
 def test_values_shown_are_the_presets():
-    table = source_code.presets().set_index("field")
+    table = pages.presets().set_index("field")
     assert table.loc["conv1_padding", "paper preset"] == "0, 3 (as the source)"
     assert table.loc["within_map_norm", "paper preset"] == "none (as the paper)"
     assert table.loc["weight_init", "CIFAR preset"] == "he-hidden (its own)"
@@ -80,6 +81,6 @@ def test_values_shown_are_the_presets():
 
 
 def test_places_are_linked():
-    text = source_code.places().data
+    text = pages.places().data
     assert text.count("](https://github.com/computerhistory/") == sum(len(row.places) for row in source_code.rows())
     assert "layers/layers-145.cfg](" in text

@@ -6,12 +6,11 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 
-from ..common import paths
-from ..common.files import read_csv
 from ..networks import layers as architecture
 from ..networks.config import PAPER, SOURCE, AlexNetConfig, side_after
 from ..networks.layers import Layer, layers, learned_layers
 from ..networks.memory import GPU_BYTES, check_batch, ledger
+from ..records.reference import torchvision_table
 from . import cards
 
 MIB, GIB = 2**20, 2**30
@@ -106,13 +105,6 @@ def memory_table(batch: int) -> pd.DataFrame:
     result = pd.DataFrame(cases) / MIB
     result.loc[TOTAL] = result.sum()
     return result
-
-
-def torchvision_table() -> pd.DataFrame:
-    """torchvision's AlexNet, a row per module; training/torchvision_alexnet.py wrote the table."""
-    numbers = ("maps", "side", "kernel", "stride", "padding", "groups", "parameters", "multiply_adds")
-    columns: dict[str, type] = {"name": str, "kind": str, **dict.fromkeys(numbers, float)}
-    return read_csv(paths.data() / "torchvision_alexnet.csv", columns)
 
 
 def border_words(config: AlexNetConfig = PAPER) -> Markdown:

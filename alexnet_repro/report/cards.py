@@ -16,9 +16,7 @@ from ..analysis.lookup import finder
 from ..analysis.rules import SETTINGS
 from ..analysis.statistics import paired_ratio
 from ..analysis.verdicts import Verdict, audited, derived, found, published, scorecard
-from ..common import paths
 from ..common.errors import UserError
-from ..common.files import read_csv
 from ..common.markup import escaped
 from ..common.text import NONE, capital, number, probability, with_unit
 from ..experiments.cifar_alexnet import arm_label
@@ -300,15 +298,6 @@ def comparison(settings: Mapping[str, Found], arm: str, against: str, metric: st
             }
         )
     return pd.DataFrame(rows)
-
-
-def linear_classifier() -> tuple[int, float]:
-    """(training images, test error) of the linear classifier of data/linear_classifier.csv. Raises UserError, too."""
-    path = paths.data() / "linear_classifier.csv"
-    table = read_csv(path, dict.fromkeys(("train_images", "penalty", "test_error"), float))
-    if len(table) != 1:
-        raise UserError(f"{path} has {len(table)} rows where one belongs: restore it with 'git checkout -- {path}'", 1)
-    return int(table["train_images"].item()), float(table["test_error"].item())
 
 
 def others(name: str) -> pd.DataFrame:

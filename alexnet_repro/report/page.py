@@ -31,6 +31,7 @@ from ..records import outputs
 from ..records.lookup import Found, records
 from ..records.metrics import counted
 from ..records.record import RunRecord
+from ..records.reference import linear_classifier
 from ..records.store import Store
 from ..training.launch.runs import obtain
 from . import captions, cards, downloads, features, figures, tables
@@ -156,7 +157,7 @@ class Page:
         """How often the net errs, and a linear classifier of the same training images."""
         if self.scale in SCALED:
             raise NoRuns("the linear classifier was trained on the first images of CIFAR-10 alone")
-        images, error = cards.linear_classifier()
+        images, error = linear_classifier()
         return Markdown(
             f"{level(finder(self.store, self.scale))}A linear classifier of the pixels of the same {images:,} training "
             f"images errs on {100 * error:.1f} % (ridge regression, its penalty picked on a fifth of them: "

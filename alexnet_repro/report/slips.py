@@ -7,6 +7,7 @@ from IPython.display import Markdown
 from ..networks import layers as architecture
 from ..networks.config import PAPER, AlexNetConfig, side_after
 from ..networks.layers import learned_layers
+from ..records.reference import torchvision_table
 from . import architecture as anatomy
 
 
@@ -100,7 +101,7 @@ def _hidden() -> Slip:
 
 
 def _torchvision() -> Slip:
-    table = anatomy.torchvision_table()
+    table = torchvision_table()
     convs = table[table["kind"] == "Conv2d"]
     total, ours = int(table["parameters"].sum()), architecture.parameters(PAPER)
     norms = sum("norm" in layer.kind for layer in architecture.layers(PAPER))

@@ -18,6 +18,7 @@ from typing import Any
 import nbformat
 import yaml
 
+from ..analysis.published import check as check_published
 from ..common import paths
 from ..common.errors import UserError
 from ..common.files import lock, sha256, write_atomic
@@ -26,7 +27,6 @@ from ..records.store import Store
 from ..report import downloads, effects
 from . import citation, explore, notebooks
 from . import pages as scorecard
-from .published import check as check_published
 
 TOOLS = ("jupyter-book", "sphinx-book-theme", "myst-nb")
 BUILDER = "from jupyter_book.cli.main import main; main()"

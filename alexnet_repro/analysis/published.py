@@ -13,9 +13,8 @@ from ..common.errors import UserError, printable
 from ..common.files import is_hidden, read_regular, sha256, write_atomic
 from ..experiments import step_timing
 from ..paper import claims, source_code
-from ..records import verify
+from ..records import benchmarks, reference, verify
 from ..records.store import SUMS, Store
-from ..report import architecture, benchmarks, cards
 
 APART = ("contributed", "downloads", "evidence", "predictions", "store", "weights")
 """Folders of data/ that are not published, or whose files come with digests of their own."""
@@ -29,11 +28,11 @@ READERS: Mapping[str, Callable[[], object]] = {
     "author_schedule.csv": audit.schedule,
     "claims.toml": claims.load,
     "gpus.csv": gpu_hours.gpus,
-    "linear_classifier.csv": cards.linear_classifier,
+    "linear_classifier.csv": reference.linear_classifier,
     "others.csv": meta.others,
     "published_results.csv": audit.results,
     "rules_stage_2.toml": rules.load,
-    "torchvision_alexnet.csv": architecture.torchvision_table,
+    "torchvision_alexnet.csv": reference.torchvision_table,
     "unsaid.toml": source_code.rows,
 }
 

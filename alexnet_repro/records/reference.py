@@ -1,0 +1,23 @@
+"""Tables to compare with that this project computed once: a linear classifier, torchvision's AlexNet."""
+
+import pandas as pd
+
+from ..common import paths
+from ..common.errors import UserError
+from ..common.files import read_csv
+
+
+def linear_classifier() -> tuple[int, float]:
+    """(training images, test error) of the linear classifier of data/linear_classifier.csv. Raises UserError, too."""
+    path = paths.data() / "linear_classifier.csv"
+    table = read_csv(path, dict.fromkeys(("train_images", "penalty", "test_error"), float))
+    if len(table) != 1:
+        raise UserError(f"{path} has {len(table)} rows where one belongs: restore it with 'git checkout -- {path}'", 1)
+    return int(table["train_images"].item()), float(table["test_error"].item())
+
+
+def torchvision_table() -> pd.DataFrame:
+    """torchvision's AlexNet, a row per module; training/torchvision_alexnet.py wrote the table."""
+    numbers = ("maps", "side", "kernel", "stride", "padding", "groups", "parameters", "multiply_adds")
+    columns: dict[str, type] = {"name": str, "kind": str, **dict.fromkeys(numbers, float)}
+    return read_csv(paths.data() / "torchvision_alexnet.csv", columns)
