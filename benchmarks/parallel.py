@@ -31,8 +31,8 @@ from alexnet_repro.common.machine import launched
 from alexnet_repro.common.rng import torch_stream
 from alexnet_repro.experiments import step_timing
 from alexnet_repro.experiments.cifar_alexnet import BASELINE
+from alexnet_repro.experiments.step_timing import NETS
 from alexnet_repro.networks.config import AlexNetConfig
-from alexnet_repro.report.traffic import NETS
 from alexnet_repro.training import provenance
 from alexnet_repro.training.launch import devices as processes
 from alexnet_repro.training.models.alexnet import AlexNet

@@ -8,9 +8,12 @@ from pydantic import BaseModel, Field
 from ..common import paths
 from ..common.fields import Count, Plain
 from ..common.files import read_json
+from ..networks.config import CIFAR_ALEXNET, PAPER
 
 Found = dict[str, Any]
 """A published measurement: machine, settings, and rows by case and round."""
+
+NETS = {"cifar": CIFAR_ALEXNET, "paper": PAPER}
 
 HALF = "half the kernels, one device"
 ONE = "two columns, one device"
