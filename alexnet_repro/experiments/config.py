@@ -76,7 +76,12 @@ class DataConfig(BaseModel):
     """
 
     model_config = STRICT
-    dataset: Literal["cifar10", "sample", "imagenet", "tiny-imagenet"]
+    dataset: Literal[
+        "cifar10",
+        "sample",
+        "imagenet",
+        "tiny-imagenet",
+    ]
     train_images: Whole
     divisor: Annotated[float, Field(gt=0)]
     crop: Whole | None = None
