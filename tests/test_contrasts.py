@@ -10,7 +10,7 @@ def test_a_pair_with_rules_of_both_stages_comes_once_and_knows_what_they_judge()
     (one,) = [each for each in contrasts(["augmentation"], "cifar10") if each.scale == "cifar10"]
     assert (one.arm, one.against) == ("no_crops", "baseline")
     assert one.judged == {"gap", "test_error"}
-    assert one.label == "no crops, no reflections minus the whole net"
+    assert one.label == "no crops, no flips minus the baseline"
     assert (one.setting, one.quantity, one.stops, one.shared) == ("CIFAR-10, 24 epochs", "train_error", False, True)
 
 
@@ -51,3 +51,9 @@ def test_a_rehearsal_stands_for_every_scale():
     assert {each.scale for each in found} == {"smoke"}
     assert {each.setting.partition(",")[0] for each in found} == {"the sample"}
     assert {each.scale for each in contrasts([each.id for each in load()], "cifar10")} <= set(SCALES) - {"smoke"}
+
+
+def test_pairs_that_a_scale_lacks_are_left_out() -> None:
+    found = contrasts(["lrn", "bias_one", ("longer", "no_crops", "baseline")], "tiny-imagenet")
+    assert {each.study for each in found} == {"lrn", "ablations", "lrn_fresh"}
+    assert "strong_lrn" not in {each.against for each in found}

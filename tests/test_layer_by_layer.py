@@ -4,12 +4,14 @@ import re
 from typing import Any
 
 import nbformat
+import pandas as pd
 import pytest
 import torch
 import torchvision
 from torch import nn
 
 from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER
+from alexnet_repro.report import cards
 from alexnet_repro.training.models.alexnet import AlexNet
 
 from . import homes
@@ -89,6 +91,21 @@ def test_all_code_but_that_of_drawings_is_in_sight() -> None:
         cell.source for cell in removed if "mystnb" not in cell.metadata and "sns.set_theme" not in cell.source
     ] == []
     assert any("import torch\n" in cell.source for cell in CELLS if "remove-input" not in tagged[cell.id])
+
+
+def test_slips_are_answered_by_the_networks() -> None:
+    (source,) = [cell.source for cell in CELLS if "slips = [" in cell.source]
+    with torch.device("meta"):
+        nets = {"ours": page_class()(), "other": torchvision.models.alexnet()}
+    found: dict[str, Any] = {"nn": nn, "pd": pd, "cards": cards, **nets}
+    exec(source, found)
+    answers = [answer for _, _, answer in found["slips"]]
+    assert "= 67.5. It looks like a misprint of 227, and (227 − 11) / 4 + 1 = 55." in answers[0]
+    assert "55 × 55 values of each map of conv1, and pooling keeps 27 × 27" in answers[1]
+    assert "[48, 128, 192, 192, 128] kernels, and yet [96, 256, 384, 384, 256] maps" in found["slips"][2][0]
+    assert "1,000 outputs of fc8" in answers[3]
+    assert "fc7 reads 4,096 values, fc8 4,096" in answers[4]
+    assert "1 column, 0 normalizations, and 61,100,840 parameters instead of 60,965,224" in answers[5]
 
 
 def test_torchvisions_network_differs_where_the_page_says() -> None:

@@ -8,6 +8,8 @@ import papermill
 import pytest
 
 from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments import step_timing
+from alexnet_repro.paper.claims import load
 from alexnet_repro.site import notebooks
 
 from . import homes
@@ -76,7 +78,7 @@ def test_execution_sees_the_values_and_keeps_what_a_page_shows(home: Path, tmp_p
     injected = [
         c for c in nbformat.read(out, as_version=4).cells if "injected-parameters" in c.metadata.get("tags", [])
     ]
-    assert ["hide-input" in cell.metadata.tags for cell in injected] == [True]
+    assert ["remove-input" in cell.metadata.tags for cell in injected] == [True]
 
 
 def test_finding_becomes_the_beginning_of_the_caption(home: Path, tmp_path: Path) -> None:
@@ -90,6 +92,19 @@ def test_finding_becomes_the_beginning_of_the_caption(home: Path, tmp_path: Path
     assert outputs(tmp_path / "out.ipynb") == []  # of an empty display, nothing is left either
     cell = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[2]
     assert cell.metadata.mystnb.figure.caption == "**Found 2.** How to read it."
+
+
+def test_finding_goes_on_with_the_title(home: Path, tmp_path: Path) -> None:
+    said = "from IPython.display import Markdown\nMarkdown('it is 2', metadata={'title': True})"
+    homes.write_notebook(home, said)
+    path = home / "notebooks" / "toy.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_markdown_cell("# Toy\n\nA title # in the text."))
+    nbformat.write(notebook, path)
+    notebooks.execute("toy", tmp_path / "out.ipynb")
+    assert outputs(tmp_path / "out.ipynb") == []
+    first = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[0]
+    assert first.source == "# Toy: it is 2\n\nA title # in the text."
 
 
 def test_two_executions_write_the_same_bytes(home: Path, tmp_path: Path) -> None:
@@ -153,6 +168,70 @@ def test_figures_have_captions_with_findings_and_alternative_texts(path: Path) -
 def test_parameters_say_what_they_are(path: Path) -> None:
     found = notebooks.parameters(path.stem)
     assert all(each.help and each.type != "None" for each in found.values())
+
+
+def tags(cell: nbformat.NotebookNode) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+@pytest.mark.parametrize("path", [*STORED, homes.ROOT / "book" / "template.ipynb"], ids=lambda path: path.stem)
+def test_code_is_in_sight_or_left_out_never_closed(path: Path) -> None:
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    assert set().union(*map(tags, cells)) <= {"parameters", "remove-input"}
+
+
+def judged_by_runs(path: Path) -> list[str]:
+    """The claims of a notebook that a study's runs judge by a rule."""
+    names = nbformat.read(path, as_version=4).metadata.get("claims", [path.stem])
+    entries = {each.id: [entry for entry in each.measured if entry.study not in step_timing.STUDIES] for each in load()}
+    return [name for name in names if entries.get(name)]
+
+
+CLAIM_PAGES = [path for path in STORED if judged_by_runs(path)]
+
+
+def test_every_claim_that_runs_judge_has_a_page() -> None:
+    paged = {name for path in CLAIM_PAGES for name in judged_by_runs(path)}
+    judged = {each.id for each in load() if any(entry.study not in step_timing.STUDIES for entry in each.measured)}
+    assert paged == judged
+
+
+@pytest.mark.parametrize("path", CLAIM_PAGES, ids=lambda path: path.stem)
+def test_a_claims_page_computes_each_verdict_anew_in_sight(path: Path) -> None:
+    """Besides ``judge`` the cell has an assert, or calls a function of the page that has one."""
+    cells = [cell for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "code"]
+    shown = [cell.source for cell in cells if "remove-input" not in tags(cell)]
+    checks = ("assert np.array_equal", "check(")
+    anew = [text for text in shown if "judge(" in text and "load_runs(" in text and any(c in text for c in checks)]
+    assert anew
+    assert any("assert np.array_equal" in text for text in anew)
+    named = {name for text in anew for name in judged_by_runs(path) if f'"{name}"' in text}
+    assert named == set(judged_by_runs(path))
+    assert any("study(" in text and "arms" in text for text in shown)
+
+
+@pytest.mark.parametrize("path", CLAIM_PAGES, ids=lambda path: path.stem)
+def test_a_claims_page_has_the_parts_of_the_plan(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    heads = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    parts = ["The technique", "The experiment", "The result", "What explains it", "What others found", "Caveats"]
+    parts += ["Try it", "Rules and provenance", "Rerun it"]
+    assert [head for head in heads if head in parts] == parts
+    plumbing = "\n".join(cell.source for cell in cells if "remove-input" in tags(cell))
+    for call in ("page.title(", "page.box(", "page.rules("):
+        assert call in plumbing
+    exercises = re.split(r"^## ", text.partition("## Try it")[2], flags=re.MULTILINE)[0]
+    assert 2 <= len(re.findall(r"^\d\. ", exercises, re.MULTILINE)) <= 3
+    assert "alexnet-repro " in exercises
+
+
+@pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_at_most_five_caveats(path: Path) -> None:
+    cells = nbformat.read(path, as_version=4).cells
+    text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+    caveats = re.split(r"^## ", text.partition("## Caveats\n")[2], flags=re.MULTILINE)[0]
+    assert len(re.findall(r"^\* ", caveats, re.MULTILINE)) <= 5
 
 
 COMMAND = re.compile(r"^alexnet-repro notebook (\w+)([^#\n]*)", re.MULTILINE)

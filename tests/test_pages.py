@@ -39,8 +39,8 @@ def page(tmp_path, monkeypatch):
 
 def test_the_net_stands_beside_a_linear_classifier(page):
     said = page.beside_linear().data
-    assert "The net of the ablations errs on 40.2 % of its test images (mean of 4 seeds)" in said
-    assert "the same 10,000 training images errs on 61.3 %" in said
+    assert "The baseline of the ablations has a test error of 40.2 % (mean of 4 seeds)" in said
+    assert "the same 10,000 training images has a test error of 61.3 %" in said
 
 
 @pytest.mark.parametrize(
@@ -95,8 +95,8 @@ def test_no_rule_for_cifar10_judges_tiny_imagenet(tiny):
 def test_a_pair_of_arms_that_is_not_at_the_scale_is_a_line(tiny):
     lines = tiny.differences("lrn_scaling", ("no_lrn", "baseline"), ("strong_lrn", "baseline")).data.splitlines()
     assert lines[-2:] == [
-        "* no normalization minus the whole net: no number yet.",
-        "* normalization, alpha × 64 minus the whole net: not at the scale tiny-imagenet.",
+        "* no normalization minus the baseline: no number yet.",
+        "* normalization, alpha × 64 minus the baseline: not at the scale tiny-imagenet.",
     ]
 
 
@@ -148,20 +148,20 @@ def test_effects_show_every_seed_and_what_is_missing(page):
 
 def test_arms_table(page):
     text = page.arms("lrn", ["test_error", "gap"]).data
-    assert "| the whole net | 4 | 40.15 ± 0.13 | 4.15 ± 0.13 |" in text
+    assert "| the baseline | 4 | 40.15 ± 0.13 | 4.15 ± 0.13 |" in text
     assert "diverged" not in text
 
 
 def test_arms_are_compared_over_the_seeds_that_all_have(page):
     page.store.save(record(study("lrn").config("baseline", 4), metrics=VALUES["baseline"] | {"test_error": 0.90}))
     text = page.arms("lrn", ["test_error"]).data
-    assert "| the whole net | 4 | 40.15 ± 0.13 |" in text
+    assert "| the baseline | 4 | 40.15 ± 0.13 |" in text
     assert "the seeds that all of these arms have" in text
 
 
 def test_differences_are_paired_by_seed(page):
     text = page.differences("lrn", ("no_lrn", "baseline"), ("strong_lrn", "no_lrn")).data
-    assert "* no normalization minus the whole net: 2.00 points (2.00 to 2.00) from 4 pairs: 2.00, 2.00" in text
+    assert "* no normalization minus the baseline: 2.00 points (2.00 to 2.00) from 4 pairs: 2.00, 2.00" in text
     assert "alpha × 64 minus no normalization: −3.00 points (−3.00 to −3.00) from 4 pairs: −3.00," in text
     gap = page.differences("lrn", ("no_lrn", "baseline"), metric="gap").data
     assert gap.startswith("Gap, paired by seed")
@@ -187,16 +187,16 @@ def test_an_effect_by_epoch_has_a_panel_for_each_pair_that_has_runs(page):
     assert {"training, by epoch", "95 % interval", "test, final network"} == {
         text.get_text() for text in figure.legends[0].texts
     }
-    assert "no normalization\nminus the whole net\n(points of error)" in panel.get_ylabel()
+    assert "no normalization\nminus the baseline\n(points of error)" in panel.get_ylabel()
     text = page.by_epoch_found("lrn", "depth").data
-    assert text.startswith("CIFAR-10, 24 epochs. No normalization minus the whole net: −1.00 points in epoch 1, 3")
+    assert text.startswith("CIFAR-10, 24 epochs. No normalization minus the baseline: −1.00 points in epoch 1, 3")
     assert "in epoch 2, crossing zero for the last time by epoch 2." in text
 
 
 def test_an_effect_in_its_parts_and_by_the_model_of_all_arms(page):
     text = page.parts("lrn", "depth").data
     one = "1.00 points (1.00 to 1.00)"
-    assert f"| no normalization minus the whole net | training error | {one} | 100 % of 4 | {one} |" in text
+    assert f"| no normalization minus the baseline | training error | {one} | 100 % of 4 | {one} |" in text
     two = "2.00 points (2.00 to 2.00)"
     assert f"| test error | **{two}** | 100 % of 4 | {two} |" in text
     assert "conv3" not in text
@@ -223,19 +223,16 @@ def test_when_a_pilot_reached_an_error_that_did_not_end_it(page):
     ]
     page.store.save(record(config, curve=curve))
     text = page.reached_in_pilot("alexnet_convergence", 6, "no_crops", "no_dropout").data
-    assert (
-        text
-        == "In the pilot (seed 1000), the training error came down to 6 % after 2 epochs (no crops, no reflections)."
-    )
+    assert text == "In the pilot (seed 1000), the training error came down to 6 % after 2 epochs (no crops, no flips)."
     text = page.reached_in_pilot("alexnet_convergence", 1, "no_crops").data
-    assert text.endswith("1 % never (no crops, no reflections).")
+    assert text.endswith("1 % never (no crops, no flips).")
     text = page.reached_in_pilot("alexnet_convergence", 1, "no_dropout").data
     assert text.endswith("1 % in no run yet.")
 
 
 def test_parameters_are_those_of_the_nets(page):
     text = page.parameters("depth").data
-    assert "708,970 (the whole net)" in text
+    assert "708,970 (the baseline)" in text
     assert "828,714, or 117 % (without conv5)" in text
 
 
@@ -282,3 +279,53 @@ def test_without_weights_and_predictions_there_are_no_pictures(page, tmp_path, m
     assert page.ensembles().axes[0].texts[0].get_text() == "no whole group yet"
     for picture in (features.kernels, features.guesses, features.neighbours):
         assert "No weights" in picture(None).axes[0].texts[0].get_text()
+
+
+def test_the_box_has_the_claim_the_answer_and_the_scales(page):
+    text = page.box("lrn", "relu_consistent").data
+    first, second = text.split("**The paper (")[1:]
+    assert first.startswith("section 3.3):** Local response normalization after conv1 and conv2")
+    assert "Not all of the runs that this sentence needs are there yet." in first
+    assert (
+        "**The verdict:** supported, so far. Scales: CIFAR-10, 24 epochs. Not run yet: CIFAR-10, 24 epochs, fresh"
+        in first
+    )
+    assert second.startswith("section 3.1, Fig. 1):**")
+    assert "Scale: the four-layer network and the images of the paper's setting" in second
+    assert text.startswith(":::{admonition}")
+    assert text.endswith(":::")
+
+
+def test_the_title_has_the_finding_while_its_words_hold(page):
+    finding = "it costs {primary@cifar10}"
+    title = page.title("lrn", finding, when="supported")
+    assert title.data == "it costs 2.00 points"
+    assert title.metadata == {"title": True}
+    assert page.title("lrn", finding, when="no effect").data == "supported, so far"
+    assert page.title("lrn", "{primary@cifar10-long}", when="supported").data == "supported, so far"  # not run
+    with pytest.raises(UserError, match=r"nothing fills \{primry@cifar10\}"):
+        page.title("lrn", "{primry@cifar10}", when="supported")
+
+
+def test_a_rehearsal_has_no_finding_in_its_title_and_no_answer(monkeypatch):
+    rehearsal = Page("smoke", False, "cpu", 0)
+    assert rehearsal.title("lrn", "it costs {primary@cifar10}", when="supported").data == ""
+    assert "none; this is a rehearsal" in rehearsal.box("lrn").data
+
+
+def test_rules_in_full_are_folded_with_their_verdicts(page):
+    text = page.rules("lrn", "lrn_generalization").data
+    assert text.startswith(
+        "::::{dropdown} Rules, verdicts and others' numbers in full\n\n**Local response normalization"
+    )
+    assert text.endswith("::::")
+    assert "**The rule (constants as printed), written down before the runs** (version 1): Effect:" in text
+    assert "bootstrap interval" in text
+    assert "*Observed, gap: without a rule" in text
+    assert "Mishkin" in text
+
+
+def test_a_page_prepares_what_its_scale_has(tiny):
+    tiny.prepare("lrn", "lrn_cifar")  # the second has no such scale
+    assert tiny.by_epoch("lrn", "bias_one").axes  # nor has bias_one, and lrn lacks an arm there
+    assert tiny.side_by_side("lrn").data.startswith("*Stage one's rules are for 24 epochs")

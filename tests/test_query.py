@@ -1,5 +1,6 @@
 """The recorded runs as data frames: what the published CSV files say, study by study."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,12 +10,13 @@ import pytest
 from scipy import stats
 
 import alexnet_repro
-from alexnet_repro import load_curves, load_runs
-from alexnet_repro.analysis.lookup import finder
+from alexnet_repro import claim, judge, load_curves, load_runs, study
+from alexnet_repro.analysis.lookup import concluded, finder
 from alexnet_repro.analysis.verdicts import scorecard
 from alexnet_repro.common import paths
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments import registry
+from alexnet_repro.records import query
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
 
@@ -71,6 +73,107 @@ def test_four_lines_give_the_effect_that_the_verdict_has() -> None:
     assert tuple(interval) == pytest.approx(verdict.interval)
 
 
+def test_a_study_and_a_claim_are_found_by_name() -> None:
+    plan = study("lrn")
+    assert dict(plan.arms)["no_lrn"] == {"model.cross_map_norm": None}
+    assert plan.seeds == tuple(range(20))
+    assert plan.baseline == registry.study("lrn").baseline
+    assert study("lrn", "smoke").seeds == (0, 1, 2)
+    assert claim("lrn").where == "section 3.3"
+    with pytest.raises(UserError, match="unknown claim 'lnr': choose one of "):
+        claim("lnr")
+    with pytest.raises(UserError, match="unknown study 'lnr': choose one of "):
+        study("lnr")
+
+
+def test_judge_gives_the_verdicts_of_both_stages() -> None:
+    judged, scored = judge("lrn"), [each for each in scorecard(finder(Store())) if each.claim == "lrn"]
+    conclusion = next(each for each in concluded(Store()) if each.claim == "lrn")
+    measured = [each for each in scored if each.evidence == "measured"]
+    first = [each for each in judged.comparisons if each.stage == 1]
+    assert [(each.effect, (each.low, each.high), each.verdict, each.pairs, each.threshold) for each in first] == [
+        (each.effect, each.interval, each.verdict, each.seeds, each.size) for each in measured
+    ]
+    second = [each for each in judged.comparisons if each.stage == 2]
+    theirs = [each for each in conclusion.comparisons if each.scale.startswith("cifar10") and "long" not in each.scale]
+    assert [(each.effect, (each.low, each.high), each.verdict, each.pairs, each.threshold) for each in second] == [
+        (each.effect, each.interval, each.verdict, each.seeds, each.threshold) for each in theirs
+    ]
+    assert (judged.conclusion, judged.reading) == (conclusion.conclusion, conclusion.reading)
+
+
+def test_effects_are_found_by_their_arms() -> None:
+    judged = judge("augmentation")
+    gap, error = (judged.effects(metric) for metric in ("gap", "test_error"))
+    assert list(gap.index) == list(error.index) == [("no_crops", "baseline")]
+    assert gap.loc[("no_crops", "baseline"), "effect"] > 5 > error.loc[("no_crops", "baseline"), "effect"]
+    assert list(judged.table["metric"]) == ["gap", "test_error", "test_error", "gap"]
+
+
+@pytest.mark.parametrize(
+    ("name", "formula"),
+    [
+        ("lrn", "no_lrn - baseline"),
+        ("relu_speed", "tanh / relu"),
+        ("ten_crop", "baseline: test_error - ten_view_error"),
+        ("longer_training", "baseline - baseline of longer"),
+        ("throughput", "alexnet / 208.3"),
+    ],
+)
+def test_a_comparison_has_a_formula(name: str, formula: str) -> None:
+    assert judge(name).comparisons[0].name == formula
+
+
+def test_a_judgement_reads_plainly() -> None:
+    judged = judge("lrn")
+    assert repr(judged).splitlines()[0] == (
+        "Local response normalization lowers the error (section 3.3), at the scale cifar10"
+    )
+    (row,) = [line for line in repr(judged).splitlines() if "strong_lrn" in line]
+    shown = "1 no_lrn - strong_lrn test_error 20 1.89 points (1.27 to 2.50) 0.70 points reproduced"
+    assert re.sub(" +", " ", row).strip() == shown
+    assert repr(judged).endswith("explained by its scaling, so far.")
+    page = judged._repr_html_()
+    assert page.count("<tr") == 9
+    assert "1.89 points (1.27 to 2.50)" in page
+    assert "CIFAR-10, 24 epochs, fresh seeds" in page
+    assert "No comparison of runs." in repr(judge("result_2010"))
+    assert "No comparison of runs." in judge("result_2010")._repr_html_()
+
+
+def test_a_scale_without_runs_has_verdicts_that_say_so() -> None:
+    judged = judge("lrn", "tiny-imagenet")
+    assert {each.verdict for each in judged.comparisons} == {"not run"}
+    assert judged.effects().isna().all(axis=None)
+    assert judged.conclusion == judge("lrn").conclusion
+    assert judge("lrn_cifar", "tiny-imagenet").comparisons == ()
+    assert len(load_runs("lrn_cifar", "tiny-imagenet")) == 0
+
+
+def test_a_rehearsal_has_no_conclusion(tmp_path: Path) -> None:
+    plan = registry.study("lrn", "smoke")
+    for arm, error in (("baseline", 0.5), ("no_lrn", 0.52)):
+        for seed in range(3):
+            metrics = {"test_error": error + seed / 100, "ten_view_error": 0.5, "clean_train_error": 0.4, "gap": 0.1}
+            chance = {"color_gap": 0.1, "color_gap_shuffled": 0.1, "knn_features": 0.5, "knn_pixels": 0.3}
+            Store(tmp_path).save(record(plan.config(arm, seed), metrics=metrics | chance))
+    judged = judge("lrn", "smoke", tmp_path)
+    assert judged.conclusion == judged.reading == ""
+    assert "Conclusion" not in repr(judged) + judged._repr_html_()
+    assert [each.stage for each in judged.comparisons] == [1, 1]
+    assert tuple(judged.effects().iloc[0]) == pytest.approx((2, 2, 2))
+    assert judged.comparisons[1].verdict == "not run"
+
+
+def test_judge_names_what_it_does_not_know(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="unknown claim 'lnr': choose one of "):
+        judge("lnr")
+    with pytest.raises(UserError, match="unknown scale 'cifar11': choose one of "):
+        judge("lrn", "cifar11")
+    with pytest.raises(UserError, match=f"no working store at {tmp_path / 'nowhere'}"):
+        judge("lrn", store=tmp_path / "nowhere")
+
+
 def test_without_a_study_every_published_run_stands_once() -> None:
     runs, known = load_runs(), Store().published()
     assert runs["key"].is_unique
@@ -99,7 +202,7 @@ def test_a_store_of_ones_own_adds_its_runs(tmp_path: Path) -> None:
 def test_a_study_without_runs_is_a_frame_without_rows() -> None:
     runs, curves = load_runs("lrn", "smoke"), load_curves("lrn", "smoke")
     assert (len(runs), len(curves)) == (0, 0)
-    assert list(runs.columns) == [*IDENTITY, "status"]
+    assert list(runs.columns) == [*IDENTITY, "status", *query.USUAL]
     assert "test_error" in curves
 
 
@@ -107,9 +210,9 @@ def test_a_study_without_runs_is_a_frame_without_rows() -> None:
 def test_unknown_names_list_the_valid_ones(load, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"unknown study 'lnr': choose one of .*, lrn, "):
         load("lnr")
-    for study in (None, "lrn"):
+    for name in (None, "lrn"):
         with pytest.raises(UserError, match=r"unknown scale 'cifar11': choose one of cifar10, cifar10-long, smoke"):
-            load(study, scale="cifar11")
+            load(name, scale="cifar11")
     with pytest.raises(UserError, match=f"no working store at {tmp_path / 'nowhere'}"):
         load(store=tmp_path / "nowhere")
 
@@ -123,10 +226,13 @@ def test_public_names_are_there_and_no_others() -> None:
 def test_reading_runs_needs_neither_torch_nor_ipython() -> None:
     code = (
         "import sys\n"
-        "from alexnet_repro import load_curves, load_runs\n"
+        "from alexnet_repro import claim, judge, load_curves, load_runs, study\n"
         "assert len(load_runs('lrn')) == 60 and len(load_curves('lrn'))\n"
+        "assert study('lrn').arms and claim('lrn').measured\n"
         "heavy = {'torch', 'IPython', 'matplotlib'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
+        "assert judge('lrn').comparisons\n"
+        "assert not {'torch', 'matplotlib'} & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

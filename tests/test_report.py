@@ -13,6 +13,7 @@ from alexnet_repro.analysis import meta
 from alexnet_repro.analysis.lookup import concluded, finder
 from alexnet_repro.analysis.rules import SETTINGS
 from alexnet_repro.analysis.verdicts import scorecard
+from alexnet_repro.common import paths
 from alexnet_repro.experiments import step_timing
 from alexnet_repro.experiments.registry import STUDIES, study
 from alexnet_repro.paper.claims import load
@@ -150,7 +151,7 @@ def test_numbers_as_the_paper_prints_them():
 
 
 def test_how_far_the_source_agrees_is_counted():
-    rows = tomllib.loads((cards.paths.data() / "unsaid.toml").read_text())["row"]
+    rows = tomllib.loads((paths.data() / "unsaid.toml").read_text())["row"]
     spoken = [row for row in rows if row["says"] != "silent" and "learning rate of" not in row["item"]]
     differ = [row["item"] for row in spoken if row["says"] == "differs"]
     text = cards.agreement("source").data

@@ -221,10 +221,10 @@ def test_sizes_name_the_verdicts_that_hang_on_the_halving() -> None:
 
 def test_level_is_the_mean_of_the_baseline() -> None:
     errors = {seed: record(metrics={"test_error": value}) for seed, value in enumerate((0.38, 0.41))}
-    assert "errs on 39.5 % of its test images (mean of 2 seeds)" in level(lambda study, arm: errors)
+    assert "has a test error of 39.5 % (mean of 2 seeds)" in level(lambda study, arm: errors)
     errors[1] = record(status="diverged", metrics={"test_error": None})  # counts at chance
-    assert "errs on 64.0 % of its test images (mean of 2 seeds)" in level(lambda study, arm: errors)
-    assert "errs on no number yet" in level(lambda study, arm: {})
+    assert "has a test error of 64.0 % (mean of 2 seeds)" in level(lambda study, arm: errors)
+    assert "has a test error of no number yet" in level(lambda study, arm: {})
 
 
 def test_cost_is_the_published_runs(home: Path) -> None:

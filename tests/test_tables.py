@@ -26,10 +26,7 @@ def contrast(setting="CIFAR-10, 24 epochs"):
 
 def test_parts_of_an_effect_with_what_a_rule_judges_in_bold():
     text = tables.parts([(contrast(), PARTS, [None, None, (-0.4, -1.1, 0.2)])]).data
-    assert (
-        "| no crops, no reflections minus the whole net | training error | −17 points (−18 to −16) | 0 % of 5 | –"
-        in text
-    )
+    assert "| no crops, no flips minus the baseline | training error | −17 points (−18 to −16) | 0 % of 5 | –" in text
     assert "| test error | **−0.50 points (−1 to 0)** | 20 % of 5 | −0.40 points (−1.10 to 0.20) |" in text
     assert "CIFAR-10, 24 epochs. Test error = " in text
     assert tables.parts([]).data.startswith("No comparison")
@@ -38,8 +35,8 @@ def test_parts_of_an_effect_with_what_a_rule_judges_in_bold():
 def test_settings_stand_beside_the_arms_where_they_differ():
     blocks = [(contrast(setting), PARTS, [None] * 3) for setting in ("24 epochs", "48 epochs")]
     text = tables.parts(blocks).data
-    assert "minus the whole net (24 epochs) |" in text
-    assert "minus the whole net (48 epochs) |" in text
+    assert "minus the baseline (24 epochs) |" in text
+    assert "minus the baseline (48 epochs) |" in text
 
 
 def test_the_pooled_model_says_how_far_variances_differ():

@@ -64,3 +64,18 @@ def test_a_typed_result_is_found(text: str) -> None:
 def test_numbers_of_arithmetic_are_right() -> None:
     assert f"{2**-0.75:.2f}" in OTHERS
     assert f"{log(10):.1f}" in OTHERS
+
+
+WITHDRAWN = re.compile(r"errs about half|about half as often|relative gain from\s+half", re.IGNORECASE)
+
+
+def test_the_withdrawn_reason_for_half_the_points_stands_in_the_rules_alone() -> None:
+    files = [*PAGES, ROOT / "README.md", *sorted((ROOT / "alexnet_repro").rglob("*.py"))]
+    assert [path.name for path in files if WITHDRAWN.search(path.read_text(encoding="utf-8"))] == []
+    assert WITHDRAWN.search((ROOT / "data" / "claims.toml").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_words_of_the_field(path: Path) -> None:
+    old = re.compile(r"\b(the whole net\b(?!work)|errs on|size that the rule names|reflections and colour)")
+    assert [match[0] for text in texts(path) for match in old.finditer(text)] == []

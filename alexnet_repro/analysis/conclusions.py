@@ -267,29 +267,49 @@ def reading(claim: Claim, verdicts: Sequence[Verdict], found: Sequence[Compariso
 
     Raises UserError for a placeholder that nothing fills.
     """
-    from ..common.text import NONE  # formatting builds on verdicts
-    from .verdicts import found as shown
+    sentence = filled(claim.reading, claim.id, verdicts, found, find)
+    return "Not all of the runs that this sentence needs are there yet." if sentence is None else sentence
+
+
+def filled(
+    text: str,
+    claim: str,
+    verdicts: Sequence[Verdict],
+    found: Sequence[Comparison],
+    find: Find,
+    intervals: bool = True,
+) -> str | None:
+    """A text with its placeholders filled by effects of a claim; None while one of them has no number.
+
+    intervals: each with its 95 % interval, or without. Raises UserError for a placeholder that nothing fills.
+    """
+    from ..common.text import NONE, with_interval  # formatting builds on verdicts
+
+    def shown(each: Verdict | Comparison) -> str:
+        return with_interval(each.effect, each.interval if intervals else None, each.unit)
 
     known = {each.label or "effect": shown(each) for each in verdicts}
-    known |= {f"{each.label or each.role}@{each.scale}": effect_text(each) for each in found}
+    known |= {
+        f"{each.label or each.role}@{each.scale}": NOT_RUN if each.verdict == NOT_RUN else shown(each) for each in found
+    }
 
     missing = False
 
-    def filled(match: re.Match[str]) -> str:
+    def value(match: re.Match[str]) -> str:
         nonlocal missing
         name = match[1]
         try:
-            text = known[name] if name in known else _of_two_arms(name, find)
+            text = known[name] if name in known else _of_two_arms(name, find, intervals)
         except (KeyError, UserError):
-            raise UserError(f"claim {claim.id!r}: nothing fills {match[0]} of its reading", 1) from None
+            raise UserError(f"claim {claim!r}: nothing fills {match[0]} of its reading", 1) from None
         missing = missing or text in (NOT_RUN, NONE)
         return text
 
-    sentence = re.sub(r"\{([^{}]+)\}", filled, claim.reading)
-    return "Not all of the runs that this sentence needs are there yet." if missing else sentence
+    sentence = re.sub(r"\{([^{}]+)\}", value, text)
+    return None if missing else sentence
 
 
-def _of_two_arms(name: str, find: Find) -> str:
+def _of_two_arms(name: str, find: Find, interval: bool) -> str:
     """The effect of "arm-against@study" or "arm/against@study", over all pairs that have runs. Raises KeyError."""
     from ..common.text import with_interval  # formatting builds on verdicts
 
@@ -305,7 +325,7 @@ def _of_two_arms(name: str, find: Find) -> str:
         return NOT_RUN
     ours, others = ([outcome(runs[seed], entry.metric) for seed in seeds] for runs in (first, second))
     effect = effect_of(entry, ours, others, resample=False)
-    return with_interval(effect.estimate, (effect.low, effect.high), entry.unit)
+    return with_interval(effect.estimate, (effect.low, effect.high) if interval else None, entry.unit)
 
 
 class Pair(NamedTuple):

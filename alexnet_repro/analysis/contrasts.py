@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from ..common.errors import NoRuns
 from ..experiments import step_timing
-from ..experiments.cifar_alexnet import ABLATIONS, arm_label
+from ..experiments.cifar_alexnet import ABLATIONS, SCALED, arm_label
 from ..experiments.registry import study
 from ..experiments.study import SCALES, Study
 from ..paper.claims import claim
@@ -53,13 +54,16 @@ class Contrast:
 def contrasts(what: Sequence[str | Pair], scale: str) -> list[Contrast]:
     """The pairs of arms of these claims: stage one's at ``scale``, stage two's primary ones and controls wherever run.
 
-    A pair that has several rules comes once. Those that need no second arm, no runs, or predictions have none. A
-    rehearsal, scale "smoke", stands for every scale. Raises UserError for an unknown claim or study.
+    A pair that has several rules comes once. Those that need no second arm, no runs, or predictions have none, nor has
+    a study or an arm that the scale lacks. A rehearsal, scale "smoke", stands for every scale. Raises UserError for an
+    unknown claim or study.
     """
     found: dict[tuple[str, str], Contrast] = {}
     for each in what:
-        for one in _of_claim(each, scale) if isinstance(each, str) else [_without_rule(each, scale)]:
+        for one in _of_claim(each, scale) if isinstance(each, str) else _at(each, scale):
             plan = study(one.study, one.scale)
+            if one.scale in SCALED and not {one.arm, one.against} <= plan.arms.keys():
+                continue
             first, second = (plan.config(arm, plan.seeds[0]).key for arm in (one.arm, one.against))
             if first == second:
                 continue
@@ -73,8 +77,8 @@ def _of_claim(name: str, scale: str) -> list[Contrast]:
     for entry in claim(name).measured:
         if isinstance(entry.against, str) and entry.study != MEMBERS and entry.study not in step_timing.STUDIES:
             quantity: Quantity = "train_loss" if entry.unit == "nats" else "train_error"
-            one = _without_rule((entry.study, entry.arm, entry.against), scale)
-            result.append(replace(one, quantity=quantity, judged=frozenset({entry.metric})))
+            pair = (entry.study, entry.arm, entry.against)
+            result += [replace(one, quantity=quantity, judged=frozenset({entry.metric})) for one in _at(pair, scale)]
     for rule in rules.load():
         if rule.claim != name or rule.role == "secondary":
             continue
@@ -85,6 +89,14 @@ def _of_claim(name: str, scale: str) -> list[Contrast]:
                 one = _without_rule((where, rule.arm, rule.against), size)
                 result.append(replace(one, setting=title or one.setting, judged=frozenset({rule.metric})))
     return result
+
+
+def _at(pair: Pair, scale: str) -> list[Contrast]:
+    """The pair at a scale; none where its study has no runs there."""
+    try:
+        return [_without_rule(pair, scale)]
+    except NoRuns:
+        return []
 
 
 def _without_rule(pair: Pair, scale: str) -> Contrast:

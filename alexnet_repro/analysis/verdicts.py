@@ -394,7 +394,7 @@ def _size_notes(name: Name, effect: Effect, entry: Measured) -> list[str]:
     if effect.bound in ("at least", "at most"):
         notes.append(f"the effect is {effect.bound} the number given")
     if name == "direction only":
-        notes.append(f"the interval is not wholly at or beyond {size}, the size that the rule names")
+        notes.append(f"the interval is not wholly at or beyond {size}, the threshold of the rule")
     if name == "no effect found":
         notes.append(f"an effect of {size} is excluded")
     if name == "inconclusive" and effect.bound == "exact":

@@ -84,19 +84,19 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
 }
 
 LABELS: Mapping[str, str] = {
-    "baseline": "the whole net",
+    "baseline": "the baseline",
     "half": "one column, half the kernels",
     "unlinked": "columns without links",
     "no_lrn": "no normalization",
     "strong_lrn": "normalization, alpha × 64",
     "lrn_scale": "normalization's scaling alone",
     "pool_2_2": "2×2 pooling",
-    "no_crops": "no crops, no reflections",
+    "no_crops": "no crops, no flips",
     "no_color": "no colour noise",
     "color_printed": "colour noise as printed",
     "color_source": "colour noise of the source",
     "no_dropout": "no dropout",
-    "no_crops_no_dropout": "no crops, no reflections, no dropout",
+    "no_crops_no_dropout": "no crops, no flips, no dropout",
     "no_weight_decay": "no weight decay",
     "bias_zero": "biases from 0",
     "no_conv3": "without conv3",

@@ -1,25 +1,28 @@
 """The recorded runs as tidy pandas data frames: a row per run, and a row per run and measurement.
 
 Both functions only read. They find the published records of data/evidence/ and those of a working store, which win over
-published ones of the same key, as everywhere in this package. training/launch/runs.py trains
-missing runs.
+published ones of the same key, as everywhere in this package. ``training/launch/runs.py``
+trains the missing runs of a study.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from ..common.errors import UserError, one_of
+from ..common.errors import NoRuns, UserError, one_of
 from ..experiments import registry
-from ..experiments.study import SCALES
+from ..experiments.study import SCALES, Study
 from .lookup import records
 from .record import PROVENANCE, Measurement, RunRecord
 from .store import Store
 
 IDENTITY = ("study", "scale", "arm", "seed", "key")
 """The columns that name a run in both tables."""
+USUAL = ("clean_train_error", "early_train_loss", "epochs_to_threshold", "gap", "ten_view_error", "test_error")
+"""The metrics that a table without a run has columns for, so that its pivot is empty, too."""
 
 
 def load_runs(study: str | None = None, scale: str = "cifar10", store: str | Path | None = None) -> pd.DataFrame:
@@ -32,9 +35,9 @@ def load_runs(study: str | None = None, scale: str = "cifar10", store: str | Pat
 
     study: a name as in ``alexnet-repro plan``. Studies share the runs of the baseline: ``load_runs("lrn")`` has the
     arms baseline, no_lrn and strong_lrn. Without a name, pilots are included, and a run that studies share stands
-    once, under the study that publishes it. scale: as for ``alexnet-repro run``. store: the folder of a working store,
-    read instead of the default one. Raises UserError for an unknown study or scale, a folder that does not exist, and
-    a damaged record.
+    once, under the study that publishes it. scale: as for ``alexnet-repro run``; of a study that has no runs at it, the
+    table has no rows. store: the folder of a working store, read instead of the default one. Raises UserError for an
+    unknown study or scale, a folder that does not exist, and a damaged record.
 
     >>> error = 100 * load_runs("lrn").pivot(index="seed", columns="arm", values="test_error")
     >>> gain = error["no_lrn"] - error["baseline"]  # percentage points, paired by seed
@@ -49,6 +52,7 @@ def load_runs(study: str | None = None, scale: str = "cifar10", store: str | Pat
             | {PROVENANCE + field: value for field, value in record.provenance.model_dump().items()}
         )
         metrics |= record.metrics.keys()
+    metrics |= set() if rows else set(USUAL)
     columns = [*IDENTITY, "status", *sorted(metrics)]
     if rows:
         columns += [name for name in rows[0] if name.startswith(PROVENANCE)]
@@ -72,13 +76,20 @@ def load_curves(study: str | None = None, scale: str = "cifar10", store: str | P
     return table.astype({"train_loss": float, "train_error": float, "test_error": float})
 
 
+def store_at(store: str | Path | None) -> Store:
+    """The working store at a path; None: the default one. Raises UserError for a folder that does not exist."""
+    return Store() if store is None else Store(_folder(store))
+
+
 def _found(study: str | None, scale: str, store: str | Path | None) -> Iterator[tuple[str, str, RunRecord]]:
     """(study, arm, record) of every run that there is, by study, arm and seed."""
-    where = Store() if store is None else Store(_folder(store))
+    where = store_at(store)
     if scale not in SCALES:
         raise one_of("scale", scale, list(SCALES))
+    plans: list[Study] = []
     if study is not None:
-        plans = [registry.study(study, scale)]
+        with suppress(NoRuns):
+            plans.append(registry.study(study, scale))
     else:
         every = [registry.study(name, scale) for name in registry.STUDIES if scale in registry.scales(name)]
         plans = [plan for plan in every if not plan.home]

@@ -22,7 +22,7 @@ from ..common.text import NONE, capital, number, probability, with_unit
 from ..experiments.cifar_alexnet import arm_label
 from ..experiments.registry import study
 from ..experiments.study import Study
-from ..paper.claims import Audited, Derived, Published, claim
+from ..paper.claims import Audited, Claim, Derived, Published, claim
 from ..records.lookup import Found, fastest, records
 from ..records.record import RunRecord, core_hours
 from ..records.store import Store
@@ -38,7 +38,13 @@ MANY = 4
 def claim_card(name: str) -> Markdown:
     """The claim in the paper's numbers, and the rule that judges it."""
     entry = claim(name)
-    lines = [f"> **The paper, {entry.where}:** {entry.statement}", ""]
+    return Markdown(f"> **The paper, {entry.where}:** {entry.statement}\n\n{rules_card(name).data}")
+
+
+def rules_card(name: str) -> Markdown:
+    """The rules that judge a claim's comparisons, as they were written down; empty where it has none."""
+    entry = claim(name)
+    lines = []
     for measured in entry.measured:
         label = f" ({measured.label})" if measured.label else ""
         lines += [f"**The rule{label}, written down before the runs** (version {entry.version}): {measured.rule}", ""]
@@ -49,9 +55,31 @@ def claim_card(name: str) -> Markdown:
             "",
         ]
     if any(halved(each.unit, each.size, each.paper_value) for each in entry.measured):
-        text = "why, and what the whole points would say"
-        lines += [f"*Half of the paper's points:* [{text}](#size).", ""]
+        text = "a lenient choice, and what the paper's whole number would say"
+        lines += [f"*The threshold is half of the paper's points:* [{text}](#size).", ""]
     return Markdown("\n".join(lines))
+
+
+def answer(entry: Claim, conclusion: Conclusion | None) -> str:
+    """A claim in the paper's words, what all evidence comes to in a sentence, the conclusion, and the scales it has.
+
+    conclusion: None of a rehearsal, which answers nothing.
+    """
+    lines = [f"**The paper ({entry.where}):** {entry.statement}", ""]
+    if conclusion is None:
+        return "\n".join([*lines, "**The answer:** none; this is a rehearsal on the bundled sample.", ""])
+    lines += [f"**The answer:** {conclusion.reading}", "", f"**The verdict:** {conclusion.conclusion}."]
+    primary = [each for each in conclusion.comparisons if each.role == "primary"]
+    there = [SETTINGS[each.scale].title for each in primary if each.verdict != "not run"]
+    missing = [SETTINGS[each.scale].title for each in primary if each.verdict == "not run"]
+    settings = [each.setting.partition(": speaks")[0] for each in entry.measured]
+    settings += [each.setting.partition(": speaks")[0] for each in entry.observed]
+    if primary:
+        lines[-1] += f" Scales: {'; '.join(there) or 'none yet'}."
+        lines[-1] += f" Not run yet: {'; '.join(missing)}." if missing else ""
+    elif settings:
+        lines[-1] += f" Scale: {settings[0]}."
+    return "\n".join([*lines, ""])
 
 
 def explore_link(*names: str) -> HTML:

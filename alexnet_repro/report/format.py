@@ -8,6 +8,8 @@ import pandas as pd
 from ..analysis.verdicts import Verdict, found
 from ..common.text import NONE, with_unit
 
+TITLE = "title"
+"""In the metadata of a Markdown output: it goes on with the title of the page."""
 CAPTION = "caption"
 """In the metadata of a Markdown output: it belongs to the figure of its cell."""
 SHOWN = 4

@@ -11,7 +11,7 @@ from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
 from ..analysis import exploratory, meta
-from ..analysis.conclusions import Conclusion
+from ..analysis.conclusions import Conclusion, filled
 from ..analysis.contrasts import ALL_ARMS, Contrast, Pair, contrasts
 from ..analysis.ensembles import sizes
 from ..analysis.lookup import concluded, finder
@@ -36,6 +36,7 @@ from ..records.store import Store
 from ..training.launch.runs import obtain
 from . import captions, cards, downloads, features, figures, tables
 from .captions import level
+from .format import TITLE
 
 METRICS = {
     "test_error": "test error (%)",
@@ -60,7 +61,8 @@ PERCENT = (
     *("test_error", "test_top5_error", "train_error", "ten_view_error", "ten_view_top5_error", "clean_train_error"),
     *("gap", "knn_features", "knn_pixels"),
 )
-
+FEW = 5
+"""Pairs whose single effects a sentence gives."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -117,6 +119,42 @@ class Page:
             self._models.clear()
         return plan, obtain(plan, self.store, train=self.train, device=self.device, workers=self.workers)
 
+    def prepare(self, *names: str) -> None:
+        """Train the runs of these studies that have no record, where this page trains at all."""
+        for name in names:
+            with suppress(NoRuns):
+                self.runs(name)
+
+    def title(self, name: str, finding: str, when: str) -> Markdown:
+        """What the book puts behind the page's title: a finding on a claim, in a few words.
+
+        finding: its placeholders are those of the claim's reading, filled without intervals. when: the conclusion on
+        the claim, less "so far", by which the words hold; by any other, the title has the conclusion instead.
+        """
+        if self.smoke:
+            return Markdown("")
+        (conclusion,) = (each for each in self._conclusions() if each.claim == name)
+        words = None
+        if conclusion.conclusion.removesuffix(", so far") == when:
+            find = self._find("cifar10")
+            words = filled(finding, name, conclusion.verdicts, conclusion.comparisons, find, intervals=False)
+        return Markdown(words or conclusion.conclusion, metadata={TITLE: True})
+
+    def box(self, *names: str) -> Markdown:
+        """These claims in the paper's words, and for each the answer in a sentence, the verdict, and its scales."""
+        every = {each.claim: each for each in self._conclusions()} if not self.smoke else {}
+        parts = [cards.answer(claim(name), every.get(name)) for name in names]
+        return Markdown("\n".join([":::{admonition} The claim, and the answer", ":class: answer", *parts, ":::"]))
+
+    def rules(self, *names: str) -> Markdown:
+        """A folded part of the page: these claims' rules, verdicts and numbers of others, in full."""
+        parts = []
+        for name in names:
+            parts += [str(self.verdict(name).data), str(cards.rules_card(name).data)]
+        parts.append(str(self.log(*names).data))
+        head = "::::{dropdown} Rules, verdicts and others' numbers in full"
+        return Markdown("\n\n".join([head, *filter(None, parts), "::::"]))
+
     def cost(self, *names: str) -> Markdown:
         """How much there is of these studies, and what it cost."""
         for name in names:
@@ -143,7 +181,8 @@ class Page:
         drawn = f"{which}, drawn anew for every seed" if data.drawn else f"the first {which}"
         lines = [
             f"Images: {drawn}, minus the mean of each pixel, "
-            f"divided by {data.divisor:g}; crops of {data.crop} pixels a side, reflections, colour noise as printed.",
+            f"divided by {data.divisor:g}; random crops of {data.crop} x {data.crop} pixels, horizontal flips, "
+            "colour noise as printed.",
             f"Updates: batches of {optimizer.batch_size}, momentum {optimizer.momentum:g}, weight decay "
             f"{optimizer.weight_decay:g}, rate {optimizer.learning_rate:g}"
             f"{f', divided by ten after epochs {drops}' if drops else ''}; {config.budget.epochs} epochs.",
@@ -160,7 +199,7 @@ class Page:
         images, error = linear_classifier()
         return Markdown(
             f"{level(finder(self.store, self.scale))}A linear classifier of the pixels of the same {images:,} training "
-            f"images errs on {100 * error:.1f} % (ridge regression, its penalty picked on a fifth of them: "
+            f"images has a test error of {100 * error:.1f} % (ridge regression, its penalty picked on a fifth of them: "
             f"`python -m alexnet_repro.training.linear`; {downloads.link('linear_classifier.csv')})."
         )
 
@@ -284,8 +323,9 @@ class Page:
             first, second = ([100 * counted(runs[each][s], metric) for s in seeds] for each in (arm, against))
             effect = paired_difference(first, second)
             interval = f"{number(effect.low)} to {number(effect.high)}"
-            singly = ", ".join(f"{a - b:.2f}".replace("-", "−") for a, b in zip(first, second, strict=True))
-            lines.append(f"* {what}: {number(effect.estimate)} points ({interval}) from {len(seeds)} pairs: {singly}.")
+            differences = ", ".join(f"{a - b:.2f}".replace("-", "−") for a, b in zip(first, second, strict=True))
+            pairs = f"{len(seeds)} pairs" + (f": {differences}" if len(seeds) <= FEW else "")
+            lines.append(f"* {what}: {number(effect.estimate)} points ({interval}) from {pairs}.")
         name = capital(METRICS[metric].partition(" (")[0])
         return Markdown("\n".join([f"{name}, paired by seed, with 95 % intervals:", "", *lines]))
 
@@ -342,6 +382,7 @@ class Page:
             dealt = exploratory.dealt_ratio(first, second)
         return tables.colours(null, dealt)
 
+    @_or_one_line
     def side_by_side(self, *names: str) -> Markdown:
         """Each claim's effect in the paper, in the author's log, by others, and here at each scale."""
         verdicts = self._verdicts()

@@ -12,7 +12,7 @@ import nbformat
 from ..common import paths
 from ..common.errors import NoRuns, UserError, one_of
 from ..common.files import is_hidden, write_atomic
-from ..report.format import CAPTION
+from ..report.format import CAPTION, TITLE
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 MARKDOWN = "text/markdown"
@@ -165,9 +165,10 @@ def _clean(notebook: nbformat.NotebookNode) -> None:
             cell.metadata.pop(key, None)
         tags = cell.metadata.get("tags", [])
         if "injected-parameters" in tags:
-            cell.metadata["tags"] = [*tags, "hide-input"]
+            cell.metadata["tags"] = [*tags, "remove-input"]
         if cell.cell_type == "code":
             _make_caption(cell)
+            _make_title(notebook.cells[0], cell)
             cell["outputs"] = [output for output in cell.outputs if not _volatile(output)]
             for output in cell.outputs:
                 plain = output.get("data", {}).get("text/plain")
@@ -181,6 +182,14 @@ def _make_caption(cell: nbformat.NotebookNode) -> None:
     for output in findings:
         figure = cell.metadata["mystnb"]["figure"]
         figure["caption"] = f"**{output.data[MARKDOWN]}** {figure.get('caption', '')}".strip()
+        cell.outputs.remove(output)
+
+
+def _make_title(first: nbformat.NotebookNode, cell: nbformat.NotebookNode) -> None:
+    """Put a finding that a cell computed behind the title, the first line of the ``first`` cell."""
+    for output in [each for each in cell.outputs if each.get("metadata", {}).get(MARKDOWN, {}).get(TITLE)]:
+        title, *rest = first.source.split("\n")
+        first.source = "\n".join([f"{title}: {output.data[MARKDOWN]}", *rest])
         cell.outputs.remove(output)
 
 

@@ -1,0 +1,172 @@
+"""``judge``: the verdicts on one claim at one scale, as a small table that prints itself."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from typing import Literal
+
+import pandas as pd
+
+from ..common.errors import one_of
+from ..common.text import NONE, number, with_interval, with_unit
+from ..experiments.cifar_alexnet import SCALED
+from ..experiments.study import SCALES
+from ..paper import claims
+from ..paper.claims import Claim, Measured, Observed
+from ..records.query import store_at
+from . import rules
+from .conclusions import Conclusion
+from .lookup import concluded, finder
+from .rules import SETTINGS, Rule
+from .verdicts import Verdict, scorecard
+
+
+@dataclass(frozen=True)
+class Judged:
+    """One comparison of two arms, paired by seed, and its verdict.
+
+    stage: 1, by a rule of data/claims.toml, or "no rule" for a comparison made after the runs; 2, by one of
+    data/rules_stage_2.toml. name: the comparison as a formula, "no_lrn - baseline". against: an arm, or a number that
+    the paper states. effect, low, high (of the 95 % interval) and threshold are in ``unit``: NaN where there is none,
+    infinite where an end is open.
+    """
+
+    stage: Literal[1, 2]
+    setting: str
+    label: str
+    name: str
+    arm: str
+    against: str | float
+    metric: str
+    unit: str
+    pairs: int
+    effect: float
+    low: float
+    high: float
+    threshold: float
+    verdict: str
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The package's verdicts on a claim at one scale, and the claim's conclusion, which takes in all scales."""
+
+    claim: Claim
+    scale: str
+    conclusion: str
+    reading: str
+    comparisons: tuple[Judged, ...]
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """The comparisons as a data frame: a row each, a column per field of ``Judged``."""
+        return pd.DataFrame([vars(each) for each in self.comparisons], columns=list(Judged.__dataclass_fields__))
+
+    def effects(self, metric: str | None = None) -> pd.DataFrame:
+        """Columns effect, low and high, indexed by (arm, against); metric: only the comparisons of that one.
+
+        A pair of arms that both stages judge stands once: the number is the same. NaN: not run.
+        """
+        table = self.table if metric is None else self.table[self.table["metric"] == metric]
+        found = table.set_index(["arm", "against"])[["effect", "low", "high"]]
+        return found[~found.index.duplicated()]
+
+    def _head(self) -> str:
+        return f"{self.claim.title} (section {self.claim.section}), at the scale {self.scale}"
+
+    def _rows(self) -> pd.DataFrame:
+        """The table as a reader sees it."""
+        rows = []
+        for each in self.comparisons:
+            effect = None if math.isnan(each.effect) else each.effect
+            interval = None if math.isnan(each.low) else (each.low, each.high)
+            rows.append(
+                {
+                    "stage": each.stage,
+                    "comparison": each.name,
+                    "metric": each.metric,
+                    "pairs": each.pairs,
+                    "effect (95 % interval)": with_interval(effect, interval, each.unit),
+                    "threshold": NONE if math.isnan(each.threshold) else with_unit(number(each.threshold), each.unit),
+                    "verdict": each.verdict,
+                    "runs": each.setting if each.stage == 2 else "",
+                }
+            )
+        table = pd.DataFrame(rows)
+        several = len({each.setting for each in self.comparisons if each.stage == 2}) > 1
+        return table if several else table.drop(columns="runs")
+
+    def __repr__(self) -> str:
+        lines = [self._head()]
+        lines += [self._rows().to_string(index=False)] if self.comparisons else ["No comparison of runs."]
+        lines += [f"Conclusion, over all scales: {self.conclusion}."] if self.conclusion else []
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        table = self._rows().to_html(index=False, border=0) if self.comparisons else "<p>No comparison of runs.</p>"
+        said = f"<p>Conclusion, over all scales: <b>{escape(self.conclusion)}</b>.</p>"
+        head = f"<p><b>{escape(self._head())}</b></p>"
+        return f'{head}<div class="judgement">{table}</div>{said if self.conclusion else ""}'
+
+
+def judge(claim: str, scale: str = "cifar10", store: str | Path | None = None) -> Judgement:
+    """The verdicts of both stages on a claim's comparisons of runs at a scale, as the book prints them.
+
+    At the scale smoke there is no conclusion: a rehearsal is no evidence. Parameters and errors are those of
+    ``load_runs``, but for ``claim``: a name as in data/claims.toml. Raises UserError for an unknown claim, too.
+
+    >>> judge("lrn").effects("test_error").loc[("no_lrn", "baseline")]
+    """
+    named, where = claims.claim(claim), store_at(store)
+    if scale not in SCALES:
+        raise one_of("scale", scale, list(SCALES))
+    first = None if scale in SCALED else scorecard(finder(where, scale))
+    comparisons = [] if first is None else _stage_one(named, first)
+    if scale == "smoke":
+        return Judgement(named, scale, "", "", tuple(comparisons))
+    conclusion = next(each for each in concluded(where, first) if each.claim == claim)
+    comparisons += _stage_two(conclusion, scale)
+    return Judgement(named, scale, conclusion.conclusion, conclusion.reading, tuple(comparisons))
+
+
+def _stage_one(claim: Claim, verdicts: Sequence[Verdict]) -> list[Judged]:
+    """The measured and the observed comparisons of a claim, by the verdicts of the whole scorecard."""
+    ours = [each for each in verdicts if each.claim == claim.id and each.evidence in ("measured", "observed")]
+    entries: list[Measured | Observed] = [*claim.measured, *claim.observed]
+    found = []
+    for entry, each in zip(entries, ours, strict=True):
+        low, high = each.interval or (math.nan, math.nan)
+        effect = math.nan if each.effect is None else each.effect
+        size = math.nan if each.size is None else each.size
+        found.append(
+            Judged(1, each.setting, each.label, _formula(entry), entry.arm, entry.against, entry.metric, each.unit,
+                   each.seeds or 0, effect, low, high, size, each.verdict)
+        )  # fmt: skip
+    return found
+
+
+def _stage_two(conclusion: Conclusion, scale: str) -> list[Judged]:
+    """A claim's comparisons of stage two whose runs are of ``scale``."""
+    listed = {(rule.role, rule.label): rule for rule in rules.load() if rule.claim == conclusion.claim}
+    found = []
+    for each in conclusion.comparisons:
+        if SETTINGS[each.scale].scale == scale:
+            rule, (low, high) = listed[each.role, each.label], each.interval or (math.nan, math.nan)
+            effect = math.nan if each.effect is None else each.effect
+            found.append(
+                Judged(2, SETTINGS[each.scale].title, each.label or each.role, _formula(rule), rule.arm, rule.against,
+                       rule.metric, each.unit, each.seeds, effect, low, high, each.threshold, each.verdict)
+            )  # fmt: skip
+    return found
+
+
+def _formula(entry: Measured | Observed | Rule) -> str:
+    """What is compared: "no_lrn - baseline", "tanh / relu"; of one arm in two ways, what tells them apart."""
+    first, second = entry.arm, str(entry.against)
+    if first == second and entry.against_metric:
+        first, second = f"{first}: {entry.metric}", entry.against_metric
+    elif first == second and isinstance(entry, Observed):
+        second = f"{second} of {entry.against_study}"
+    return f"{first} {'/' if entry.unit == '×' else '-'} {second}"
