@@ -324,8 +324,8 @@ class Page:
             effect = paired_difference(first, second)
             interval = f"{number(effect.low)} to {number(effect.high)}"
             differences = ", ".join(f"{a - b:.2f}".replace("-", "−") for a, b in zip(first, second, strict=True))
-            pairs = f"{len(seeds)} pairs" + (f": {differences}" if len(seeds) <= FEW else "")
-            lines.append(f"* {what}: {number(effect.estimate)} points ({interval}) from {pairs}.")
+            count = f"{len(seeds)} pairs" + (f": {differences}" if len(seeds) <= FEW else "")
+            lines.append(f"* {what}: {number(effect.estimate)} points ({interval}) from {count}.")
         name = capital(METRICS[metric].partition(" (")[0])
         return Markdown("\n".join([f"{name}, paired by seed, with 95 % intervals:", "", *lines]))
 
