@@ -4,12 +4,13 @@ SHELL := /bin/bash
 BIN := .venv/bin
 STAMP := .venv/.installed
 PORT := 8000
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install book pdf readme sums test numeric check serve bench clean
+.PHONY: help install book pdf readme sums test slow test-all numeric check serve bench clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/make \1\t\2/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 14
 
 install: $(STAMP) ## make .venv with the package in it, as the other targets do by themselves
 
@@ -25,8 +26,13 @@ readme: $(STAMP) ## write what was found into the README, from the records
 sums: $(STAMP) ## renew data/SHA256SUMS, after a file of data/ was changed on purpose
 	@$(BIN)/alexnet-repro sums
 
-test: check ## check, then run every test
-	@$(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+test: check ## check, then the quick tests of everything: under four minutes on two cores
+	@$(PYTEST) -m "not slow"
+
+slow: $(STAMP) ## the other tests: killed processes, whole builds, several devices, browsers
+	@$(PYTEST) -m slow
+
+test-all: test slow ## every test
 
 numeric: $(STAMP) ## the tests of arithmetic once more, as an older processor computes
 	@ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/pytest tests/training/test_pinned.py \

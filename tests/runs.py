@@ -1,13 +1,38 @@
 """Runs and records that tests share: small, quick, on the bundled sample."""
 
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
 from alexnet_repro.experiments.config import RunConfig
 from alexnet_repro.experiments.registry import CUDA_CONVNET_19PCT
 from alexnet_repro.records.record import Measurement, Provenance, RunRecord
+from alexnet_repro.training.data import cifar10
 
 PROVENANCE = Provenance(
     commit="0" * 40, clean=True, python="3.12", torch="2.9", numpy="2.0", device="NA", threads=1, data="1" * 64,
     weights="2" * 64, started="2025-01-01T00:00:00+00:00", wall_seconds=100.0, images_per_second=500.0,
 )  # fmt: skip
+
+QUICK = {"model.initialization": "he", "data.divisor": 64.0, "optimizer.learning_rate": 0.01}
+"""Learns within a few steps."""
+
+
+def few_test_images() -> cifar10.Dataset:
+    """The sample with a hundred test images."""
+    whole = cifar10.sample()
+    return replace(whole, test_images=whole.test_images[:100], test_labels=whole.test_labels[:100])
+
+
+def after(steps: int) -> Callable[[], bool]:
+    """Says, once, to stop after so many steps."""
+    asked = iter([False] * steps + [True])
+    return lambda: next(asked, False)
+
+
+def numbers(record: RunRecord) -> dict[str, Any]:
+    """All of a record but the clock's part."""
+    return record.model_dump(exclude={"provenance": {"started", "wall_seconds", "images_per_second"}})
 
 
 def tiny(**changes) -> RunConfig:

@@ -10,6 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from alexnet_repro.experiments import registry
+from alexnet_repro.paper import claims
+
+from . import homes
+
 ROOT = Path(__file__).parent.parent
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 PAGES = ("verdicts", "_generated/claims", "references")
@@ -74,6 +79,19 @@ def alexnet(root: Path, line: str) -> str:
     return run(root, sys.executable, "-m", "alexnet_repro", *arguments)
 
 
+def test_the_printed_claim_and_study_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = homes.make(tmp_path / "home", monkeypatch)
+    (_, printed), _ = blocks(1)
+    table = home / "data" / "claims.toml"
+    table.write_text(f"{table.read_text()}\n{printed}")
+    added = claims.load()[-1]
+    ((_, entry),) = blocks(2)
+    (made,) = eval(f"{{{entry}}}", dict(vars(registry))).values()
+    assert {each.study for each in added.measured} == {added.id} == {made("cifar10").name}
+    assert {each.arm for each in added.measured} <= set(made("cifar10").arms)
+
+
+@pytest.mark.slow
 def test_a_claim_is_added_in_five_steps(copy: Path) -> None:
     (language, claim), (_, command) = blocks(1)
     assert language == "toml"
@@ -83,10 +101,10 @@ def test_a_claim_is_added_in_five_steps(copy: Path) -> None:
 
     ((language, entry),) = blocks(2)
     assert language == "python"
-    studies = copy / "alexnet_repro" / "experiments" / "registry.py"
-    head = re.search(r"^STUDIES.*\{\n", studies.read_text(), re.MULTILINE)
+    registry = copy / "alexnet_repro" / "experiments" / "registry.py"
+    head = re.search(r"^STUDIES.*\{\n", registry.read_text(), re.MULTILINE)
     assert head
-    studies.write_text(studies.read_text().replace(head[0], head[0] + entry))
+    registry.write_text(registry.read_text().replace(head[0], head[0] + entry))
 
     ((language, commands),) = blocks(3)
     plan, rehearse, train, publish = commands.splitlines()

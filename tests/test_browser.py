@@ -1,4 +1,7 @@
-"""The built site in a real headless Chromium: skipped where there is no browser or no built site."""
+"""The built site in a real headless Chromium: skipped where there is no browser or no built site.
+
+What needs no built site is in test_explore.py.
+"""
 
 import json
 import re
@@ -32,6 +35,7 @@ SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PATIENCE = 120_000  # ms: a busy machine is slow, not wrong
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not PAGES, reason="no built site: run 'make book' first"),
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH"),
 ]

@@ -22,14 +22,23 @@ def run(monkeypatch, capsys, tmp_path, *words):
     return call(monkeypatch, capsys, *words)
 
 
-def test_scorecard_as_json(monkeypatch, capsys, tmp_path):
-    code, out, _ = run(monkeypatch, capsys, tmp_path, "verdict", "--format", "json")
-    rows = json.loads(out)
-    assert code == 0
+def test_scorecard_in_every_form(monkeypatch, capsys, tmp_path):
+    shown = {}
+    for form in ("json", "table", "csv"):
+        code, shown[form], _ = run(monkeypatch, capsys, tmp_path, "verdict", "--format", form)
+        assert code == 0
+        assert all(claim.id in shown[form] for claim in load())
+    rows = json.loads(shown["json"])
     assert {row["claim"] for row in rows} == {claim.id for claim in load()}
     assert all(row["conclusion"] and row["reading"] and row["comparisons"] for row in rows)
+    every = [each for row in rows for each in row["comparisons"]]
     keys = {"stage", "scale", "verdict", "effect", "interval", "seeds"}
-    assert all(keys <= each.keys() for row in rows for each in row["comparisons"])
+    assert all(keys <= each.keys() for each in every)
+    # The table marks what no correction leaves.
+    alone = sum(each["stage"] == 1 and 0 <= (each["p"] or 0) < 0.05 <= (each["p_holm"] or 0) for each in every)
+    assert alone
+    assert shown["table"].count(") †") == alone
+    assert "\n† excludes zero" in shown["table"]
 
 
 def test_ctrl_c_is_said_and_has_its_exit_code(monkeypatch, capsys, tmp_path):
@@ -41,14 +50,8 @@ def test_ctrl_c_is_said_and_has_its_exit_code(monkeypatch, capsys, tmp_path):
     assert (code, err) == (130, "error: interrupted: run it again to resume\n")
 
 
-@pytest.mark.parametrize("form", ["table", "csv"])
-def test_scorecard_shows_every_claim(monkeypatch, capsys, tmp_path, form):
-    code, out, _ = run(monkeypatch, capsys, tmp_path, "verdict", "--format", form)
-    assert code == 0
-    assert all(claim.id in out for claim in load())
-
-
 def test_the_scorecard_folds_its_cells_on_a_narrow_terminal(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("COLUMNS", "400")
     _, wide, _ = run(monkeypatch, capsys, tmp_path, "verdict")
     monkeypatch.setenv("COLUMNS", "100")
     _, narrow, _ = run(monkeypatch, capsys, tmp_path, "verdict")
@@ -72,16 +75,6 @@ def test_the_doctor_goes_on_past_a_damaged_record(monkeypatch, capsys, tmp_path)
     (line,) = [line for line in out.splitlines() if line.startswith("store")]
     assert "0" * 16 in line
     assert "processor" in out
-
-
-def test_the_table_marks_what_no_correction_leaves(monkeypatch, capsys, tmp_path):
-    _, out, _ = run(monkeypatch, capsys, tmp_path, "verdict", "--format", "json")
-    rows = [each for row in json.loads(out) for each in row["comparisons"] if each["stage"] == 1]
-    alone = sum(0 <= (row["p"] or 0) < 0.05 <= (row["p_holm"] or 0) for row in rows)
-    assert alone
-    _, out, _ = run(monkeypatch, capsys, tmp_path, "verdict")
-    assert out.count(") †") == alone
-    assert "\n† excludes zero" in out
 
 
 def test_plan_counts_what_is_missing(monkeypatch, capsys, tmp_path):
@@ -169,7 +162,7 @@ def test_a_reader_that_closes_early_sees_no_traceback(tmp_path):
 
 
 @pytest.mark.parametrize("target", ["> /dev/full", ">&-"])
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", ["", pytest.param("1", marks=pytest.mark.slow)])
 def test_an_output_that_is_full_or_closed_is_one_line_at_most(tmp_path, target, unbuffered):
     environment = {**os.environ, "ALEXNET_REPRO_STORE": str(tmp_path), "PYTHONUNBUFFERED": unbuffered}
     command = f"{sys.executable} -m alexnet_repro plan relu_rates {target}"

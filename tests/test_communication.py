@@ -87,8 +87,9 @@ def verdict(claim: str = "two_gpu_time") -> Verdict:
 
 def test_what_is_missing_is_said(publish) -> None:
     assert "Not measured yet on two GPUs" in traffic.shown("cuda").data
-    assert verdict().verdict == "not run"
-    assert verdict().note.startswith("no times on two GPUs are published; 'python benchmarks/parallel.py --device cuda")
+    found = verdict()
+    assert found.verdict == "not run"
+    assert found.note.startswith("no times on two GPUs are published; 'python benchmarks/parallel.py --device cuda")
     assert verdict("throughput").note.startswith("no times on a GPU are published; 'python benchmarks/parallel.py ")
 
 
@@ -107,8 +108,9 @@ def test_what_is_missing_is_said(publish) -> None:
 )
 def test_times_other_than_the_rules_judge_nothing(publish, change, said) -> None:
     publish(times(1.0, 0.9, rounds=5) | change)
-    assert verdict().verdict == "not run"
-    assert said in verdict().note
+    found = verdict()
+    assert found.verdict == "not run"
+    assert said in found.note
 
 
 @pytest.mark.parametrize(

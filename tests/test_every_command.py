@@ -42,8 +42,12 @@ def check(lines, errors, codes):
 
 @pytest.mark.parametrize(
     ("encoding", "environment"),
-    [("ascii", C_LOCALE), ("latin-1", {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "latin-1"})],
-    ids=["C", "ISO-8859-1"],
+    [
+        pytest.param("ascii", C_LOCALE, id="C"),
+        pytest.param(
+            "latin-1", {"LC_ALL": "C.UTF-8", "PYTHONIOENCODING": "latin-1"}, marks=pytest.mark.slow, id="ISO-8859-1"
+        ),
+    ],
 )
 def test_every_command_prints_what_it_can(tmp_path, encoding, environment):
     lines, errors = report(tmp_path / "Überprüfung", "as-is", environment)
@@ -54,6 +58,7 @@ def test_every_command_prints_what_it_can(tmp_path, encoding, environment):
     assert [name for name, out in said.items() if not out] == ["readme"]
 
 
+@pytest.mark.slow
 def test_every_command_ends_quietly_where_nobody_reads(tmp_path):
     lines, errors = report(tmp_path, "closed", {})
     silent = {"readme"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import altair as alt
 import nbformat
 import pytest
+from playwright.sync_api import sync_playwright
 
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.common.files import sha256
@@ -20,6 +21,7 @@ from alexnet_repro.site import explore, notebooks, pages
 
 from . import homes
 from .runs import record
+from .test_browser import CHROMIUM, FLAGS, PATIENCE, SEED_LINES
 
 VEGA = homes.ROOT / "book" / "_vendor" / "vega"
 VERSION = re.compile(r'"(\d+\.\d+\.\d+)"')
@@ -126,6 +128,25 @@ def test_parts_of_the_page_are_the_same_from_every_build(tmp_path: Path, monkeyp
     assert written[0] == written[1]
     assert set(written[0]) == {"explore.html", "explore.md", "explore.svg"}
     assert "**No runs yet.**" in written[0]["explore.md"].decode()  # this home has no records
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the PATH")
+def test_a_browser_draws_what_the_address_names(content: dict, tmp_path: Path) -> None:
+    script = homes.ROOT / "book" / "_static" / "explore.js"
+    frame = f'<!doctype html><div class="explore"></div><script src="{script.as_uri()}"></script>'
+    (tmp_path / "explore.html").write_text(frame + explore.html(content), encoding="utf-8")
+    (tmp_path / "vega").symlink_to(VEGA)
+    errors: list[str] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS, timeout=PATIENCE)
+        page = browser.new_page()
+        page.set_default_timeout(PATIENCE)
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.goto((tmp_path / "explore.html").as_uri() + "#study=lrn&metric=train_error&arms=baseline,no_lrn")
+        page.wait_for_selector(SEED_LINES)
+        assert page.locator(SEED_LINES).count() == 40
+        assert page.get_by_role("combobox", name="Study").input_value() == "lrn"
+    assert errors == []
 
 
 def test_links_open_a_study_of_the_claim() -> None:

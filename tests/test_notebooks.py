@@ -1,18 +1,28 @@
 """Notebooks: parameters checked before anything runs, execution whole or not at all, stored without outputs."""
 
 import re
+from io import BytesIO
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import nbformat
 import papermill
 import pytest
+import torch
+from IPython.core.interactiveshell import InteractiveShell
 
 from alexnet_repro.common.errors import UserError
-from alexnet_repro.experiments import step_timing
+from alexnet_repro.experiments import cifar_alexnet, registry, step_timing
+from alexnet_repro.experiments.config import Placement, RunConfig
 from alexnet_repro.paper.claims import load
+from alexnet_repro.records.store import Store
 from alexnet_repro.site import notebooks
+from alexnet_repro.training import trainer
+from alexnet_repro.training.data.load import LOADERS
+from alexnet_repro.training.launch import local
 
 from . import homes
+from .runs import few_test_images
 
 STORED = sorted((homes.ROOT / "notebooks").glob("*.ipynb"))
 
@@ -270,12 +280,55 @@ def smoke_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("smoke") / "store"
 
 
+@pytest.fixture
+def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing is trained, in this process, on as many images as one step takes, and tested on 100."""
+    for smoke in (cifar_alexnet.SMOKE, registry.SMOKE):
+        monkeypatch.setitem(smoke, "data.train_images", 128)
+    few = few_test_images()
+
+    def train_here(configs: list[RunConfig], store: Store, **_: object) -> None:
+        for config in store.missing(configs):
+            store.save(trainer.train(config, Placement(), weights_path=store.weights(config.key)))
+
+    monkeypatch.setitem(LOADERS, "sample", lambda: few)
+    monkeypatch.setattr(local, "launch", train_here)
+
+
 @pytest.mark.parametrize("path", STORED, ids=lambda path: path.stem)
+def test_cells_run_on_few_images(
+    path: Path, few_images: None, smoke_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process, as a kernel would: what each cell gives is shown, and its figures are drawn."""
+    monkeypatch.setenv("ALEXNET_REPRO_STORE", str(smoke_store))
+    shell, drawn = InteractiveShell(), 0
+    with plt.rc_context(), torch.set_grad_enabled(True):  # a page may change both
+        for cell in nbformat.read(path, as_version=4).cells:
+            if cell.cell_type == "code":
+                done = shell.run_cell(cell.source)
+                done.raise_error()
+                shell.display_formatter.format(done.result)
+                if "parameters" in cell.metadata.get("tags", []):
+                    shell.push({"scale": "smoke", "epochs": 2})
+                for number in plt.get_fignums():
+                    plt.figure(number).savefig(BytesIO())
+                    drawn += 1
+                plt.close("all")
+    assert drawn or "scale" not in notebooks.parameters(path.stem)
+
+
+QUICK = ("benchmarks",)  # and this alone: the others train, or draw a lot
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=() if path.stem in QUICK else pytest.mark.slow, id=path.stem) for path in STORED],
+)
 def test_runs_bare_at_smoke_scale(
-    path: Path, smoke_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, tmp_path_factory: pytest.TempPathFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By papermill alone, from its own folder (the build runs it from the root), and nothing is downloaded."""
-    monkeypatch.setenv("ALEXNET_REPRO_STORE", str(smoke_store))
+    monkeypatch.setenv("ALEXNET_REPRO_STORE", str(tmp_path_factory.getbasetemp() / "whole_smoke"))
     monkeypatch.setenv("ALEXNET_REPRO_DATA", str(tmp_path / "no-downloads"))
     smoke = {"scale": "smoke"} if "scale" in notebooks.parameters(path.stem) else {}
     out = tmp_path / "out.ipynb"

@@ -12,7 +12,7 @@ import pytest
 from alexnet_repro.analysis import verdicts
 from alexnet_repro.analysis.verdicts import found
 from alexnet_repro.common.errors import UserError
-from alexnet_repro.common.files import sha256
+from alexnet_repro.common.files import sha256, write_atomic
 from alexnet_repro.paper import claims
 from alexnet_repro.records.store import Store
 from alexnet_repro.report.captions import level
@@ -66,6 +66,19 @@ def rendered(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return runs
 
 
+@pytest.fixture
+def unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A book whose generated parts are a line each: what is not about the records waits for no verdict."""
+
+    def write(book: Path) -> None:
+        for name in ("claims", "scorecard"):
+            write_atomic(book / "_generated" / f"{name}.md", f"# {name}\n")
+
+    monkeypatch.setattr(build.scorecard, "write", write)
+    for part in (build.effects, build.explore):
+        monkeypatch.setattr(part, "write", lambda book: None)
+
+
 ADDRESS = "https://github.com/someone/somewhere"
 
 
@@ -74,16 +87,12 @@ def published(home: Path) -> dict[str, str]:
     return {str(path.relative_to(html)): sha256(path.read_bytes()) for path in html.rglob("*") if path.is_file()}
 
 
-def test_two_builds_from_nothing_give_identical_pages(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.slow
+def test_two_builds_from_nothing_give_identical_pages(home: Path) -> None:
     homes.write_notebook(home, "print('another')", name="extra")
     toc = home / "book" / "_toc.yml"
     toc.write_text(toc.read_text() + "- file: pages/extra\n")
-    index = build.build()
-    said = capsys.readouterr().out
-    assert "without all of CIFAR-10: could not get CIFAR-10" in said
-    assert said.splitlines()[-1] == f"the book: {index}"
-    assert "not run" in index.read_text()
-    assert "hello from smoke" in (index.parent / "pages" / "toy.html").read_text()
+    build.build()
     first = published(home)
     for built in ("_build", "_generated", "pages"):
         shutil.rmtree(home / "book" / built)
@@ -91,11 +100,19 @@ def test_two_builds_from_nothing_give_identical_pages(home: Path, capsys: pytest
     assert published(home) == first
 
 
-def test_address_brings_buttons_and_a_cell_that_gets_the_package(home: Path) -> None:
+def test_address_brings_buttons_and_a_cell_that_gets_the_package(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     config = home / "book" / "_config.yml"
     config.write_text(config.read_text() + homes.PUBLISHED.format(url=ADDRESS))
-    html = build.build().parent / "pages" / "toy.html"
+    index = build.build()
+    said = capsys.readouterr().out
+    assert "without all of CIFAR-10: could not get CIFAR-10" in said
+    assert said.splitlines()[-1] == f"the book: {index}"
+    assert "not run" in index.read_text()
+    html = index.parent / "pages" / "toy.html"
     text = html.read_text()
+    assert "hello from smoke" in text
     assert "https://colab.research.google.com/github/someone/somewhere/blob/built/book/pages/toy.ipynb" in text
     assert "https://mybinder.org/v2/gh/someone/somewhere/built?urlpath=lab/tree/book/pages/toy.ipynb" in text
     assert "git clone" not in text
@@ -109,7 +126,7 @@ def test_without_an_address_there_are_no_such_buttons(home: Path) -> None:
     assert {"repository", "launch_buttons"}.isdisjoint(build.configuration(home / "book"))
 
 
-def test_build_does_only_what_changed(home: Path, executed: list[str], rendered: list[str]) -> None:
+def test_build_does_only_what_changed(home: Path, executed: list[str], rendered: list[str], unwritten: None) -> None:
     build.build()
     assert (len(executed), len(rendered)) == (1, 1)
     build.build()
@@ -125,10 +142,13 @@ def test_build_does_only_what_changed(home: Path, executed: list[str], rendered:
 
 @pytest.mark.parametrize("file", ["data/claims.toml", "data/evidence/toy/runs.csv", "store/runs/0.json"])
 def test_new_evidence_runs_the_notebooks_again(
-    home: Path, executed: list[str], rendered: list[str], monkeypatch: pytest.MonkeyPatch, file: str
+    home: Path,
+    executed: list[str],
+    rendered: list[str],
+    unwritten: None,  # its parts are from the records, which these files are not
+    monkeypatch: pytest.MonkeyPatch,
+    file: str,
 ) -> None:
-    for written in (build.scorecard, build.effects, build.explore):  # they read the records, which these files are not
-        monkeypatch.setattr(written, "write", lambda book: None)
     monkeypatch.setattr(build, "check_published", lambda store: None)
     build.build()
     changed = home / file
@@ -147,7 +167,7 @@ def test_failing_notebook_fails_the_build_and_runs_again(home: Path, rendered: l
     assert rendered == []
 
 
-def test_warning_fails_the_build_and_is_not_forgotten(home: Path, executed: list[str]) -> None:
+def test_warning_fails_the_build_and_is_not_forgotten(home: Path, executed: list[str], unwritten: None) -> None:
     (home / "book" / "index.md").write_text("# Toy\n\n[](nowhere.md)\n")
     for _ in range(2):
         with pytest.raises(UserError, match=r"does not build: .*nowhere"):
@@ -161,7 +181,9 @@ def test_notebook_outside_the_contents_is_said_before_it_runs(home: Path, execut
     assert executed == []
 
 
-def test_page_of_a_notebook_that_is_gone_goes_too(home: Path, executed: list[str], rendered: list[str]) -> None:
+def test_page_of_a_notebook_that_is_gone_goes_too(
+    home: Path, executed: list[str], rendered: list[str], unwritten: None
+) -> None:
     build.build()
     homes.write_notebook(home, name="other")
     (home / "notebooks" / "toy.ipynb").unlink()

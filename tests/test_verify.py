@@ -311,10 +311,14 @@ def test_a_damaged_table_is_named_beside_the_others(store):
 
 @pytest.fixture
 def copy(tmp_path):
-    """The published runs with their predictions and weights; and the path of these."""
-    for part in ("evidence", "predictions", "weights"):
-        shutil.copytree(paths.data() / part, tmp_path / part)
+    """The published runs of the ablations with their predictions and weights; and the path of these."""
+    shutil.copytree(paths.data() / "evidence" / "ablations", tmp_path / "evidence" / "ablations")
     store, plan = Store(tmp_path / "store", tmp_path / "evidence"), study(outputs.MEMBERS)
+    for part in ("predictions", "weights"):
+        shutil.copytree(paths.data() / part, tmp_path / part)
+        for path in (tmp_path / part).glob("*.*"):
+            if path.stem not in store.published():
+                path.unlink()
     path = outputs.published_weights(store, plan.config("baseline", plan.seeds[0]).key)
     assert verify(store) == []
     return store, path

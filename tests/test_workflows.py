@@ -14,7 +14,7 @@ from alexnet_repro.experiments.registry import study
 
 ROOT = Path(__file__).parent.parent
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-TARGETS = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 
 
 def steps(workflow: Path) -> list[dict[str, Any]]:
@@ -43,6 +43,13 @@ def test_workflow_has_what_github_asks_for(workflow: Path) -> None:
     for step in steps(workflow):
         assert ("uses" in step) != ("run" in step)
         assert re.fullmatch(r"[\w-]+/[\w-]+@v\d+", step.get("uses", "actions/checkout@v4"))
+
+
+def test_quick_tests_come_first_and_the_slow_ones_are_run() -> None:
+    script = (ROOT / ".ci" / "run").read_text().splitlines()
+    for lines in ([" ".join(words) for words in commands(ROOT / ".github/workflows/ci.yml")], script):
+        assert lines.index("make test") < lines.index("make slow")
+    assert "make test " in (ROOT / "README.md").read_text()
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda path: path.stem)

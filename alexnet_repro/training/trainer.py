@@ -25,6 +25,7 @@ from .devices import available
 from .evaluate import top1_wrong
 from .from_disk import Collection
 from .in_memory import Resident
+from .models.alexnet import AlexNet
 from .models.build import build
 from .optim import AlexNetSGD, first_factor, param_groups, rate_factor
 from .precision import at_least_single, autocast, set_products
@@ -54,8 +55,8 @@ class Run:
         self.net: nn.Module = self.build()
         self.net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         set_products(config.precision)
-        # As it trains; it is tested as it is. Each size of batch has its own code: torch.compile fails on a free size.
-        self.trained: nn.Module = torch.compile(self.net, dynamic=False) if config.compiled else self.net  # type: ignore[assignment]
+        # As it trains; it is tested as it is.
+        self.trained: nn.Module = compiled(self.net) if config.compiled else self.net
         groups, outside = param_groups(self.net, config.optimizer), config.optimizer.velocity == "gradients"
         self.optimizer = AlexNetSGD(groups, momentum=config.optimizer.momentum, rate_outside=outside)
         self.step = 0
@@ -333,6 +334,16 @@ def rounded_otherwise(
                 observe(repeat * run.epoch_steps + run.step, count * run.epoch_steps)
         curves.append(tuple(run.curve))
     return curves
+
+
+def compiled(net: nn.Module) -> nn.Module:
+    """The net by torch.compile, all but its dropout masks: torch.compile knows no generators.
+
+    Each size of batch has its own code: torch.compile fails on a free size.
+    """
+    if isinstance(net, AlexNet):  # here: a decorator of the masks would import the compiler, a second, into every run
+        net.masks = torch.compiler.disable(net.masks)  # type: ignore[method-assign]
+    return torch.compile(net, dynamic=False)  # type: ignore[return-value]
 
 
 @contextmanager

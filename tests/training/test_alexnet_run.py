@@ -5,9 +5,11 @@ import torch
 
 from alexnet_repro.experiments.cifar_alexnet import ARMS, BASELINE, SMOKE
 from alexnet_repro.experiments.config import Placement
-from alexnet_repro.training import checkpoint
+from alexnet_repro.training import checkpoint, trainer
 from alexnet_repro.training.provenance import weights_digest
 from alexnet_repro.training.trainer import Run, train
+
+from ..runs import few_test_images
 
 # Four steps an epoch, the last uneven.
 TINY = BASELINE.changed(
@@ -18,14 +20,8 @@ SOURCE_CROPS = {"data.shared_crops": 32}
 
 @pytest.fixture(autouse=True)
 def _few_test_images(monkeypatch):
-    from alexnet_repro.training import trainer
-    from alexnet_repro.training.data import cifar10
-
-    whole = cifar10.sample()
-    part = cifar10.Dataset(
-        whole.train_images, whole.train_labels, whole.test_images[:100], whole.test_labels[:100], whole.digest
-    )
-    monkeypatch.setattr(trainer, "load", lambda name: part)
+    few = few_test_images()
+    monkeypatch.setattr(trainer, "load", lambda name: few)
 
 
 @pytest.mark.parametrize("changes", [{}, SOURCE_CROPS], ids=["per image", "in groups"])

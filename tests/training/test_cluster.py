@@ -19,14 +19,18 @@ from alexnet_repro.training import checkpoint
 from alexnet_repro.training.launch import cluster
 from alexnet_repro.training.trainer import train
 
-from ..runs import tiny
+from ..runs import numbers, tiny
 from .test_launch import checkpoint_of, ends, free, steps_saved, until
 
 RUNS = [tiny(seed=seed, **{"budget.epochs": epochs}) for seed, epochs in ((0, 8), (1, 1))]
 
 
-def workers(count):
-    return LocalCluster(n_workers=count, threads_per_worker=1, dashboard_address=":0", silence_logs=50)
+def workers(count, processes=True):
+    """A cluster of so many workers, in processes of their own or in this one."""
+    return LocalCluster(
+        n_workers=count, threads_per_worker=1, processes=processes, protocol="tcp://", dashboard_address=":0",
+        silence_logs=50,
+    )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -46,10 +50,6 @@ def every_step(monkeypatch):
     monkeypatch.setattr(cluster, "Placement", lambda device: Placement(device=device, checkpoint_seconds=0.0))
 
 
-def numbers(record):
-    return record.model_dump(exclude={"provenance": {"started", "wall_seconds", "images_per_second"}})
-
-
 def training(run):
     """The process that trains a run, and the Dask worker above it: who holds the lock, by what the system says."""
     for entry in Path("/proc").glob("[0-9]*"):
@@ -63,6 +63,7 @@ def training(run):
     raise AssertionError("nobody trains it")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("death", ["worker", "machine"])
 def test_a_run_whose_worker_is_killed_goes_on_elsewhere(store, every_step, death):
     run, died = RUNS[0], {}
@@ -87,40 +88,31 @@ def test_a_run_whose_worker_is_killed_goes_on_elsewhere(store, every_step, death
     assert not list((store.root / "checkpoints").iterdir())
 
 
-def apart(folder):
-    """In a worker: as if its machine did not see the launcher's store."""
-    cluster._store = lambda root: Store(Path(folder), Path(folder))
-
-
-def test_workers_with_a_store_of_their_own_send_the_record(store, tmp_path):
+def test_workers_with_a_store_of_their_own_send_the_record(store, tmp_path, monkeypatch):
     run, own = RUNS[1], Store(tmp_path / "own", tmp_path / "own")
-    with workers(1) as made, made.get_client() as client:
-        client.run(apart, str(own.root))
+    monkeypatch.setattr(cluster, "_store", lambda root: own)  # as if the worker's machine did not see the launcher's
+    with workers(1, processes=False) as made:
         cluster.launch([run], store, made.scheduler_address, progress=False)
     assert store.find(run) == own.find(run)
     assert numbers(store.find(run)) == numbers(train(run, Placement()))
 
 
-def test_an_error_of_a_run_ends_no_other(local, store):
+def test_an_error_of_a_run_ends_no_other(store):
     damaged, sound = RUNS[0], RUNS[1]
     checkpoint_of(store, damaged).parent.mkdir(parents=True)
     checkpoint_of(store, damaged).write_text("nonsense")
-    with pytest.raises(UserError, match="no whole checkpoint: delete it") as error:
-        cluster.launch([damaged, sound], store, local.scheduler_address, progress=False)
+    refused = pytest.raises(UserError, match="no whole checkpoint: delete it")
+    with workers(1, processes=False) as made, refused as error:
+        cluster.launch([damaged, sound], store, made.scheduler_address, progress=False)
     assert error.value.code == 1
     assert store.find(sound) is not None
 
 
-def die():
-    """In a worker: as if no process lived."""
-    cluster.Worker.run = lambda self, config, tell: self.process.kill()
-
-
-def test_a_process_that_dies_twice_is_one_line(store):
-    with workers(1) as made, made.get_client() as client:
-        client.run(die)
-        with pytest.raises(UserError, match=r"failed on the cluster .RuntimeError: its process died"):
-            cluster.launch([RUNS[1]], store, made.scheduler_address, progress=False)
+def test_a_process_that_dies_twice_is_one_line(store, monkeypatch):
+    monkeypatch.setattr(cluster.Worker, "run", lambda self, config, tell: self.process.kill())
+    refused = pytest.raises(UserError, match=r"failed on the cluster .RuntimeError: its process died")
+    with workers(1, processes=False) as made, refused:
+        cluster.launch([RUNS[1]], store, made.scheduler_address, progress=False)
 
 
 def test_a_worker_of_another_version_is_named(store):
@@ -145,6 +137,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_an_ended_launch_frees_the_cluster(local, store, end):
     runs = [tiny(seed=seed, **{"budget.epochs": 400}) for seed in range(2)]
@@ -157,6 +150,7 @@ def test_an_ended_launch_frees_the_cluster(local, store, end):
         assert store.find(RUNS[1]) is not None
 
 
+@pytest.mark.slow
 def test_a_scheduler_that_goes_away_is_one_line(store):
     run = tiny(seed=5, **{"budget.epochs": 400})
     with workers(1) as made:

@@ -24,6 +24,7 @@ from alexnet_repro.training.from_disk import Collection
 from alexnet_repro.training.trainer import Run, Stopped, train
 
 from ..pictures import tree
+from ..runs import after, numbers
 
 SMALL = {"kernels": (8, 8, 8, 8, 8), "hidden": 16, "classes": 3, "image_size": 70}
 """A net for 70 pixels, seven eighths of 80, that trains in no time."""
@@ -51,16 +52,7 @@ def small(manifest, **changes):
     return imagenet.baseline(imagenet.Images.of(manifest)).changed(model=net, **(budget | changes))
 
 
-def after(steps):
-    """Says to stop after so many steps."""
-    left = iter(range(steps))
-    return lambda: next(left, None) is None
-
-
-def numbers(record):
-    return record.model_dump(exclude={"provenance": {"started", "wall_seconds", "images_per_second"}})
-
-
+@pytest.mark.slow
 def test_the_paper_s_net_trains_resumes_and_is_tested(source, tmp_path):
     # 61 million parameters at 224 pixels; three steps of the smallest batches that say something.
     manifest = prepare(source, 256)

@@ -116,7 +116,9 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.parametrize(("end", "workers"), [(signal.SIGINT, 2), (signal.SIGKILL, 1)])
+@pytest.mark.parametrize(
+    ("end", "workers"), [pytest.param(signal.SIGINT, 2, marks=pytest.mark.slow), (signal.SIGKILL, 1)]
+)
 def test_an_ended_launch_leaves_no_process_and_what_to_resume(store, end, workers):
     # SIGINT is Ctrl-C; SIGKILL is what nobody can prepare for, here with a stderr that is full.
     configs = [tiny(seed=seed, **{"budget.epochs": 200}) for seed in range(workers)]

@@ -27,6 +27,7 @@ def test_it_learns_what_is_linear_and_nothing_else(noise, low, high):
     assert low <= classifier(data, 500)[1] <= high
 
 
+@pytest.mark.slow
 def test_the_record_is_met_and_the_net_errs_far_less():
     (row,) = pd.read_csv(paths.data() / "linear_classifier.csv").itertuples()
     assert row.train_images == BASELINE.data.train_images

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -19,17 +20,16 @@ from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
 from alexnet_repro.training import checkpoint
 from alexnet_repro.training import trainer as loop
-from alexnet_repro.training.data import cifar10
-from alexnet_repro.training.data.dataset import Dataset
 from alexnet_repro.training.evaluate import error
 from alexnet_repro.training.features import color_metrics
+from alexnet_repro.training.launch import devices
 from alexnet_repro.training.parallel import process_group, trainer
 from alexnet_repro.training.parallel.process_group import Group
 from alexnet_repro.training.parallel.trainer import ParallelRun
 from alexnet_repro.training.provenance import weights_digest
 from alexnet_repro.training.trainer import Run
 
-from ..runs import tiny
+from ..runs import few_test_images, tiny
 from . import exact, team
 
 # Four steps an epoch; the last batch has 9 images, which 2 and 4 replicas do not share evenly. He's weights in the last
@@ -68,11 +68,6 @@ OTHERWISE = {
 }
 
 
-def few(data):
-    """A data set with a hundred test images."""
-    return Dataset(data.train_images, data.train_labels, data.test_images[:100], data.test_labels[:100], data.digest)
-
-
 def advance(run, steps):
     while run.step < steps:
         run.update()
@@ -93,13 +88,13 @@ def one_device(config, steps=STEPS, device="cpu"):
 
 @pytest.fixture(autouse=True)
 def _few_test_images(monkeypatch):
-    data = few(cifar10.sample())
+    data = few_test_images()
     monkeypatch.setattr(loop, "load", lambda name: data)
 
 
 def share(rank, how, configs, folder, device="cpu"):
     """What one process of a team finds of these runs."""
-    data = few(cifar10.sample())
+    data = few_test_images()
     loop.load = lambda name: data
     here = Group(how, device)
     results = {"rows": [(rows.start, rows.stop) for rows in map(here.rows, (slice(96, 105), slice(0, 32)))]}
@@ -124,7 +119,7 @@ def share(rank, how, configs, folder, device="cpu"):
 
 def otherwise(rank, how, configs):
     """The losses of one epoch of these runs, computed in other ways, summed over its images."""
-    data = few(cifar10.sample())
+    data = few_test_images()
     loop.load = lambda name: data
     torch.compile = partial(torch.compile, backend="aot_eager")  # all but the code generator, which takes minutes
     here, losses = Group(how, "cpu"), {}
@@ -245,7 +240,7 @@ def test_the_record_holds_the_whole_net_and_what_computed_it(request, size, says
 
 def mourn(rank, how, folder, fate, checkpoint_seconds=0.0, device="cpu"):
     """Process 1 meets its fate in the middle of a run, a signal or a sleep; the others are to say so and end."""
-    data = few(cifar10.sample())
+    data = few_test_images()
     loop.load = lambda name: data
     process_group.LOST, process_group.STUCK = 5.0, 20.0
     process_group.Placement = lambda **changes: Placement(**changes, checkpoint_seconds=checkpoint_seconds)
@@ -296,8 +291,8 @@ def resumed(folder):
     ("size", "how", "fate", "said"),
     [
         (2, "columns", signal.SIGKILL, "process 1 of 2"),
-        (4, "columns", signal.SIGSTOP, "process 1 of 4"),
-        (2, "data", None, "an exchange has not ended, though all 2 processes live"),
+        pytest.param(4, "columns", signal.SIGSTOP, "process 1 of 4", marks=pytest.mark.slow),
+        pytest.param(2, "data", None, "an exchange has not ended, though all 2 processes live", marks=pytest.mark.slow),
     ],
 )
 def test_a_dead_or_stuck_process_ends_the_run_with_one_line_and_a_checkpoint(tmp_path, size, how, fate, said):
@@ -315,7 +310,7 @@ def test_a_dead_or_stuck_process_ends_the_run_with_one_line_and_a_checkpoint(tmp
 
 def trained(rank, folder):
     """Process 1 sees a disk of its own, on which something lies that process 0 does not see."""
-    data = few(cifar10.sample())
+    data = few_test_images()
     loop.load = lambda name: data
     store = Store(folder / f"store-{rank}", folder / "none")
     if rank == 1:
@@ -350,10 +345,16 @@ def test_what_can_not_be_shared_is_named_before_anything_starts(configs, how, si
         process_group.shareable(configs, how, size, device)
 
 
+HALF = TINY.changed(**{"model.columns": "half"})
+
+
+def test_arms_without_columns_are_left_out():
+    assert process_group.shareable([HALF, TINY], "columns", 2, "cpu") == [TINY]
+    assert process_group.shareable([HALF, TINY], "data", 2, "cpu") == [HALF, TINY]
+
+
+@pytest.mark.slow
 def test_arms_without_columns_are_left_for_another_command(tmp_path):
-    half = TINY.changed(**{"model.columns": "half"})
-    assert process_group.shareable([half, TINY], "columns", 2, "cpu") == [TINY]
-    assert process_group.shareable([half, TINY], "data", 2, "cpu") == [half, TINY]
     words = ("tests.training.tiny_command", "run", "tiny_pair", "--devices", "2", "--parallel")
     store = Store(tmp_path / "store", tmp_path / "none")
     for how, said, missing in (
@@ -362,9 +363,27 @@ def test_arms_without_columns_are_left_for_another_command(tmp_path):
     ):
         out, err = command(tmp_path, *words, how).communicate(timeout=team.LIMIT)
         assert out == f"tiny_pair: {said}\n", err
-        assert len(store.missing([half, TINY])) == missing
+        assert len(store.missing([HALF, TINY])) == missing
     assert store.find(TINY).provenance.device.endswith("columns on 2, batches over 1")
-    assert store.find(half).provenance.device.endswith("columns on 1, batches over 2")
+    assert store.find(HALF).provenance.device.endswith("columns on 1, batches over 2")
+
+
+@pytest.mark.parametrize(
+    ("ends", "raised", "said"),
+    [
+        ("exit 0", None, None),
+        ("exit $((3 * RANK))", SystemExit, "3"),
+        ('test "$RANK" = 0 || kill -9 $$', UserError, "processes 1 .SIGKILL. of 2 died: run the same command again"),
+        ("exit 143", KeyboardInterrupt, None),  # of SIGTERM
+    ],
+)
+def test_a_command_starts_a_process_for_each_device_and_says_how_they_end(tmp_path, monkeypatch, ends, raised, said):
+    noted = 'echo "$RANK of $WORLD_SIZE, $LOCAL_RANK of $LOCAL_WORLD_SIZE at $MASTER_ADDR: $*" >"$0/$RANK"\n'
+    monkeypatch.setattr(devices, "COMMAND", ["sh", "-c", noted + ends, str(tmp_path)])
+    with pytest.raises(raised, match=said) if raised else nullcontext():
+        devices.start(["run", "tiny"], 2)
+    for rank in range(2):
+        assert (tmp_path / f"{rank}").read_text() == f"{rank} of 2, {rank} of 2 at 127.0.0.1: run tiny\n"
 
 
 def command(tmp_path, *words, **environment):
@@ -380,6 +399,7 @@ def children(pid):
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
+@pytest.mark.slow
 def test_one_command_trains_on_two_devices_and_another_goes_on_after_a_death(tmp_path):
     words = ("tests.training.tiny_command", "run", "tiny", "--devices", "2", "--parallel", "columns")
     started = command(tmp_path, *words, TINY_PAUSE="0.3")
@@ -403,6 +423,7 @@ def test_one_command_trains_on_two_devices_and_another_goes_on_after_a_death(tmp
     assert [m.train_error for m in record.curve] == [m["train_error"] for m in one_device(TINY, 12)["curve"]]
 
 
+@pytest.mark.slow
 def test_two_nodes_meet_by_torchruns_rendezvous(tmp_path):
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -10,10 +10,9 @@ from alexnet_repro.experiments.config import Placement
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.training.trainer import Run, Stopped, train
 
-from ..runs import tiny
+from ..runs import QUICK, after, tiny
 from . import exact
 
-QUICK = {"model.initialization": "he", "data.divisor": 64.0, "optimizer.learning_rate": 0.01}
 NETS = {
     "19pct": tiny(**QUICK),
     "11pct": study("lrn_cifar", "smoke").config("11pct", 0).changed(**{"data.train_images": 256}),
@@ -55,9 +54,8 @@ def test_products_are_made_in_bfloat16(net):
 
 def test_a_bfloat16_run_in_pieces_gives_the_same_record(tmp_path):
     config, path = tiny(precision="bfloat16", **QUICK), tmp_path / "run"
-    asked = iter([False, False, True])
     with pytest.raises(Stopped):
-        train(config, Placement(), path, stop=lambda: next(asked))
+        train(config, Placement(), path, stop=after(2))
     resumed, whole = train(config, Placement(), path), train(config, Placement())
     assert (resumed.curve, resumed.metrics) == (whole.curve, whole.metrics)
     assert resumed.provenance.weights == whole.provenance.weights

@@ -10,9 +10,7 @@ from alexnet_repro.experiments.study import Study
 from alexnet_repro.records.store import Store
 from alexnet_repro.training.launch.rerun import rerun
 from alexnet_repro.training.trainer import rounded_otherwise, train
-from tests.runs import tiny
-
-QUICK = {"model.initialization": "he", "data.divisor": 64.0, "optimizer.learning_rate": 0.01}
+from tests.runs import QUICK, tiny
 
 
 def test_ctrl_c_saves_first_and_the_next_rerun_resumes(tmp_path, monkeypatch):

@@ -12,8 +12,8 @@ from alexnet_repro.training.parallel import vmap_seeds
 from alexnet_repro.training.parallel.vmap_seeds import Member, Stack
 from alexnet_repro.training.trainer import Run, Stopped
 
-from ..runs import tiny
-from .test_precision import NETS, QUICK
+from ..runs import QUICK, after, few_test_images, tiny
+from .test_precision import NETS
 
 SEEDS = (3, 5, 8)
 SHORT = tiny(**QUICK, **{"budget.epochs": 2})
@@ -23,6 +23,20 @@ RELATIVE = 1e-5
 
 def seeds(config):
     return [config.changed(seed=seed) for seed in SEEDS]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _few_test_images():
+    few = few_test_images()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trainer, "load", lambda name: few)
+        yield
+
+
+@pytest.fixture(scope="module")
+def together(_few_test_images):
+    """The records of a stack that nothing disturbed, by key."""
+    return {record.key: record for record in vmap_seeds.train(seeds(SHORT), Placement())}
 
 
 @pytest.mark.parametrize("net", [*NETS, "augmented"])
@@ -46,10 +60,9 @@ def test_each_of_ten_steps_is_that_of_separate_runs(net):
     assert len({run.loss.item() for run in alone}) == len(SEEDS)
 
 
-def test_members_are_recorded_as_runs_alone():
-    found = {record.config.seed: record for record in vmap_seeds.train(seeds(SHORT), Placement())}
+def test_members_are_recorded_as_runs_alone(together):
     for config in seeds(SHORT):
-        ours, alone = found[config.seed], trainer.train(config, Placement())
+        ours, alone = together[config.key], trainer.train(config, Placement())
         assert ours.key == alone.key == config.key
         assert [m.images for m in ours.curve] == [m.images for m in alone.curve]
         for mine, its in zip(ours.curve, alone.curve, strict=True):
@@ -59,8 +72,8 @@ def test_members_are_recorded_as_runs_alone():
         assert ours.provenance.device.endswith("seeds stacked")
 
 
-def test_a_member_that_ends_leaves_the_others_training():
-    losses = [record.curve[-1].train_error for record in vmap_seeds.train(seeds(SHORT), Placement())]
+def test_a_member_that_ends_leaves_the_others_training(together):
+    losses = [record.curve[-1].train_error for record in together.values()]
     # The best seed is there at about the end of two epochs, and the others later.
     config = SHORT.changed(**{"budget.stop_at_train_error": min(losses) + 0.02, "budget.epochs": 6})
     ended = [(each.config.seed, each.curve[-1].epoch) for each in vmap_seeds.train(seeds(config), Placement())]
@@ -71,32 +84,27 @@ def test_a_member_that_ends_leaves_the_others_training():
         assert trainer.train(config.changed(seed=seed), Placement()).curve[-1].epoch == epoch
 
 
-def test_a_stopped_stack_resumes_bit_for_bit(tmp_path):
+def test_a_stopped_stack_resumes_bit_for_bit(tmp_path, together):
     def path(config):
         return tmp_path / config.key
 
-    asked = iter([False, False, True])
     with pytest.raises(Stopped):
-        list(vmap_seeds.train(seeds(SHORT), Placement(), path, stop=lambda: next(asked)))
-    resumed, whole = (
-        {record.key: record for record in vmap_seeds.train(seeds(SHORT), Placement(), *given)} for given in ([path], [])
-    )
-    for key, record in whole.items():
+        list(vmap_seeds.train(seeds(SHORT), Placement(), path, stop=after(2)))
+    resumed = {record.key: record for record in vmap_seeds.train(seeds(SHORT), Placement(), path)}
+    for key, record in together.items():
         assert resumed[key].curve == record.curve
         assert resumed[key].provenance.weights == record.provenance.weights
 
 
 def test_a_checkpoint_of_a_stack_is_one_of_a_run_alone(tmp_path):
     config = SHORT.changed(seed=SEEDS[1])
-    asked = iter([False, False, True])
     with pytest.raises(Stopped):
-        list(vmap_seeds.train(seeds(SHORT), Placement(), lambda each: tmp_path / each.key, stop=lambda: next(asked)))
+        list(vmap_seeds.train(seeds(SHORT), Placement(), lambda each: tmp_path / each.key, stop=after(2)))
     ours = trainer.train(config, Placement(), tmp_path / config.key)
     assert ours.curve[-1].train_loss == pytest.approx(trainer.train(config, Placement()).curve[-1].train_loss, rel=1e-4)
     # And back: one further than the others goes on by itself.
-    stopped = iter([False] * 4 + [True])
     with pytest.raises(Stopped):
-        trainer.train(config, Placement(), tmp_path / "again", stop=lambda: next(stopped))
+        trainer.train(config, Placement(), tmp_path / "again", stop=after(4))
     (tmp_path / "again").rename(tmp_path / config.key)
     every = list(vmap_seeds.train(seeds(SHORT), Placement(), lambda each: tmp_path / each.key))
     assert [record.config.seed for record in every] == [SEEDS[0], SEEDS[2], SEEDS[1]]
@@ -116,6 +124,7 @@ def test_stacks_hold_what_differs_in_seeds_alone():
     assert local.stacks([by_hand, by_hand.changed(seed=1)], 3) == [[by_hand], [by_hand.changed(seed=1)]]
 
 
+@pytest.mark.slow
 def test_a_launch_stacks_seeds_past_a_killed_worker(tmp_path, monkeypatch):
     store = Store(tmp_path / "store", tmp_path / "none")
     configs = [*seeds(SHORT), SHORT.changed(**{"seed": 1, "optimizer.learning_rate": 0.003})]

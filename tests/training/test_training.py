@@ -24,33 +24,15 @@ from alexnet_repro.training.launch import worker as worker_module
 from alexnet_repro.training.models.cuda_convnet import CudaConvnet
 from alexnet_repro.training.trainer import Run, Stopped, train
 
-from ..runs import tiny
+from ..runs import QUICK, after, numbers, tiny
 from . import team
 
 EVERY_STEP = Placement(checkpoint_seconds=0.0)
-QUICK = {"model.initialization": "he", "data.divisor": 64.0, "optimizer.learning_rate": 0.01}
-
-
-def numbers(record):
-    """All of a record but the clock's part."""
-    clock = {"started", "wall_seconds", "images_per_second"}
-    return record.model_dump(exclude={"provenance": clock})
 
 
 @pytest.fixture(scope="module")
 def uninterrupted():
     return train(tiny(), Placement())
-
-
-class After:
-    """Says to stop after so many steps."""
-
-    def __init__(self, steps):
-        self.left = steps + 1
-
-    def __call__(self):
-        self.left -= 1
-        return self.left == 0
 
 
 @pytest.mark.parametrize("pieces", [[1] * 6, [2, 3], [3], [5]], ids=str)
@@ -59,7 +41,7 @@ def test_a_run_in_pieces_gives_the_same_record(tmp_path, uninterrupted, pieces):
     path = tmp_path / "run"
     for steps in pieces[:5]:
         with pytest.raises(Stopped):
-            train(tiny(), Placement(), path, stop=After(steps))
+            train(tiny(), Placement(), path, stop=after(steps))
     assert checkpoint.load(path)[1]["step"] == sum(pieces[:5])
     record = train(tiny(), Placement(), path)
     assert numbers(record) == numbers(uninterrupted)
@@ -325,7 +307,7 @@ def test_a_loss_that_leaves_the_numbers_is_diverged(threshold):
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     with pytest.raises(Stopped):
-        train(tiny(seed=1), Placement(), tmp_path / "run", stop=After(1))
+        train(tiny(seed=1), Placement(), tmp_path / "run", stop=after(1))
     with pytest.raises(UserError, match="belongs to another run: delete it"):
         train(tiny(), Placement(), tmp_path / "run")
 
@@ -412,14 +394,14 @@ def test_a_run_in_parts_is_of_the_first_ones_commit_and_clean_where_all_are(tmp_
     monkeypatch.setattr(trainer.provenance, "commit", lambda: next(commits))
     for _ in range(2):
         with pytest.raises(Stopped):
-            train(tiny(), Placement(), tmp_path / "run", stop=After(1))
+            train(tiny(), Placement(), tmp_path / "run", stop=after(1))
     source = train(tiny(), Placement(), tmp_path / "run").provenance
     assert (source.commit, source.clean) == ("a" * 40, first and second)
 
 
 def test_a_checkpoint_of_before_commits_were_kept_resumes(tmp_path, monkeypatch):
     with pytest.raises(Stopped):
-        train(tiny(), Placement(), tmp_path / "run", stop=After(1))
+        train(tiny(), Placement(), tmp_path / "run", stop=after(1))
     tensors, values = checkpoint.load(tmp_path / "run")
     del values["commit"], values["clean"]
     checkpoint.save(tmp_path / "run", tensors, values)

@@ -14,11 +14,11 @@ from alexnet_repro import __main__
 from alexnet_repro.experiments import config, registry
 from alexnet_repro.experiments.study import Study
 from alexnet_repro.training import trainer
-from alexnet_repro.training.data import cifar10
 from alexnet_repro.training.launch import devices
 from alexnet_repro.training.parallel import process_group
 
-from .test_parallel import TINY, few
+from ..runs import few_test_images
+from .test_parallel import TINY
 
 
 def main():
@@ -27,7 +27,7 @@ def main():
     registry.STUDIES["tiny_pair"] = lambda scale: Study("tiny_pair", "A tiny pair", TINY, arms, (0,))
     devices.COMMAND = [sys.executable, "-m", "tests.training.tiny_command"]
     process_group.Placement = partial(config.Placement, checkpoint_seconds=0.0)
-    data = few(cifar10.sample())
+    data = few_test_images()
     trainer.load = lambda name: data
     update, pause = trainer.Run.update, float(os.environ.get("TINY_PAUSE", "0"))
 

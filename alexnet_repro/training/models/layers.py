@@ -146,7 +146,6 @@ def _kernels(weight: Tensor) -> Tensor:
     return weight.flatten(3, 5).flatten(0, 2)
 
 
-@torch.compiler.disable  # torch.compile knows no generators
 def dropout_mask(batch: int, units: int, rate: float, generator: torch.Generator) -> Tensor:
     """Section 4.2 in training: which outputs to keep as they are, (batch, units) of True and False.
 
