@@ -130,7 +130,7 @@ def test_a_judgement_reads_plainly() -> None:
         "Local response normalization lowers the error (section 3.3), at the scale cifar10"
     )
     (row,) = [line for line in repr(judged).splitlines() if "strong_lrn" in line]
-    shown = "1 no_lrn - strong_lrn test_error 20 1.89 points (1.27 to 2.50) 0.70 points reproduced"
+    shown = "1 no_lrn - strong_lrn 1.89 points (1.27 to 2.50) reproduced 0.70 points 20 test_error"
     assert re.sub(" +", " ", row).strip() == shown
     assert repr(judged).endswith("explained by its scaling, so far.")
     page = judged._repr_html_()

@@ -86,11 +86,11 @@ class Judgement:
                 {
                     "stage": each.stage,
                     "comparison": each.name,
-                    "metric": each.metric,
-                    "pairs": each.pairs,
                     "effect (95 % interval)": with_interval(effect, interval, each.unit),
-                    "threshold": NONE if math.isnan(each.threshold) else with_unit(number(each.threshold), each.unit),
                     "verdict": each.verdict,
+                    "threshold": NONE if math.isnan(each.threshold) else with_unit(number(each.threshold), each.unit),
+                    "pairs": each.pairs,
+                    "metric": each.metric,
                     "runs": each.setting if each.stage == 2 else "",
                 }
             )
