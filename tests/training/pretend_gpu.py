@@ -87,7 +87,9 @@ def compute(operation, args, kwargs):
         return value
 
     own_args, own_kwargs = tree_map(held, args), tree_map(held, kwargs)
-    if claiming and operation not in COPIES and any(value.dim() for value in others):
+    # A number on the CPU may be added to what is on a GPU, but not the other way.
+    written = operation._schema.is_mutable and any(value is args[0] for value in others)
+    if claiming and operation not in COPIES and (written or any(value.dim() for value in others)):
         raise RuntimeError(f"Expected all tensors to be on the same device, but found cuda:0 and cpu in {operation}")
     device = kwargs.get("device")
     if device is not None:
