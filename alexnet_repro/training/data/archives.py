@@ -4,14 +4,17 @@ import bz2
 import gzip
 import io
 import lzma
+import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
+from ...common import paths
 from ...common.errors import UserError
-from ...common.files import is_hidden, regular_file
+from ...common.files import disk_error, is_hidden, regular_file
 
 MOST = 2**28
 """Bytes of a development kit, unpacked: ILSVRC's are below 30 MB."""
@@ -69,6 +72,24 @@ def contents(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
             for name, member in files
             if wanted(name)
         }
+
+
+@contextmanager
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """A new folder in the data folder, removed at the end; those that killed processes have left are removed first.
+
+    Only for who may remove another process's folder of this prefix. Raises UserError on a full or read-only disk.
+    """
+    folder = paths.downloads()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{prefix}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        scratch = tempfile.TemporaryDirectory(prefix=prefix, dir=folder)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    with scratch as place:
+        yield Path(place)
 
 
 def _files(file: IO[bytes], path: Path, start: int) -> list[File]:

