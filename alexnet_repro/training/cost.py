@@ -8,6 +8,7 @@ import torch
 
 from ..experiments.config import Placement, RunConfig
 from . import provenance
+from .evaluate import errors
 from .from_disk import CHUNK, Collection
 from .trainer import Run, explained
 
@@ -64,7 +65,7 @@ def _measure(config: RunConfig, placement: Placement, steps: int, seconds: float
     spent = time.perf_counter() - start
     start = time.perf_counter()
     tested = min(CHUNK, len(run.data.test))
-    run.data.errors(run.net, run.data.test, tested, ten=False)
+    errors(run.net, run.data.chunks(run.data.test, tested), config.data.side)
     view = (time.perf_counter() - start) / tested
     run.data.loader.close()
     views = len(run.data.validation) * config.budget.epochs + 12 * len(run.data.test)

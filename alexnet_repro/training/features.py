@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..common.rng import stream
 from .data.images import Images
-from .evaluate import BATCH, testing
+from .evaluate import BATCH, eval_mode
 from .models.alexnet import AlexNet
 
 NEIGHBOURS = 6
@@ -56,7 +56,7 @@ def neighbour_metrics(net: AlexNet, train: Images, test: Images) -> dict[str, fl
     Both sets at their centres; Euclidean distance. knn_features: in the last hidden layer, as at test time; knn_pixels:
     between the inputs. Over the first ``QUERIES`` images of ``test``.
     """
-    with testing(net):
+    with eval_mode(net):
         return {
             "knn_features": _agreement(train, test, net.features),
             "knn_pixels": _agreement(train, test, lambda inputs: inputs.flatten(1)),
@@ -66,8 +66,7 @@ def neighbour_metrics(net: AlexNet, train: Images, test: Images) -> dict[str, fl
 @torch.no_grad()
 def vectors(images: Images, count: int, of: Callable[[Tensor], Tensor]) -> Tensor:
     """``of`` the first ``count`` images' inputs, (count, size)."""
-    index = torch.arange(min(count, len(images.labels)), device=images.labels.device)
-    return torch.cat([of(images.batch(part)[0]) for part in index.split(BATCH)])
+    return torch.cat([of(part.inputs()) for part in images.first(count).split(BATCH)])
 
 
 def nearest(queries: Tensor, among: Tensor, count: int) -> Tensor:

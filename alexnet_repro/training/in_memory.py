@@ -5,12 +5,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..common.rng import stream
-from ..experiments.config import TRAIN_IMAGES, DataConfig, RunConfig
+from ..experiments.config import CIFAR10_CLASSES, TRAIN_IMAGES, DataConfig, RunConfig
 from ..records.record import Measurement
 from .data.augment import Augmentation
 from .data.dataset import Dataset, Records
 from .data.images import Images, pixel_mean
-from .evaluate import alexnet_metrics, error
+from .evaluate import BATCH, alexnet_metrics, error
 from .features import color_metrics, neighbour_metrics
 from .models.alexnet import AlexNet
 
@@ -45,7 +45,7 @@ class Resident:
 
     def curve_error(self, net: nn.Module) -> float:
         """Fraction of the test images misclassified (top-1), at their centre."""
-        return error(net, self.test.centre(self.config.data.side))
+        return error(net, self.test, self.config.data.side)
 
     def metrics(self, net: nn.Module, curve: list[Measurement]) -> dict[str, float | None]:
         """What a network has at the end of its run: test_error; AlexNet also what evaluate.py and features.py say.
@@ -56,7 +56,9 @@ class Resident:
             return {"test_error": self.curve_error(net)}
         side = self.config.data.side
         train = self.train.first(MEASURED) if self.config.data.dataset == "tiny-imagenet" else self.train
-        found = alexnet_metrics(net, self.config, train, self.test, curve)
+        top5 = "test_top5_error" if self.config.data.classes > CIFAR10_CLASSES else None
+        batches, tests = train.split(BATCH), self.test.split(BATCH)
+        found = alexnet_metrics(net, self.config, batches, tests, curve, top5)
         found |= color_metrics(net, self.config.seed)
         found |= neighbour_metrics(net, train.centre(side), self.test.centre(side))
         return found

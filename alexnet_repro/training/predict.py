@@ -18,7 +18,7 @@ from . import checkpoint
 from .data import cifar10
 from .data.images import pixel_mean
 from .data.load import load
-from .evaluate import BATCH, testing
+from .evaluate import BATCH, eval_mode
 from .in_memory import parts
 from .models.alexnet import AlexNet
 from .models.build import build
@@ -73,9 +73,8 @@ def _logits(path: Path, config: RunConfig) -> tuple[Tensor, Classes]:
     _, test = parts(config, load(config.data.dataset), "cpu")
     images = test.centre(config.data.side)
     torch.set_num_threads(1)
-    with torch.no_grad(), testing(net):
-        index = torch.arange(len(images.labels)).split(BATCH)
-        logits = torch.cat([net(images.batch(part)[0]) for part in index])
+    with torch.no_grad(), eval_mode(net):
+        logits = torch.cat([net(part.inputs()) for part in images.split(BATCH)])
     return logits, images.labels.numpy().astype(np.uint8)
 
 

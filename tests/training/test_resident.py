@@ -95,8 +95,8 @@ def test_a_run_on_tiny_imagenet_records_top5_and_measures_a_part_of_its_training
     evaluated = in_memory.alexnet_metrics
 
     def spy(net, config, train_, *rest):
-        seen.append(train_.pixels)
-        return evaluated(net, config, train_, *rest)
+        seen.extend(train_)
+        return evaluated(net, config, seen, *rest)
 
     monkeypatch.setattr(in_memory, "alexnet_metrics", spy)
     config = TINY_BASELINE.changed(
@@ -112,7 +112,10 @@ def test_a_run_on_tiny_imagenet_records_top5_and_measures_a_part_of_its_training
     }  # fmt: skip
     assert record.metric("test_top5_error") <= record.metric("test_error")
     assert record.metric("clean_train_error") * 12 == round(record.metric("clean_train_error") * 12)
-    assert torch.equal(seen[0], torch.from_numpy(data.train_images[:12].transpose(0, 2, 3, 1).copy()))
+    assert torch.equal(
+        torch.cat([images.pixels for images in seen]),
+        torch.from_numpy(data.train_images[:12].transpose(0, 2, 3, 1).copy()),
+    )
     assert record.provenance.data == "3" * 64
 
 

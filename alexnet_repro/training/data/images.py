@@ -1,5 +1,6 @@
 """Images in memory on the device, and batches of them as whole tensors."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -46,7 +47,16 @@ class Images:
         place = centre(self.pixels.shape[1], side)
         return self.window(place, place, side)
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def split(self, size: int) -> "Iterator[Images]":
+        """The images in order, ``size`` at a time: views, no copies."""
+        for start in range(0, len(self.labels), size):
+            yield replace(self, pixels=self.pixels[start : start + size], labels=self.labels[start : start + size])
+
+    def inputs(self) -> Tensor:
+        """All images as inputs of a network."""
+        return self.batch(slice(None))[0]
+
+    def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Inputs (batch, 3, h, w) float32 in channels_last memory, and labels, of the images at ``index``."""
         inputs = self.pixels[index].float().sub_(self.mean)
         if self.divisor != 1:

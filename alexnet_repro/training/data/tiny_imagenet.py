@@ -162,7 +162,7 @@ def _store(source: Path, progress: bool, spec: Spec) -> None:
         pixels = np.empty((len(names), spec.side, spec.side, 3), dtype=np.uint8)
         for place, name in enumerate(tqdm(names, desc="decoding", unit=" images", disable=not progress)):
             with Image.open(io.BytesIO(files[name]), formats=("JPEG",)) as image:
-                pixels[place] = image.convert("RGB")
+                pixels[place] = np.asarray(image.convert("RGB"))
     except DAMAGE as error:
         reason = getattr(error, "strerror", None) or error
         raise _bad(source, f"it is damaged, cut off, or no zip, tar or folder ({reason})") from error
