@@ -32,7 +32,7 @@ from ..records.lookup import Found, records
 from ..records.metrics import counted
 from ..records.record import RunRecord
 from ..records.store import Store
-from ..training.launch.runs import obtain
+from ..training.launch.runs import load_or_train
 from . import captions, cards, downloads, features, figures, tables
 from .captions import level
 
@@ -114,7 +114,7 @@ class Page:
             self._judged = self._concluded = None
             self._finders.clear()
             self._models.clear()
-        return plan, obtain(plan, self.store, train=self.train, device=self.device, workers=self.workers)
+        return plan, load_or_train(plan, self.store, train=self.train, device=self.device, workers=self.workers)
 
     def cost(self, *names: str) -> Markdown:
         """How much there is of these studies, and what it cost."""

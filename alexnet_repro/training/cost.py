@@ -9,8 +9,8 @@ import torch
 from ..experiments.config import Placement, RunConfig
 from . import provenance
 from .evaluate import errors
-from .from_disk import CHUNK, Collection
-from .trainer import Run, explained
+from .from_disk import CHUNK, OnDiskData
+from .trainer import Run, resource_errors
 
 STEPS = 100
 SECONDS = 60.0
@@ -43,13 +43,13 @@ class Cost:
 def measure(config: RunConfig, placement: Placement, steps: int = STEPS, seconds: float = SECONDS) -> Cost:
     """Train the first steps of ``config``, test a few images, and multiply. Raises UserError as the run would."""
     torch.set_num_threads(placement.threads)
-    with explained(config, placement):
+    with resource_errors(config, placement):
         return _measure(config, placement, steps, seconds)
 
 
 def _measure(config: RunConfig, placement: Placement, steps: int, seconds: float) -> Cost:
     run = Run(config, placement)
-    assert isinstance(run.data, Collection)
+    assert isinstance(run.data, OnDiskData)
     run.update()  # the first step finds its kernels and fills its buffers
     _wait(run)
     start, done = time.perf_counter(), 0
@@ -92,7 +92,7 @@ def _watts(device: str) -> float | None:
     if not device.startswith("cuda"):
         return None
     try:
-        return float(provenance.ask_driver(device, "power.draw") or "")
+        return float(provenance.query_nvidia_smi(device, "power.draw") or "")
     except ValueError:
         return None
 

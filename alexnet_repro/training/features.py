@@ -50,7 +50,7 @@ def color_metrics(net: AlexNet, seed: int) -> dict[str, float | None]:
     }
 
 
-def neighbour_metrics(net: AlexNet, train: Images, test: Images) -> dict[str, float | None]:
+def nearest_neighbour_metrics(net: AlexNet, train: Images, test: Images) -> dict[str, float | None]:
     """Share of the ``NEIGHBOURS`` nearest of ``train`` that have the class of an image of ``test`` (Fig. 4).
 
     Both sets at their centres; Euclidean distance. knn_features: in the last hidden layer, as at test time; knn_pixels:

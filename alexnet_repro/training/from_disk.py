@@ -21,7 +21,7 @@ CHUNK = 64
 """Images that are tested at once: of ten views, one by one, so that memory stays small."""
 
 
-class Collection:
+class OnDiskData:
     """The prepared images of ``config.data.digest``, found in the data folder. Raises UserError where they are not.
 
     ``loader`` gives the training batches. The rate is set by ``validation``; the results are on ``test``, which

@@ -11,7 +11,7 @@ from .data.augment import Augmentation
 from .data.dataset import Dataset, Records
 from .data.images import Images, pixel_mean
 from .evaluate import BATCH, alexnet_metrics, error
-from .features import color_metrics, neighbour_metrics
+from .features import color_metrics, nearest_neighbour_metrics
 from .models.alexnet import AlexNet
 
 MEASURED = 10_000
@@ -22,7 +22,7 @@ Index = slice | NDArray[np.int64]
 """Which images: a slice where they are the first ones."""
 
 
-class Resident:
+class InMemoryData:
     """CIFAR-10, its sample or Tiny ImageNet, on the device: ``train`` and ``test``, and the SHA-256 of it all.
 
     Where the config holds training images out, ``test`` is those: see ``chosen``.
@@ -60,7 +60,7 @@ class Resident:
         batches, tests = train.split(BATCH), self.test.split(BATCH)
         found = alexnet_metrics(net, self.config, batches, tests, curve, top5)
         found |= color_metrics(net, self.config.seed)
-        found |= neighbour_metrics(net, train.centre(side), self.test.centre(side))
+        found |= nearest_neighbour_metrics(net, train.centre(side), self.test.centre(side))
         return found
 
 

@@ -7,7 +7,7 @@ import torch
 from ..experiments.config import Precision
 
 
-def set_products(precision: Precision) -> None:
+def set_tf32(precision: Precision) -> None:
     """Let this process's float32 products on GPUs be rounded to TF32, or forbid it; torch's own default is mixed."""
     allowed = precision == "tf32"
     torch.backends.cuda.matmul.allow_tf32 = allowed
@@ -20,6 +20,6 @@ def autocast(precision: Precision, device: str) -> AbstractContextManager[object
     return torch.autocast(kind, torch.bfloat16) if precision == "bfloat16" else nullcontext()
 
 
-def at_least_single(tensor: torch.Tensor) -> torch.Tensor:
+def at_least_float32(tensor: torch.Tensor) -> torch.Tensor:
     """The tensor in float32 where it is less exact; float32 and double stay as they are."""
     return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

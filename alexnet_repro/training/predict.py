@@ -55,7 +55,7 @@ def make(config: RunConfig, store: Store) -> bool:
     return True
 
 
-def publish_classes(record: RunRecord, store: Store) -> None:
+def publish_predicted_classes(record: RunRecord, store: Store) -> None:
     """Publish the classes that a run's kept weights predict.
 
     Raises UserError where they err otherwise than the record says.

@@ -87,10 +87,10 @@ def _cpuinfo() -> dict[str, str]:
 
 def driver(device: str) -> str | None:
     """The version of a GPU's driver, by the driver's tool; None where there is none."""
-    return ask_driver(device, "driver_version")
+    return query_nvidia_smi(device, "driver_version")
 
 
-def ask_driver(device: str, question: str) -> str | None:
+def query_nvidia_smi(device: str, question: str) -> str | None:
     """What nvidia-smi answers about a GPU; None where it does not."""
     uuid = torch.cuda.get_device_properties(device).uuid
     asked = ["nvidia-smi", f"--id=GPU-{uuid}", f"--query-gpu={question}", "--format=csv,noheader,nounits"]

@@ -23,11 +23,11 @@ from . import checkpoint, provenance
 from .data.load import load
 from .devices import available
 from .evaluate import top1_wrong
-from .from_disk import Collection
-from .in_memory import Resident
+from .from_disk import OnDiskData
+from .in_memory import InMemoryData
 from .models.build import build
 from .optim import AlexNetSGD, first_factor, param_groups, rate_factor
-from .precision import at_least_single, autocast, set_products
+from .precision import at_least_float32, autocast, set_tf32
 
 Observer = Callable[[int, int], None]
 """Called with (steps done, steps of the budget) after every measurement."""
@@ -47,13 +47,13 @@ class Run:
         self.config, self.placement = config, placement
         self.device = available(placement)
         if config.data.dataset == "imagenet":
-            self.data: Collection | Resident = Collection(config, self.device)
+            self.data: OnDiskData | InMemoryData = OnDiskData(config, self.device)
         else:
-            self.data = Resident(config, load(config.data.dataset), self.device)
+            self.data = InMemoryData(config, load(config.data.dataset), self.device)
         self.train, self.test, self.digest = self.data.train, self.data.test, self.data.digest
         self.net: nn.Module = self.build()
         self.net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        set_products(config.precision)
+        set_tf32(config.precision)
         # As it trains; it is tested as it is. Each size of batch has its own code: torch.compile fails on a free size.
         self.trained: nn.Module = torch.compile(self.net, dynamic=False) if config.compiled else self.net  # type: ignore[assignment]
         groups, outside = param_groups(self.net, config.optimizer), config.optimizer.velocity == "gradients"
@@ -88,7 +88,7 @@ class Run:
         inputs, labels = self.batch(part)
         with autocast(self.config.precision, self.device):
             logits = self.logits(inputs, part)
-        logits = at_least_single(logits)
+        logits = at_least_float32(logits)
         loss = cross_entropy(logits, labels)
         self.optimizer.zero_grad()
         self.backward(loss, part)
@@ -139,7 +139,7 @@ class Run:
             return []
         return [torch_stream(self.config.seed, "dropout", self.step, device=self.device)]
 
-    def due(self) -> bool:
+    def should_log(self) -> bool:
         """Whether a measurement falls after the step just made."""
         position = (self.step - 1) % self.epoch_steps + 1
         count = self.config.budget.measurements
@@ -301,7 +301,7 @@ def train(
     and where torch.compile fails.
     """
     torch.set_num_threads(placement.threads)
-    with explained(config, placement):
+    with resource_errors(config, placement):
         run = make(config, placement)
         record = run.record(_train(run, checkpoint_path, observe, stop))
         if weights_path is not None:
@@ -309,7 +309,7 @@ def train(
         return record
 
 
-def rounded_otherwise(
+def repeats_with_other_rounding(
     config: RunConfig, placement: Placement, count: int, observe: Observer = lambda done, total: None
 ) -> list[tuple[Measurement, ...]]:
     """The curves of the first epoch of ``count`` repeats of a run, each with rounding errors of its own.
@@ -328,7 +328,7 @@ def rounded_otherwise(
                 for weights in run.net.parameters():
                     up = torch.randint(2, weights.shape, generator=chance, device=run.device)
                     weights.copy_(torch.nextafter(weights, (2.0 * up - 1.0) * math.inf))
-            if run.due():
+            if run.should_log():
                 run.measure()
                 observe(repeat * run.epoch_steps + run.step, count * run.epoch_steps)
         curves.append(tuple(run.curve))
@@ -336,7 +336,7 @@ def rounded_otherwise(
 
 
 @contextmanager
-def explained(config: RunConfig, placement: Placement) -> Iterator[None]:
+def resource_errors(config: RunConfig, placement: Placement) -> Iterator[None]:
     """What a machine lacks to train ``config``, memory or a compiler, becomes a UserError."""
     try:
         yield
@@ -368,7 +368,7 @@ def _train(run: Run, checkpoint_path: Path | None, observe: Observer, stop: Call
         if asked:
             raise Stopped
         run.update()
-        if run.due():
+        if run.should_log():
             run.measure()
             status = run.status()
             observe(run.step, run.budget_steps)

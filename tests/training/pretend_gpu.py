@@ -154,7 +154,7 @@ def pretend_gpu():
         patch.setattr(torch.cuda, "set_device", lambda device: None)
         patch.setattr(torch.cuda, "get_device_name", lambda device: "pretended GPU")
         patch.setattr(torch.cuda, "get_device_capability", lambda device: (0, 0))
-        patch.setattr(provenance, "ask_driver", lambda device, question: None)
+        patch.setattr(provenance, "query_nvidia_smi", lambda device, question: None)
         patch.setattr(torch, "Generator", PretendGenerator)
         patch.setattr(torch, "empty", lambda *size, pin_memory=False, **options: empty(*size, **options))
         patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)

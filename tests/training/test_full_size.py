@@ -20,7 +20,6 @@ from alexnet_repro.training.cost import measure
 from alexnet_repro.training.data import prepare as preparation
 from alexnet_repro.training.data import shards
 from alexnet_repro.training.evaluate import errors
-from alexnet_repro.training.from_disk import Collection
 from alexnet_repro.training.trainer import Run, Stopped, train
 
 from ..pictures import tree
@@ -126,12 +125,12 @@ def test_chunks_cover_every_image_once(source, monkeypatch):
 
 def test_the_rate_follows_the_validation_error(source, monkeypatch):
     # The error never improves after the first epoch: with patience 1, a drop after each, and the end.
-    monkeypatch.setattr(Collection, "curve_error", lambda self, net: 0.5)
+    monkeypatch.setattr(OnDiskData, "curve_error", lambda self, net: 0.5)
     config = small(prepare(source, 80), **{"optimizer.plateau": 1, "budget.epochs": 9, "budget.ten_views": False})
     run, factors = Run(config, Placement()), []
     while run.status() is None:
         run.update()
-        if run.due():
+        if run.should_log():
             run.measure()
         factors.append(run.optimizer.param_groups[0]["lr"] / config.optimizer.learning_rate)
     assert run.status() == "stopped"

@@ -11,7 +11,7 @@ from alexnet_repro.training.data import augment, cifar10, prepare
 from alexnet_repro.training.data.images import Images
 from alexnet_repro.training.models import lrn
 from alexnet_repro.training.parallel.vmap_seeds import Member, Stack
-from alexnet_repro.training.trainer import Run, Stopped, rounded_otherwise, train
+from alexnet_repro.training.trainer import Run, Stopped, repeats_with_other_rounding, train
 
 from ..pictures import tree
 from . import team
@@ -81,7 +81,7 @@ def test_stacked_seeds_train_as_on_the_cpu():
         while stack.runs[0].step < 5:
             stack.update()
             for run in stack.runs:
-                if run.due():
+                if run.should_log():
                     run.measure()
         ours = [found(run) for run in stack.runs]
     for run, expected in zip(ours, alone, strict=True):
@@ -90,8 +90,8 @@ def test_stacked_seeds_train_as_on_the_cpu():
 
 def test_repeats_with_other_rounding_draw_on_the_gpu():
     with pretend_gpu():
-        ours = rounded_otherwise(CUDA_CONVNET, GPU, 1)
-    assert ours == rounded_otherwise(CUDA_CONVNET, Placement(), 1)
+        ours = repeats_with_other_rounding(CUDA_CONVNET, GPU, 1)
+    assert ours == repeats_with_other_rounding(CUDA_CONVNET, Placement(), 1)
 
 
 def shared(rank, how, folder):

@@ -76,7 +76,7 @@ def few(data):
 def advance(run, steps):
     while run.step < steps:
         run.update()
-        if run.due():
+        if run.should_log():
             run.measure()
 
 
@@ -157,7 +157,7 @@ def test_other_precisions_and_compilation_work_on_two(tmp_path, how):
 
 def test_columns_are_not_compiled():
     with pytest.raises(UserError, match="--compile with a column per device: leave it out"):
-        process_group.shareable([TINY.changed(compiled=True)], "columns", 2, "cpu")
+        process_group.check_parallel([TINY.changed(compiled=True)], "columns", 2, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -262,7 +262,7 @@ def mourn(rank, how, folder, fate, checkpoint_seconds=0.0, device="cpu"):
         update(run)
 
     Run.update = fatal
-    trainer.train_together([TINY], Store(folder / "store", folder / "none"), here, progress=False)
+    trainer.train_runs([TINY], Store(folder / "store", folder / "none"), here, progress=False)
 
 
 def end(size, folder, *arguments, watched):
@@ -321,7 +321,7 @@ def trained(rank, folder):
     if rank == 1:
         store.checkpoint(TINY.key).parent.mkdir(parents=True)
         store.checkpoint(TINY.key).write_text("stale")
-    trainer.train_together([TINY], store, Group("data", "cpu"), progress=False)
+    trainer.train_runs([TINY], store, Group("data", "cpu"), progress=False)
     return [record.key for record in store.records()]
 
 
@@ -347,13 +347,13 @@ def test_a_signal_to_one_process_stops_all_with_a_checkpoint_of_that_step(tmp_pa
 )
 def test_what_can_not_be_shared_is_named_before_anything_starts(configs, how, size, device, said):
     with pytest.raises(UserError, match=said):
-        process_group.shareable(configs, how, size, device)
+        process_group.check_parallel(configs, how, size, device)
 
 
 def test_arms_without_columns_are_left_for_another_command(tmp_path):
     half = TINY.changed(**{"model.columns": "half"})
-    assert process_group.shareable([half, TINY], "columns", 2, "cpu") == [TINY]
-    assert process_group.shareable([half, TINY], "data", 2, "cpu") == [half, TINY]
+    assert process_group.check_parallel([half, TINY], "columns", 2, "cpu") == [TINY]
+    assert process_group.check_parallel([half, TINY], "data", 2, "cpu") == [half, TINY]
     words = ("tests.training.tiny_command", "run", "tiny_pair", "--devices", "2", "--parallel")
     store = Store(tmp_path / "store", tmp_path / "none")
     for how, said, missing in (

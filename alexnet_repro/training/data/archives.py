@@ -39,7 +39,7 @@ def packed(path: Path) -> list[File]:
         return _files(file, path, 0)
 
 
-def packed_classes(path: Path) -> dict[str, list[File]]:
+def list_class_archives(path: Path) -> dict[str, list[File]]:
     """Class -> its files, of an archive of class archives (n01440764.tar).
 
     Raises UserError for a damaged archive, and for an image that lies in none of the class archives; OSError.

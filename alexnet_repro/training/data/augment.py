@@ -99,9 +99,10 @@ class ColorNoise:
         return torch.from_numpy(draws).to(self.directions.device) @ self.directions
 
 
-def noisy(config: DataConfig, epoch: int) -> bool:
-    """Whether an epoch, counted from 0, is one of those with colour noise."""
-    return config.color_noise_epochs is None or epoch < config.color_noise_epochs
+def draw_noise(config: DataConfig, noise: ColorNoise | None, seed: int, epoch: int, count: int) -> Tensor | None:
+    """The colour noise (count, 3) of an epoch, counted from 0; None for an epoch without."""
+    last = config.color_noise_epochs
+    return noise.draw(seed, epoch, count) if noise and (last is None or epoch < last) else None
 
 
 def components(pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -139,7 +140,7 @@ class Augmentation:
         pixels = self.images.pixels
         count, device = len(pixels), str(pixels.device)
         self._crops = draw_crops(self.config, pixels.shape[1], self.seed, epoch, count, device)
-        self._shifts = self.noise.draw(self.seed, epoch, count) if self.noise and noisy(self.config, epoch) else None
+        self._shifts = draw_noise(self.config, self.noise, self.seed, epoch, count)
 
     def batch(self, index: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         """Inputs (batch, 3, side, side) float32 in channels_last memory, and labels, of the images at ``index``.
@@ -148,10 +149,10 @@ class Augmentation:
         """
         inputs = cut(self.images, index, self._crops[part], self.config.side)
         shifts = None if self._shifts is None else self._shifts[part]
-        return colored(inputs, shifts, self.noise, self.images.divisor), self.images.labels[index]
+        return add_color_noise(inputs, shifts, self.noise, self.images.divisor), self.images.labels[index]
 
 
-def colored(inputs: Tensor, shifts: Tensor | None, noise: ColorNoise | None, divisor: float) -> Tensor:
+def add_color_noise(inputs: Tensor, shifts: Tensor | None, noise: ColorNoise | None, divisor: float) -> Tensor:
     """Crops (batch, side, side, 3) with their noise (batch, 3) added, in place, and scaled; channels before rows."""
     if noise is not None and shifts is not None:
         # Whole rows at once: three numbers at a time, the loop would cost more than the sums.

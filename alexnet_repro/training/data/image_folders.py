@@ -299,7 +299,7 @@ def _train(place: _Place) -> tuple[dict[str, list[File]], str, list[str]]:
             "the folder of their class, archives other than .tar unpacked"
         )
     by_class = dict(here.classes)
-    for where, packed in ((folder, tars), (archive, archives.packed_classes(archive) if archive else {})):
+    for where, packed in ((folder, tars), (archive, archives.list_class_archives(archive) if archive else {})):
         for name, files in packed.items():
             if name in by_class and not _holds(by_class[name], files):
                 raise UserError(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ...common.rng import stream
 from ...experiments.config import DataConfig
-from .augment import ColorNoise, Crops, colored, cut, draw_crops, noisy
+from .augment import ColorNoise, Crops, add_color_noise, cut, draw_crops, draw_noise
 from .decode import Pixels
 from .images import Images
 from .shards import Shards
@@ -64,7 +64,7 @@ class Loader:
         self._drop()
         count = self.config.train_images
         crops = draw_crops(self.config, self.shards.size, self.seed, epoch, count)
-        shifts = self.noise.draw(self.seed, epoch, count) if self.noise and noisy(self.config, epoch) else None
+        shifts = draw_noise(self.config, self.noise, self.seed, epoch, count)
         self._epoch = Epoch(epoch, stream(self.seed, "order", epoch).permutation(count), crops, shifts)
 
     def batch(self, index: Tensor, part: slice) -> tuple[Tensor, Tensor]:
@@ -88,7 +88,7 @@ class Loader:
         crops = Crops(*(each.to(self.device) for each in (crops.tops, crops.lefts, crops.reflected)))
         images = Images(pixels, labels, self.mean, self.config.divisor)
         inputs = cut(images, torch.arange(len(labels), device=self.device), crops, self.config.side)
-        return colored(inputs, shifts, self.noise, self.config.divisor), labels
+        return add_color_noise(inputs, shifts, self.noise, self.config.divisor), labels
 
     def close(self) -> None:
         """End the reading threads."""

@@ -63,7 +63,7 @@ def _write(path: Path, sources: list[Source], size: int) -> None:
     shards.write(path, sources, size, _tick)
 
 
-def write_all(tasks: list[Task], size: int, workers: int, progress: bool) -> None:
+def write_shards(tasks: list[Task], size: int, workers: int, progress: bool) -> None:
     """Write the shards: in this process, or in several. Raises UserError where one dies, or the disk is full."""
     workers = min(workers, len(tasks))
     total = sum(len(task.sources) for task in tasks)

@@ -25,7 +25,7 @@ from ...experiments.manifest import Manifest, Part, Shard
 from . import shards
 from .decode import Unreadable, check, square
 from .image_folders import Found, Source, find
-from .pool import Task, write_all
+from .pool import Task, write_shards
 from .shards import Written
 
 REPORT = "report.csv"
@@ -74,7 +74,7 @@ def prepare(
         missing = [task for task in tasks if shards.whole(task.path) is None]
         count = workers or cores()
         _announce(found, tasks, missing, folder, size, count, say)
-        write_all(missing, size, count, progress)
+        write_shards(missing, size, count, progress)
         manifest = _finish(folder, found, tasks, size)
     for line in summary(folder, manifest):
         say(line)
@@ -313,7 +313,7 @@ def _sweep(folder: Path) -> None:
 
 def _forget(tasks: list[Task]) -> None:
     for task in tasks:
-        shards.forget(task.path)
+        shards.remove_notes(task.path)
 
 
 def _part(folder: Path, part: str, written: list[Written]) -> Part:

@@ -113,7 +113,7 @@ def pixel_sums(path: Path) -> NDArray[np.int64]:
     return np.load(_sums(path), allow_pickle=False)
 
 
-def forget(path: Path) -> None:
+def remove_notes(path: Path) -> None:
     """Remove what only the preparation needed of a shard."""
     _note(path).unlink(missing_ok=True)
     _sums(path).unlink(missing_ok=True)

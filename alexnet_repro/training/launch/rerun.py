@@ -75,7 +75,7 @@ def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", p
         raise UserError(
             f"{plan.name}, arm {arm!r}, seed {seed} has no record to meet: 'alexnet-repro run {plan.name}' makes one", 1
         )
-    from ..trainer import Stopped, rounded_otherwise, train  # torch is imported only to train
+    from ..trainer import Stopped, repeats_with_other_rounding, train  # torch is imported only to train
 
     checkpoint = store.root / "reruns" / f"{config.key}.safetensors"
     with lock(checkpoint.with_suffix(".lock")):
@@ -87,7 +87,7 @@ def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", p
 
         def repeat() -> list[float]:
             with _bar("its first epoch, rounded otherwise", progress) as show:
-                return [_first_loss(curve) for curve in rounded_otherwise(config, placement, REPEATS, show)]
+                return [_first_loss(curve) for curve in repeats_with_other_rounding(config, placement, REPEATS, show)]
 
         others = [other for number, other in records(plan, store)[arm].items() if number != seed]
         found = compare(record, fresh, others, repeat)

@@ -13,7 +13,7 @@ from ...records.record import RunRecord
 from ...records.store import Store, published_folder, rows_by_key, write_table
 
 
-def obtain(
+def load_or_train(
     plan: Study,
     store: Store,
     train: bool,
@@ -41,15 +41,15 @@ def obtain(
     return records(plan, store)
 
 
-def start_together(plan: Study, devices: int, parallel: str, device: str) -> None:
+def launch_distributed(plan: Study, devices: int, parallel: str, device: str) -> None:
     """Train what is missing, each run on ``devices`` devices of this machine: starts a process for each.
 
     Raises UserError where so many can't be arranged, or no arm has columns to spread.
     """
-    from ..parallel.process_group import shareable
+    from ..parallel.process_group import check_parallel
     from .devices import start
 
-    shareable([config for _, config in plan.runs()], parallel, devices, device)
+    check_parallel([config for _, config in plan.runs()], parallel, devices, device)
     words = ["run", plan.name, "--device", device, "--parallel", parallel]
     start([*words, *_options(plan)], devices)
 
@@ -65,18 +65,18 @@ def _options(plan: Study) -> list[str]:
     ]
 
 
-def together(plan: Study, store: Store, parallel: str, device: str, progress: bool = True) -> None:
+def train_distributed(plan: Study, store: Store, parallel: str, device: str, progress: bool = True) -> None:
     """This process's part in training what is missing, each run by all the processes that torchrun has started.
 
     With "columns", the arms of nets that have two; the last line names those that are left.
     """
-    from ..parallel.process_group import Group, shareable
-    from ..parallel.trainer import train_together
+    from ..parallel.process_group import Group, check_parallel
+    from ..parallel.trainer import train_runs
 
     configs = [config for _, config in plan.runs()]
-    able = shareable(configs, parallel, int(os.environ["WORLD_SIZE"]), device)
+    able = check_parallel(configs, parallel, int(os.environ["WORLD_SIZE"]), device)
     group = Group(parallel, device)
-    train_together(able, store, group, plan.name, progress)
+    train_runs(able, store, group, plan.name, progress)
     if group.rank == 0:
         left = {config.key for config in store.missing(configs)}
         arms = dict.fromkeys(arm for arm, config in plan.runs() if config.key in left)
@@ -139,8 +139,8 @@ def _publish_predictions(new: list[RunRecord], store: Store) -> tuple[int, int]:
     wanted = predictions.due(new, store)
     kept = [record for record in wanted if store.weights(record.key).is_file()]
     if kept:
-        from ..predict import publish_classes  # torch is imported only to compute
+        from ..predict import publish_predicted_classes  # torch is imported only to compute
 
         for record in kept:
-            publish_classes(record, store)
+            publish_predicted_classes(record, store)
     return len(kept), len(wanted) - len(kept)

@@ -176,7 +176,7 @@ class Monitor(threading.Thread):
             self._ended.set()
 
 
-def shareable(configs: Sequence[RunConfig], parallel: str, processes: int, device: str) -> list[RunConfig]:
+def check_parallel(configs: Sequence[RunConfig], parallel: str, processes: int, device: str) -> list[RunConfig]:
     """The runs that so many processes can share: with "columns", those of nets that have two.
 
     Raises UserError, before any has started, where there are none, or for another device than "cpu" and "cuda".
@@ -208,7 +208,7 @@ def _check_columns(config: RunConfig) -> None:
         raise UserError("--compile with a column per device: leave it out, their exchanges are not compiled")
 
 
-class Asked:
+class StopSignal:
     """Whether this process has been asked to stop, by SIGTERM or Ctrl-C."""
 
     def __init__(self) -> None:

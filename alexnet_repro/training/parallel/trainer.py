@@ -25,7 +25,7 @@ from ..models.alexnet import AlexNet
 from ..trainer import Run, Stopped, train
 from . import model_parallel
 from .model_parallel import Column, Link
-from .process_group import Asked, Group
+from .process_group import Group, StopSignal
 
 
 class ParallelRun(Run):
@@ -51,7 +51,7 @@ class ParallelRun(Run):
     def build(self) -> nn.Module:
         if self.group.columns == 1:
             return super().build()
-        assert isinstance(self.config.model, AlexNetConfig)  # see group.shareable
+        assert isinstance(self.config.model, AlexNetConfig)  # see group.check_parallel
         self.link = Link(self.group.column, self.group.peer, self.group.pair)
         return Column(self.config.model, self.config.seed, self.link)
 
@@ -134,7 +134,7 @@ class ParallelRun(Run):
             checkpoint.save(path, weights, {"key": self.config.key})
 
 
-def train_together(
+def train_runs(
     configs: Sequence[RunConfig], store: Store, group: Group, title: str = "runs", progress: bool = True
 ) -> None:
     """Train those of ``configs`` that process 0's store lacks, one after another, each by all processes of ``group``.
@@ -143,7 +143,7 @@ def train_together(
     for as long as the group's monitor waits, all others end after one line of it; the next call resumes from the
     checkpoint. SIGTERM or Ctrl-C to any process stops all of them, with a checkpoint, and raises SystemExit.
     """
-    asked = Asked()
+    asked = StopSignal()
     try:
         keys = group.tell([config.key for config in store.missing(configs)])
         waiting = {config.key: config for config in configs if config.key in keys}
@@ -173,7 +173,7 @@ def _show(bar: Any, runs: int, done: int, total: int) -> None:
     bar.refresh()
 
 
-def _train(config: RunConfig, store: Store, group: Group, asked: Asked, observe: Any) -> None:
+def _train(config: RunConfig, store: Store, group: Group, asked: StopSignal, observe: Any) -> None:
     saved, weights = store.checkpoint(config.key), store.weights(config.key)
     first = group.rank == 0
     group.monitor.resume = "run the same command again; it had no checkpoint yet"

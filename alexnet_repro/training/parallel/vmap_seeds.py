@@ -15,8 +15,8 @@ from ...experiments.config import Placement, RunConfig
 from ...records.record import RunRecord, Status
 from ..models.alexnet import AlexNet
 from ..optim import AlexNetSGD
-from ..precision import at_least_single, autocast
-from ..trainer import Observer, Run, Stopped, explained
+from ..precision import at_least_float32, autocast
+from ..trainer import Observer, Run, Stopped, resource_errors
 
 
 class Member(Run):
@@ -60,7 +60,7 @@ class Stack:
         inputs, labels = _stacked([each for each, _ in batches]), torch.stack([each for _, each in batches])
         with autocast(first.config.precision, first.device):
             logits = vmap(self._logits)(self.parameters, inputs, self._masks(labels.shape[1]))
-        logits = at_least_single(logits)
+        logits = at_least_float32(logits)
         losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
         self.optimizer.zero_grad()
         losses.sum().backward()
@@ -107,7 +107,7 @@ def train(
     A run's seconds are its share. Otherwise as ``training.train``.
     """
     torch.set_num_threads(placement.threads)
-    with explained(configs[0], placement):
+    with resource_errors(configs[0], placement):
         runs = [Member(config, placement) for config in configs]
         for run in runs:
             own = path(run.config)
@@ -146,7 +146,7 @@ def _until_one_ends(
             raise Stopped
         stack.update()
         for run in runs:
-            if run.due():
+            if run.should_log():
                 run.measure()
                 observe(run.config)(run.step, run.budget_steps)
         now = time.monotonic()
