@@ -1,4 +1,4 @@
-"""What a full-size run would take on this machine, from its first steps."""
+"""Estimate time, memory, disk and energy of a full-size run from its first steps."""
 
 import resource
 import time
@@ -14,14 +14,15 @@ from .trainer import Run, resource_errors
 
 STEPS = 100
 SECONDS = 60.0
-"""Measured for so many steps, or for so long, after the first."""
+"""The first step is followed by so many measured ones, or fewer if these many seconds have passed."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Measured: steps, their seconds, images per second. From these: hours of training and of testing at most; bytes
-    of memory at the peak, of prepared images and of a checkpoint on disk. watts: of the device alone, in its last
-    steps; None where it does not tell.
+    """The cost of a run.
+
+    steps, seconds, images_per_second: measured. training_hours, testing_hours: extrapolated, at most. memory_bytes: at
+    the peak. images_bytes, checkpoint_bytes: on disk. watts: power of the GPU alone while training; None if unknown.
     """
 
     steps: int
@@ -36,12 +37,12 @@ class Cost:
 
     @property
     def kilowatt_hours(self) -> float | None:
-        """Of a run, at most."""
+        """Energy of the whole run, at most; None if the power is unknown."""
         return None if self.watts is None else self.watts * (self.training_hours + self.testing_hours) / 1000
 
 
 def measure(config: RunConfig, placement: Placement, steps: int = STEPS, seconds: float = SECONDS) -> Cost:
-    """Train the first steps of ``config``, test a few images, and multiply. Raises UserError as the run would."""
+    """Train some steps of ``config``, evaluate a few images, and extrapolate. Raises UserError as the run would."""
     torch.set_num_threads(placement.threads)
     with resource_errors(config, placement):
         return _measure(config, placement, steps, seconds)

@@ -1,4 +1,4 @@
-"""Prepared images as a run sees them: what it trains on, and how it is tested, one view or ten, top-1 and top-5."""
+"""Training batches and evaluation for prepared images on disk (ImageNet, or any folder of classes)."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,14 +18,14 @@ from .data.shards import Shards, sums
 from .evaluate import alexnet_metrics, errors
 
 CHUNK = 64
-"""Images that are tested at once: of ten views, one by one, so that memory stays small."""
+"""Images that are evaluated at once."""
 
 
 class OnDiskData:
-    """The prepared images of ``config.data.digest``, found in the data folder. Raises UserError where they are not.
+    """The prepared images with the digest ``config.data.digest``. Raises UserError if the data folder lacks them.
 
-    ``loader`` gives the training batches. The rate is set by ``validation``; the results are on ``test``, which
-    are the same images where the collection has no two such parts.
+    ``loader`` gives the training batches. The learning rate follows the error on ``validation``; the results are on
+    ``test``. If only one of the two was prepared, it serves as both.
     """
 
     def __init__(self, config: RunConfig, device: str) -> None:
@@ -51,15 +51,15 @@ class OnDiskData:
         )
 
     def start(self, epoch: int) -> None:
-        """Draw what the epoch needs."""
+        """Draw the crops, flips and colour noise of an epoch."""
         self.loader.start(epoch)
 
     def batch(self, index: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-        """Inputs and labels of the images at ``index``, which stand at ``part`` of the epoch's order."""
+        """Inputs and labels of the images at ``index``, which is the slice ``part`` of the epoch's order."""
         return self.loader.batch(index, part)
 
     def curve_error(self, net: nn.Module) -> float:
-        """Fraction of the validation images misclassified (top-1), at their centre."""
+        """Top-1 error on the centres of the validation images."""
         return errors(net, self.chunks(self.validation, len(self.validation)), self.config.data.side)[0].top1
 
     def metrics(self, net: nn.Module, curve: list[Measurement]) -> dict[str, float | None]:

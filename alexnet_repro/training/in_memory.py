@@ -1,4 +1,4 @@
-"""A data set that fits into memory, as a run sees it: what it trains on, and how it is tested."""
+"""Training batches and evaluation for a data set that fits into memory (CIFAR-10, Tiny ImageNet)."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,17 +15,16 @@ from .features import color_metrics, nearest_neighbour_metrics
 from .models.alexnet import AlexNet
 
 MEASURED = 10_000
-"""Of Tiny ImageNet, the metrics at the end of a run that are of training images are of so many, the first: those of all
-would take as long as half an epoch."""
+"""On Tiny ImageNet, metrics on training images use the first 10,000: all would take as long as half an epoch."""
 
 Index = slice | NDArray[np.int64]
-"""Which images: a slice where they are the first ones."""
+"""Indices of images: a slice if they are the first ones."""
 
 
 class InMemoryData:
-    """CIFAR-10, its sample or Tiny ImageNet, on the device: ``train`` and ``test``, and the SHA-256 of it all.
+    """CIFAR-10, its sample or Tiny ImageNet on the device: images ``train`` and ``test``, and the data's ``digest``.
 
-    Where the config holds training images out, ``test`` is those: see ``chosen``.
+    If the config holds training images out (``data.held_out``), ``test`` consists of those.
     """
 
     def __init__(self, config: RunConfig, data: Dataset, device: str) -> None:
@@ -35,22 +34,22 @@ class InMemoryData:
         self.augmentation = Augmentation(config.data, self.train, config.seed) if augmented else None
 
     def start(self, epoch: int) -> None:
-        """Draw what the epoch needs."""
+        """Draw the crops, flips and colour noise of an epoch."""
         if self.augmentation is not None:
             self.augmentation.start(epoch)
 
     def batch(self, index: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-        """Inputs and labels of the images at ``index``, which stand at ``part`` of the epoch's order."""
+        """Inputs and labels of the images at ``index``, which is the slice ``part`` of the epoch's order."""
         return self.augmentation.batch(index, part) if self.augmentation else self.train.batch(index)
 
     def curve_error(self, net: nn.Module) -> float:
-        """Fraction of the test images misclassified (top-1), at their centre."""
+        """Top-1 error on the centres of the test images."""
         return error(net, self.test, self.config.data.side)
 
     def metrics(self, net: nn.Module, curve: list[Measurement]) -> dict[str, float | None]:
-        """What a network has at the end of its run: test_error; AlexNet also what evaluate.py and features.py say.
+        """The metrics at the end of a run: test_error; for an AlexNet also those of evaluate.py and features.py.
 
-        Of Tiny ImageNet, what is of training images is of the first ``MEASURED`` that the run trains on.
+        On Tiny ImageNet, metrics on training images use the first ``MEASURED`` of them.
         """
         if not isinstance(net, AlexNet):
             return {"test_error": self.curve_error(net)}
@@ -65,7 +64,7 @@ class InMemoryData:
 
 
 def parts(config: RunConfig, data: Dataset, device: str) -> tuple[Images, Images]:
-    """What a run trains on, and what it is tested on, minus the mean of the first."""
+    """The training and the test images of a run; the mean of the training images is subtracted from both."""
     train, held_out = chosen(config.data, config.seed)
     images = _at(data.train_images, train)
     mean, divisor = pixel_mean(images), config.data.divisor
@@ -77,9 +76,9 @@ def parts(config: RunConfig, data: Dataset, device: str) -> tuple[Images, Images
 
 
 def chosen(config: DataConfig, seed: int) -> tuple[Index, Index | None]:
-    """Which training images a run trains on, and which are held out, None for none: in ascending order.
+    """Indices of the images that a run trains on and of those held out (None for none), each in ascending order.
 
-    Of two numbers of held-out images, the larger holds out those of the smaller, and more.
+    The held-out images are the same for every seed. A larger number of them includes those of any smaller number.
     """
     if not (config.drawn or config.held_out):
         return slice(config.train_images), None

@@ -1,4 +1,4 @@
-"""A linear classifier of raw pixels: the least that a network is to beat.
+"""A linear classifier of raw pixels (ridge regression), as a baseline for the networks.
 
 ``python -m alexnet_repro.training.linear > data/linear_classifier.csv`` writes what the page of the small net shows.
 """

@@ -1,4 +1,4 @@
-"""Predictions of trained networks, made from their kept weights; and the one network that is published whole."""
+"""Compute the predictions of trained networks from their saved weights, and publish them."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from .models.build import build
 
 
 def network(path: Path, config: RunConfig) -> AlexNet:
-    """The trained network whose weights lie at ``path``. Raises UserError where they are another run's."""
+    """The trained network with the weights in the file ``path``. Raises UserError if they are another run's."""
     tensors, values = checkpoint.load(path, remedy(path))
     if values.get("key") != config.key:
         raise UserError(f"{path} belongs to another run than {config.key}: {remedy(path)}", 1)
@@ -36,7 +36,7 @@ def network(path: Path, config: RunConfig) -> AlexNet:
 
 
 def mean_of(path: Path) -> Tensor | None:
-    """The pixel mean that goes with published weights; None where a file holds the weights alone."""
+    """The mean image stored with published weights; None if a file has only weights."""
     return checkpoint.load(path, remedy(path))[0].get("mean")
 
 

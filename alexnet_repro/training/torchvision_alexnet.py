@@ -1,4 +1,4 @@
-"""torchvision's AlexNet, layer by layer, for comparison: "One weird trick" (2014), not the network of 2012."""
+"""A table of torchvision's AlexNet, which is the network of "One weird trick" (2014), not that of 2012."""
 
 import csv
 from io import StringIO
@@ -15,12 +15,12 @@ COLUMNS = ("name", "kind", "maps", "side", "kernel", "stride", "padding", "group
 
 
 def path() -> Path:
-    """The table that the book reads instead of importing torch."""
+    """The table's file, which the book reads, so that it need not import torch."""
     return paths.data() / "torchvision_alexnet.csv"
 
 
 def rows() -> list[dict[str, str | int]]:
-    """A row per module that computes, at 224 x 224 pixels: shapes by running it on the device "meta".
+    """A row per leaf module, for inputs of 224 x 224 pixels. Shapes come from a forward pass on the device "meta".
 
     ``side`` is 1 and ``maps`` the width for a fully-connected layer; ``kernel`` is 0 where none slides.
     """

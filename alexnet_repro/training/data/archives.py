@@ -1,4 +1,4 @@
-"""Tar archives of images, read where they lie: nothing is unpacked, and a damaged one is never taken in part."""
+"""Find the image files inside tar archives without unpacking them. A damaged archive is refused as a whole."""
 
 import bz2
 import gzip
@@ -17,15 +17,15 @@ from ...common.errors import UserError
 from ...common.files import disk_error, is_hidden, regular_file
 
 MOST = 2**28
-"""Bytes of a development kit, unpacked: ILSVRC's are below 30 MB."""
+"""Bytes of a decompressed development kit at most; ILSVRC's have less than 30 MB."""
 PADDING = 2**20
-"""Bytes of zeros that may end an archive; tar pads to a multiple of 10,240."""
+"""Bytes of zeros at the end of an archive at most; tar pads to a multiple of 10,240."""
 OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-"""How a compressed file begins, and what opens it."""
+"""First bytes of a compressed file -> the function that opens it."""
 
 
 class File(NamedTuple):
-    """A file, or ``size`` bytes at ``offset`` of an archive; ``name`` is a path below its class's folder."""
+    """A file of ``size`` bytes: at ``path``, or at ``offset`` in that archive. name: path below the class folder."""
 
     name: str
     path: str
@@ -34,15 +34,15 @@ class File(NamedTuple):
 
 
 def packed(path: Path) -> list[File]:
-    """The visible files of an archive, by their base names. Raises UserError for a damaged one; OSError."""
+    """The visible files of an archive, by their base names. Raises UserError if it is damaged; OSError."""
     with _open(path) as file, _whole(path):
         return _files(file, path, 0)
 
 
 def list_class_archives(path: Path) -> dict[str, list[File]]:
-    """Class -> its files, of an archive of class archives (n01440764.tar).
+    """The files of an archive of class archives (n01440764.tar, ...), by class.
 
-    Raises UserError for a damaged archive, and for an image that lies in none of the class archives; OSError.
+    Raises UserError if an archive is damaged, or holds anything beside the class archives; OSError.
     """
     found: dict[str, list[File]] = {}
     with _open(path) as file, _whole(path), tarfile.open(fileobj=file, mode="r:") as archive:
@@ -57,7 +57,7 @@ def list_class_archives(path: Path) -> dict[str, list[File]]:
 
 
 def contents(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Name -> bytes of the wanted files of a small archive, compressed or not. Raises UserError as ``packed`` does."""
+    """Read the ``wanted`` files of a small archive, compressed or not. Raises UserError if it is damaged; OSError."""
     with _open(path) as file, _whole(path):
         head = file.read(8)
         file.seek(0)

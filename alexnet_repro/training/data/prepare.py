@@ -1,4 +1,4 @@
-"""ImageNet, or any folder of classes, prepared once: squares of pixels in shards, their sums, a manifest, a report."""
+"""Prepare ImageNet, or any folder of classes, for training: decoded squares in shards, a manifest and a report."""
 
 import csv
 import hashlib
@@ -32,7 +32,7 @@ REPORT = "report.csv"
 PLAN = "plan.json"
 LOCK = "lock"
 TRIAL = 24
-"""Images that are decoded for the estimate of time."""
+"""Images that are decoded to estimate the time."""
 
 Say = Callable[[str], None]
 
@@ -45,13 +45,13 @@ def prepare(
     say: Say = print,
     hold_out: float | None = None,
 ) -> Manifest:
-    """Prepare the images in ``source`` (see ``folders.find``) into ``prepared.folder(size)``, ``size`` pixels a side.
+    """Prepare the images in ``source`` (see ``image_folders.find``) as squares of ``size`` x ``size`` pixels.
 
-    Killed at any point and called again, it goes on where it was; what comes out is the same for any number of
-    ``workers`` (processes, one per core by default). Every file that was left out or mended is in the report. Says
-    first what it found and what it will take, and at the end what each part holds. Raises UserError where the images,
-    or the room for them, are missing, where the folder lies in the source or holds other prepared images, and for a
-    class of which no training image can be read.
+    They are written into ``prepared.folder(size)``. If killed and called again, it resumes. The result is the same for
+    any number of ``workers`` (processes; by default one per core). The report lists every file that was left out or
+    changed. ``say`` is given lines about what was found, what it will take, and what each part holds. Raises UserError
+    if images or disk space are missing, if the folder lies inside the source or holds other prepared images, and if no
+    training image of a class can be read.
     """
     folder, source = prepared.folder(size), source.expanduser()
     if workers is not None and workers < 1:
@@ -83,7 +83,7 @@ def prepare(
 
 
 def summary(folder: Path, manifest: Manifest) -> list[str]:
-    """A line per part of a folder of prepared images: images, classes, least and most a class, left out and why."""
+    """A line per part (train, val, test): how many images and classes it has, and why files were left out."""
     reasons = _reasons(folder / REPORT)
     lines = []
     for name in manifest.parts:
@@ -140,7 +140,7 @@ def _images_in_each_class(found: Found) -> None:
 
 
 def verify(folder: Path, progress: bool = True) -> Manifest:
-    """Read all that a folder of prepared images holds, and compare digests.
+    """Check every file of a folder of prepared images against its digest.
 
     Raises UserError that names the first fault.
     """

@@ -36,7 +36,7 @@ ROOT = "tiny-imagenet-200"
 FILE = "tiny-imagenet.npy"
 SCRATCH = ".fetch-tiny-imagenet-"
 LARGEST = 4 * 2**20
-"""Bytes of a file of the archive: words.txt has 2.7 million, an image some thousand."""
+"""Bytes. No file of the archive is larger: words.txt has 2.7 million."""
 
 WNIDS, WORDS, ANNOTATIONS = "wnids.txt", "words.txt", "val/val_annotations.txt"
 USED = re.compile(rf"{WNIDS}|{WORDS}|{ANNOTATIONS}|train/[^/]+/images/[^/]+\.JPEG|val/images/[^/]+\.JPEG")
@@ -51,7 +51,7 @@ compression that zipfile lacks, is a RuntimeError."""
 
 @dataclass(frozen=True)
 class Spec:
-    """What an archive must hold: classes, images a class for training and validation, their side in pixels.
+    """What an archive must hold: the number of classes, of training and validation images per class, and their side.
 
     digest: SHA-256 of the lines "path SHA-256", one for every image by path, then "file class" for every validation
     image by file. It is of the files and not of their pixels, because decoders round differently.
@@ -75,10 +75,10 @@ SPEC = Spec(
 
 
 class Description(BaseModel):
-    """What stands beside the stored images.
+    """The JSON file beside the stored images.
 
-    files, stored: SHA-256 of the files that they were decoded from, and of the stored bytes. pillow: the version that
-    decoded them. wnids, words: WordNet's number and its words for each class, in the order of the labels.
+    files: SHA-256 of the image files, see Spec.digest. stored: SHA-256 of the stored bytes. pillow: the version that
+    decoded the images. wnids, words: WordNet id and name of each class, in the order of the labels.
     """
 
     model_config = STRICT
@@ -90,11 +90,11 @@ class Description(BaseModel):
 
 
 def load(spec: Spec = SPEC) -> Dataset:
-    """The stored images, mapped from disk, in channels-last memory; their digest is compared once per process.
+    """The stored images, mapped from disk in channels-last order; each process checks their digest once.
 
-    Training images stand in turns, the first of every class before the second of any, classes in the order of their
-    WordNet numbers; the validation images are the test images. Raises UserError that says what to do where they are
-    absent or damaged.
+    The training images are ordered by number, then by class: the first of every class, the second of every class, and
+    so on; classes are ordered by WordNet id. The test images are the validation images. Raises UserError with the
+    remedy if they are absent or damaged.
     """
     path = _path()
     try:
@@ -110,15 +110,15 @@ def load(spec: Spec = SPEC) -> Dataset:
 
 
 def describe() -> Description:
-    """What is written beside the stored images. Raises OSError, and ValidationError for a damaged one."""
+    """The description of the stored images. Raises OSError, and ValidationError if it is damaged."""
     return Description.model_validate_json(_path().with_suffix(".json").read_bytes())
 
 
 def get(source: Path | None, progress: bool = True, spec: Spec = SPEC) -> Dataset:
-    """Tiny ImageNet from ``source``, stored anew; where that is None, what is stored already, else fetched.
+    """Read and store Tiny ImageNet from ``source``; if None, use the stored images, or fetch them if there are none.
 
     source: the distributed zip, a tar of any compression that tarfile reads, or the extracted folder. Raises UserError
-    that names the archive and the file at fault; nothing half-written stays.
+    that names the archive and what is wrong with it.
     """
     if source is not None:
         _store(source.expanduser(), progress, spec)

@@ -1,4 +1,4 @@
-"""The door from a study to its records: trains what is missing, when asked, and nothing else."""
+"""Load a study's records, train the missing runs, and publish the finished ones."""
 
 import os
 from pathlib import Path
@@ -23,11 +23,11 @@ def load_or_train(
     scheduler: str | None = None,
     stack: int = 1,
 ) -> Found:
-    """The records of a study: those in the store, and with ``train`` the missing ones, trained now.
+    """Load a study's records; with train=True, first train the missing runs.
 
-    Runs go to this machine's cores, or to its GPUs with device "cuda"; ``workers`` limits how many at once, and
-    ``stack`` is how many seeds each trains in one computation. Or they go to the workers of a Dask ``scheduler``, an
-    address.
+    They are trained on this machine's cores, or with device "cuda" on its GPUs. workers: how many runs at once, at
+    most. stack: how many seeds each worker trains in one computation. scheduler: the address of a Dask scheduler, whose
+    workers train instead.
     """
     configs = [config for _, config in plan.runs()]
     if train and scheduler is not None:
@@ -42,9 +42,9 @@ def load_or_train(
 
 
 def launch_distributed(plan: Study, devices: int, parallel: str, device: str) -> None:
-    """Train what is missing, each run on ``devices`` devices of this machine: starts a process for each.
+    """Train the missing runs of a study, each on ``devices`` devices of this machine: starts a process per device.
 
-    Raises UserError where so many can't be arranged, or no arm has columns to spread.
+    Raises UserError for an odd number of devices with "columns", and if no arm has two columns.
     """
     from ..parallel.process_group import check_parallel
     from .devices import start
@@ -55,7 +55,7 @@ def launch_distributed(plan: Study, devices: int, parallel: str, device: str) ->
 
 
 def _options(plan: Study) -> list[str]:
-    """What the command line needs beside a study's name to mean these runs."""
+    """The command line's options, beside the study's name, for the runs of this study."""
     base = plan.baseline
     return [
         *["--scale", plan.scale] * (plan.scale != "cifar10" and len(scales(plan.name)) > 1),
@@ -66,9 +66,9 @@ def _options(plan: Study) -> list[str]:
 
 
 def train_distributed(plan: Study, store: Store, parallel: str, device: str, progress: bool = True) -> None:
-    """This process's part in training what is missing, each run by all the processes that torchrun has started.
+    """Train the missing runs of a study, each in all the processes that torchrun has started; this is one of them.
 
-    With "columns", the arms of nets that have two; the last line names those that are left.
+    With "columns", only networks with two columns are trained; the last line printed names the arms that are left.
     """
     from ..parallel.process_group import Group, check_parallel
     from ..parallel.trainer import train_runs
@@ -88,10 +88,11 @@ def train_distributed(plan: Study, store: Store, parallel: str, device: str, pro
 
 
 class Published(NamedTuple):
-    """runs: how many the table holds now. dirty: how many were left out, their code no clean commit.
+    """The result of ``publish``.
 
-    predicted, without: of the runs that are new in the table, how many predictions were published, and how many
-    could not be, because the working store has no weights of them.
+    runs: how many the table has now. dirty: how many were left out because their code had uncommitted changes.
+    predicted: of how many new runs the predictions were published. without: of how many they could not be, because the
+    working store lacks their weights.
     """
 
     runs: int
@@ -101,11 +102,11 @@ class Published(NamedTuple):
 
 
 def publish(plan: Study, store: Store, into: Path | None = None) -> Published:
-    """Write the study's finished runs into data/evidence/, each into the table of the study that had it first.
+    """Write a study's finished runs into its table in data/evidence/, and the predictions of the new ones.
 
-    What the table holds already stays in it, or makes way for a clean run of the same key. Or, to be contributed, into
-    a folder of the study's name in ``into``: those of the working store alone. In data/, what new runs predict is
-    published, too. Raises UserError where there is nothing to publish, and for seeds that are no study's here.
+    Runs that another study has published are left out. Published runs stay, unless there is a clean run of the same
+    key. into: write a table of the working store's runs into a folder of the study's name there instead, to be
+    contributed. Raises UserError if there is nothing to publish, and for seeds that belong to no study here.
     """
     if plan.scale == "smoke":
         raise UserError(f"{plan.name} at smoke scale is a rehearsal, never evidence: publish the cifar10 scale")

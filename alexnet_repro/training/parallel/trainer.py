@@ -1,4 +1,4 @@
-"""One run on several devices: a column on each, a part of every batch on each, or both; the numbers of one device."""
+"""Train one run on several devices: a column on each, a part of every batch on each, or both."""
 
 import signal
 import sys
@@ -29,12 +29,12 @@ from .process_group import Group, StopSignal
 
 
 class ParallelRun(Run):
-    """This process's part of a run that the processes of ``group`` make together.
+    """This process's part of a run that is trained by the processes of ``group``.
 
-    The same examples in the same order as on one device, and the same masks: each replica takes its rows of every
-    batch, and gradients are weighted by their number, so that an uneven batch counts as it would as a whole. Sums are
-    added up in another order, which is all that differs. Checkpoints are those of one device. Raises UserError for a
-    batch of fewer images than replicas.
+    Images, their order and dropout masks are those of a run on one device: each replica takes its rows of every batch,
+    and gradients are weighted by their number, so an uneven batch counts as it does on one device. Only the order of
+    summation differs. Checkpoints are interchangeable with those of one device. Raises UserError for a batch of fewer
+    images than replicas.
     """
 
     def __init__(self, config: RunConfig, placement: Placement, group: Group) -> None:
@@ -93,7 +93,7 @@ class ParallelRun(Run):
         return self.group.agree(*flags)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Those of one device, on every process. All must call it."""
+        """The tensors that a checkpoint of one device has, in every process. All processes must call it."""
         own = super().tensors()
         sums = {name: own.pop(name).clone() for name in ("wrong", "loss")}
         for tensor in sums.values():
@@ -114,11 +114,11 @@ class ParallelRun(Run):
         self.group.monitor.resume = f"run the same command again to resume from step {self.step}"
 
     def saved(self, path: Path) -> bool:
-        """What process 0 sees, which alone reads it."""
+        """Whether process 0 sees a checkpoint: only that process reads it."""
         return bool(self.group.tell(path.is_file()))
 
     def load(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What process 0 reads: the others may be on machines that do not see its disk."""
+        """Read a checkpoint in process 0 and broadcast it: other processes may be on machines without that disk."""
         tensors, values = checkpoint.load(path) if self.group.rank == 0 else ({}, {})
         about = {name: (list(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in tensors.items()}
         about, values = self.group.tell([about, values])
@@ -137,11 +137,11 @@ class ParallelRun(Run):
 def train_runs(
     configs: Sequence[RunConfig], store: Store, group: Group, title: str = "runs", progress: bool = True
 ) -> None:
-    """Train those of ``configs`` that process 0's store lacks, one after another, each by all processes of ``group``.
+    """Train the runs that process 0's store lacks, one after another, each in all processes of ``group``.
 
-    All processes call it with the same configs. Process 0 reads and writes the store. Where a process dies, or hangs
-    for as long as the group's monitor waits, all others end after one line of it; the next call resumes from the
-    checkpoint. SIGTERM or Ctrl-C to any process stops all of them, with a checkpoint, and raises SystemExit.
+    All processes must call it with the same configs. Only process 0 reads and writes the store. If a process dies or
+    hangs (see Monitor), the others exit with one line of error; the next call resumes from the checkpoint. SIGTERM or
+    Ctrl-C in any process stops all of them, after writing a checkpoint, and raises SystemExit.
     """
     asked = StopSignal()
     try:
