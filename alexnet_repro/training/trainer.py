@@ -97,7 +97,7 @@ class Run:
         self.count(logits, labels, loss)
 
     def start_step(self) -> slice:
-        """The next batch as a slice of the epoch's order. An epoch's first call draws the order and sets learning rates."""
+        """The next batch as a slice of the epoch's order. A new epoch draws its order and sets learning rates."""
         size, batch = self.config.data.train_images, self.config.optimizer.batch_size
         epoch, position = divmod(self.step, self.epoch_steps)
         if position == 0 or len(self._order) == 0:
@@ -147,7 +147,7 @@ class Run:
         return any(position == math.ceil(k * self.epoch_steps / count) for k in range(1, count + 1))
 
     def measure(self) -> None:
-        """Append to ``curve`` the training loss and error since the last measurement, and test error at an epoch's end."""
+        """Append to ``curve`` loss and error since the last measurement, and the test error at an epoch's end."""
         size = self.config.data.train_images
         whole, position = divmod(self.step, self.epoch_steps)
         images = whole * size + min(position * self.config.optimizer.batch_size, size)

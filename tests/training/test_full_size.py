@@ -21,7 +21,6 @@ from alexnet_repro.training.data import prepare as preparation
 from alexnet_repro.training.data import shards
 from alexnet_repro.training.evaluate import errors
 from alexnet_repro.training.from_disk import OnDiskData
-from alexnet_repro.training.from_disk import OnDiskData
 from alexnet_repro.training.trainer import Run, Stopped, train
 
 from ..pictures import tree

@@ -382,7 +382,7 @@ def _class_folders(folder: Path, chosen: Callable[[Path], bool] = lambda path: T
 
 
 def _walk(top: Path, found: _Folder) -> Iterator[File]:
-    """The visible files below ``top``, with paths relative to it. A folder that is linked several times is visited once.
+    """The visible files below ``top``, with paths relative to it. A folder linked several times is visited once.
 
     Raises UserError for a link to a folder that contains it, and for special files.
     """
@@ -432,7 +432,7 @@ def _class_archives(folder: Path) -> dict[str, list[File]]:
 def _labelled(place: _Place, part: str, classes: tuple[str, ...]) -> tuple[list[tuple[str, File]], str, list[str]]:
     """(class, file) of each image of a part; the source of the labels, "" for class folders; remarks.
 
-    Empty for a part without images, and for test without labels. Raises UserError for other images without a label.
+    Empty for a part without images, and for test without labels. Raises UserError for other images without label.
     """
     folder, archive = place.folders.get(part), place.archives.get(part)
     here = _class_folders(folder) if folder else _Folder()

@@ -154,7 +154,7 @@ def _text(source: str, content: bytes) -> _Text:
 
 
 def _table(text: _Text, classes: Sequence[str], orders: Sequence[Path]) -> Labels:
-    """Parse a list with a file and a label column, separated by comma, semicolon, tab or space; a header is optional."""
+    """Parse a list of a file and a label column, separated by comma, semicolon, tab or space; a header is optional."""
     rows: Rows = {}
     columns: _Columns | None = None
     for row, cells in _rows(text):
