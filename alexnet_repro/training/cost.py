@@ -89,7 +89,7 @@ def _wait(run: Run) -> None:
 
 
 def _watts(device: str) -> float | None:
-    """What a GPU draws now, by its driver's tool; None for a CPU, and where there is no such tool."""
+    """The power of a GPU now, by nvidia-smi; None for a CPU, and if nvidia-smi fails."""
     if not device.startswith("cuda"):
         return None
     try:
@@ -99,7 +99,7 @@ def _watts(device: str) -> float | None:
 
 
 def _peak(run: Run) -> int:
-    """Bytes: what torch has allocated on a GPU, what the process has touched on a CPU."""
+    """Peak memory in bytes: torch's allocations on a GPU, the resident set on a CPU."""
     if run.device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(run.device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

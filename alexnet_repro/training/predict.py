@@ -68,7 +68,7 @@ def publish_predicted_classes(record: RunRecord, store: Store) -> None:
 
 
 def _logits(path: Path, config: RunConfig) -> tuple[Tensor, Classes]:
-    """What the weights at ``path`` make of the test images at their centre, (images, classes), and the labels."""
+    """Logits (images, classes) for the centres of the test images, with the weights at ``path``, and the labels."""
     net = network(path, config)
     _, test = parts(config, load(config.data.dataset), "cpu")
     images = test.centre(config.data.side)

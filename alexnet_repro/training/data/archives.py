@@ -78,7 +78,7 @@ def contents(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
 def scratch_folder(prefix: str) -> Iterator[Path]:
     """A new folder in the data folder, removed at the end; those that killed processes have left are removed first.
 
-    Only for who may remove another process's folder of this prefix. Raises UserError on a full or read-only disk.
+    Two processes must not use one prefix at the same time. Raises UserError on a full or read-only disk.
     """
     folder = paths.downloads()
     try:
@@ -101,10 +101,10 @@ def _files(file: IO[bytes], path: Path, start: int) -> list[File]:
 
 
 def _members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
-    """The visible files of an archive, each within it, up to the zeros that end it.
+    """The visible files of an archive. Raises ValueError if it is damaged.
 
-    tarfile takes a damaged header, or one of zeros as in a download with holes, for the end of the archive, and a
-    negative size for a way back: neither may lose images, or repeat them.
+    tarfile alone would take a damaged header, or zeros in an incomplete download, for the end of the archive, and would
+    go backwards for a negative size. Images would be lost or repeated.
     """
     file: Any = archive.fileobj
     end = file.seek(0, io.SEEK_END)
@@ -124,7 +124,7 @@ def _members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged archive makes tarfile and the decompressors raise into one line."""
+    """Turn all errors of tarfile and the decompressors into a UserError."""
     try:
         yield
     except (UserError, MemoryError):

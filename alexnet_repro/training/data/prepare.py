@@ -95,7 +95,7 @@ def summary(folder: Path, manifest: Manifest) -> list[str]:
 
 
 def _counted(counts: list[int], classes: tuple[str, ...]) -> str:
-    """How many images there are of how many classes, and the classes of which there are least and most."""
+    """A sentence with the number of images and classes, and the smallest and largest class."""
     there = [count for count in counts if count]
     of = f"all {len(classes):,}" if len(there) == len(classes) else f"{len(there):,} of {len(classes):,}"
     least, most = (f"{pick(there):,} ({classes[counts.index(pick(there))]})" for pick in (min, max))
@@ -104,7 +104,7 @@ def _counted(counts: list[int], classes: tuple[str, ...]) -> str:
 
 
 def _reasons(report: Path) -> dict[str, Counter[str]]:
-    """Part -> why its files were left out, without what differs from one to the next; empty without a report."""
+    """Part -> reasons why its files were left out, without numbers and details, counted; empty without a report."""
     found: dict[str, Counter[str]] = {}
     try:
         if regular_file(report):
@@ -119,7 +119,7 @@ def _reasons(report: Path) -> dict[str, Counter[str]]:
 
 
 def _images_in_each_class(found: Found) -> None:
-    """Raise UserError for a class of which no training file begins as images do, before any is decoded."""
+    """Raise UserError, before images are decoded, if by their first bytes no training file of a class is an image."""
     without, why = dict(enumerate(found.classes)), {}
     files = Counter(source.label for source in found.parts["train"])
     for source in found.parts["train"]:
@@ -163,7 +163,7 @@ def verify(folder: Path, progress: bool = True) -> Manifest:
 
 
 def _same_plan(folder: Path, found: Found, size: int) -> bool:
-    """Whether the folder holds a preparation of these very images, begun or whole; where it is empty, begins one."""
+    """Whether the folder holds a preparation of the same images, complete or not. In an empty folder, starts one."""
     digest = hashlib.sha256(json.dumps([size, found.classes, PIL.__version__]).encode())
     for part, sources in found.parts.items():
         digest.update(part.encode())
@@ -226,7 +226,7 @@ def _announce(
 
 
 def _seconds_each(sources: list[Source], size: int) -> float:
-    """Seconds that an image takes, by a few from all over the place."""
+    """Seconds per image, measured on a few evenly spaced ones."""
     step = max(1, len(sources) // TRIAL)
     chosen = sources[::step][:TRIAL]
     start = time.perf_counter()
@@ -250,7 +250,7 @@ def _duration(seconds: float) -> str:
 
 
 def _finish(folder: Path, found: Found, tasks: list[Task], size: int) -> Manifest:
-    """Write labels, sums and report, then the manifest, then remove what only the preparation needed."""
+    """Write labels, sums, report and manifest; then remove temporary files."""
     written: list[tuple[Task, Written]] = []
     for task in tasks:
         shard = shards.whole(task.path)
@@ -306,7 +306,7 @@ def _finish(folder: Path, found: Found, tasks: list[Task], size: int) -> Manifes
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed preparation left half-written."""
+    """Remove incomplete files of a killed preparation."""
     for left in folder.glob(".*.part"):
         left.unlink(missing_ok=True)
 
@@ -324,7 +324,7 @@ def _part(folder: Path, part: str, written: list[Written]) -> Part:
 
 
 def _array(path: Path, values: np.ndarray[Any, Any]) -> str:
-    """Save an array; the SHA-256 of its file."""
+    """Save an array; return the SHA-256 of the file."""
     file = io.BytesIO()
     np.save(file, values, allow_pickle=False)
     write_atomic(path, file.getvalue())

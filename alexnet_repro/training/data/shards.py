@@ -25,7 +25,7 @@ HEADER = 128
 
 
 class Written(NamedTuple):
-    """What is known of a written shard.
+    """A written shard.
 
     labels: of the images in it. sha256: of their pixels. color_sums, color_products: sums over all pixels of the three
     channels and of their products, exact. left_out, remarks: (file, reason) of source files.
@@ -137,7 +137,7 @@ def sums(folder: Path, manifest: Manifest) -> NDArray[np.int64]:
 
 
 def _load(folder: Path, file: str, shape: tuple[int, ...], kind: type) -> NDArray[Any]:
-    """A whole array of a folder of prepared images; no more is read than ``shape`` takes."""
+    """Load an array of known shape and type. Raises UserError if the file is different."""
     path = folder / file
     try:
         size = HEADER + math.prod(shape) * np.dtype(kind).itemsize
@@ -204,7 +204,7 @@ class Shards:
 
 
 def _products(pixels: Pixels) -> NDArray[np.int64]:
-    """Sums over an image of the products of each two channels: whole numbers that a double holds exactly."""
+    """Sums over an image of the products of each two channels, (3, 3): exact, because float64 holds such integers."""
     colors = pixels.reshape(-1, 3).astype(np.float64)
     return (colors.T @ colors).astype(np.int64)
 

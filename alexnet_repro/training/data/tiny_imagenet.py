@@ -45,7 +45,7 @@ _Member = tuple[str, int, int, Callable[[], bytes]]
 """A file of an archive: its path, its kind as ``stat.S_IFMT`` gives it, its size in bytes, and how to read it."""
 
 DAMAGE = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, ValueError, RuntimeError)
-"""What tarfile and zipfile raise for an archive that is damaged, cut off, encrypted or none. NotImplementedError, for a
+"""What tarfile and zipfile raise for a file that is damaged, encrypted or no archive. NotImplementedError, for a
 compression that zipfile lacks, is a RuntimeError."""
 
 

@@ -71,7 +71,7 @@ class _Transfer:
 
 
 class _Post(torch.autograd.Function):
-    """Starts to send activations; going backward, waits for the gradients that ``_Collect`` has asked for."""
+    """Forward: start to exchange activations. Backward: wait for the gradients whose exchange ``_Collect`` started."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, transfer: _Transfer, back: _Transfer) -> Tensor:
@@ -84,7 +84,7 @@ class _Post(torch.autograd.Function):
 
 
 class _Collect(torch.autograd.Function):
-    """Waits for the peer's activations; going backward, starts to send their gradients to it."""
+    """Forward: wait for the peer's activations. Backward: start to exchange their gradients."""
 
     @staticmethod
     def forward(ctx: Any, room: Tensor, transfer: _Transfer, back: _Transfer) -> Tensor:
@@ -97,7 +97,7 @@ class _Collect(torch.autograd.Function):
 
 
 class _Whole(torch.autograd.Function):
-    """The outputs of both columns. Both processes compute one loss from them: each has its own gradient already."""
+    """Forward: gather the outputs of both columns. Backward: this column's half of the gradient, not communicated."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, link: Link) -> Tensor:
@@ -171,7 +171,7 @@ class _Linked(nn.Module):
 
 
 def _part(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """What one column's maps add to the outputs of a layer that reads both."""
+    """The contribution of one column's activations to a layer that reads both columns."""
     if weight.dim() == 4:  # a convolution, which keeps the side of its maps
         return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
     return F.linear(x, weight, bias)

@@ -140,7 +140,7 @@ class Monitor(threading.Thread):
                 self.end(f"{silent[0]} has shown no sign of life for {self.lost:g} s: {self.resume}")
 
     def _silent(self, seconds: float) -> list[str]:
-        """Processes that have shown no sign of life for so long, after a first one: some start late."""
+        """Processes whose last heartbeat is older than that; processes that have not started yet are left out."""
         now = time.monotonic()
         return [
             f"process {peer} of {self.size}"
