@@ -35,7 +35,7 @@ from .records.outputs import MEMBERS
 from .records.store import Store
 from .report.format import marked
 from .training.launch.rerun import rerun
-from .training.launch.runs import obtain, publish, start_together, together
+from .training.launch.runs import launch_distributed, load_or_train, publish, train_distributed
 
 app = typer.Typer(
     help="Replicate AlexNet (2012), claim by claim.",
@@ -202,14 +202,14 @@ def run(
         if workers is not None or stack != 1:
             raise UserError("--workers or --stack with several devices to a run: leave them out, one trains at a time")
         if launched():
-            together(chosen, store, parallel, device, progress=sys.stderr.isatty())
+            train_distributed(chosen, store, parallel, device, progress=sys.stderr.isatty())
         else:
-            start_together(chosen, devices, parallel, device)
+            launch_distributed(chosen, devices, parallel, device)
         return
     if devices < 1:
         raise UserError(f"devices={devices}: ask for at least one")
     progress = sys.stderr.isatty()
-    arms = obtain(
+    arms = load_or_train(
         chosen, store, train=True, device=device, workers=workers, progress=progress, scheduler=scheduler, stack=stack
     )
     print(f"{chosen.name}: all {sum(len(runs) for runs in arms.values())} runs are in the store")

@@ -39,7 +39,7 @@ from alexnet_repro.training.models.alexnet import AlexNet
 from alexnet_repro.training.optim import AlexNetSGD, param_groups
 from alexnet_repro.training.parallel.model_parallel import Column, Link
 from alexnet_repro.training.parallel.process_group import Group
-from alexnet_repro.training.precision import set_products
+from alexnet_repro.training.precision import set_tf32
 
 WARM_UP = step_timing.RULE["warm_up"]
 STEPS = {"cpu": 10, "cuda": step_timing.RULE["steps"]}
@@ -110,7 +110,7 @@ def cases(config: AlexNetConfig, batch: int, group: Group) -> dict[str, Callable
 def measure(config: AlexNetConfig, batch: int, steps: int, rounds: int, group: Group) -> list[dict[str, Any]]:
     """A row per case and round, as this process sees it."""
     torch.set_num_threads(1)
-    set_products("float32")
+    set_tf32("float32")
     rows: list[dict[str, Any]] = []
     ready = {name: make() for name, make in cases(config, batch, group).items()}
     for number in range(rounds):

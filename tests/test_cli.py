@@ -45,7 +45,7 @@ def test_ctrl_c_is_said_and_has_its_exit_code(monkeypatch, capsys, tmp_path):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("alexnet_repro.__main__.obtain", interrupted)
+    monkeypatch.setattr("alexnet_repro.__main__.load_or_train", interrupted)
     code, _, err = run(monkeypatch, capsys, tmp_path, "run", "relu_speed", "--scale", "smoke")
     assert (code, err) == (130, "error: interrupted: run it again to resume\n")
 
@@ -98,7 +98,7 @@ def test_the_cost_is_measured_where_a_run_would_be(monkeypatch):
 def test_half_of_a_launchers_environment_is_none(monkeypatch, capsys, tmp_path):
     for name, value in {"RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1"}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("alexnet_repro.__main__.obtain", lambda *_, **__: {})
+    monkeypatch.setattr("alexnet_repro.__main__.load_or_train", lambda *_, **__: {})
     code, out, _ = run(monkeypatch, capsys, tmp_path, "run", "relu_speed", "--scale", "smoke")
     assert (code, out) == (0, "relu_speed: all 0 runs are in the store\n")
 

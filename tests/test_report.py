@@ -21,7 +21,7 @@ from alexnet_repro.records.lookup import fastest
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
 from alexnet_repro.report import cards, figures
-from alexnet_repro.training.launch.runs import obtain, publish
+from alexnet_repro.training.launch.runs import load_or_train, publish
 
 from .runs import record
 
@@ -88,7 +88,7 @@ def test_verdict_card_follows_the_records(store):
     assert "| 5 |" in text
     verdict = cards.verdict_of("relu_speed", store)
     assert verdict.effect == pytest.approx(6.0, rel=0.05)
-    found = obtain(plan, store, train=False)
+    found = load_or_train(plan, store, train=False)
     assert cards.ratios(found, "tanh", "relu", "epochs_to_threshold")[0] == 6.0
     censored = replace(verdict, interval=(5.0, math.inf))
     (axes,) = (figure := figures.ratios({"a": [6.0, 7.0]}, "x", censored)).axes
@@ -106,10 +106,10 @@ def test_verdict_card_follows_the_records(store):
 
 def test_whole_counts_runs_and_hours(store):
     plan = study("relu_speed")
-    assert "none of 10 runs" in cards.whole(plan, obtain(plan, store, train=False)).data
+    assert "none of 10 runs" in cards.whole(plan, load_or_train(plan, store, train=False)).data
     store.save(crossing(plan.config("relu", 0), 5.0))
     publish(plan, store)
-    text = cards.whole(plan, obtain(plan, store, train=False)).data
+    text = cards.whole(plan, load_or_train(plan, store, train=False)).data
     assert "1 of 10 planned runs" in text
     assert "50,000 training images" in text
 
@@ -117,7 +117,7 @@ def test_whole_counts_runs_and_hours(store):
 def test_smoke_records_are_called_a_rehearsal(store):
     plan = study("relu_speed", "smoke")
     store.save(crossing(plan.config("relu", 0), 5.0))
-    text = cards.whole(plan, obtain(plan, store, train=False)).data
+    text = cards.whole(plan, load_or_train(plan, store, train=False)).data
     assert "no evidence" in text
     assert "runs.csv" not in text
 
@@ -175,11 +175,11 @@ def test_an_observed_comparison_is_said_to_have_no_rule():
 def test_reached_counts_the_runs_that_never_did(store):
     plan = study("relu_speed")
     labels = {"relu": "ReLU", "tanh": "tanh"}
-    assert cards.reached(obtain(plan, store, train=False), labels, 25).data == "*No runs yet.*"
+    assert cards.reached(load_or_train(plan, store, train=False), labels, 25).data == "*No runs yet.*"
     for seed, epochs in enumerate((4.0, 5.0, 6.5)):
         store.save(crossing(plan.config("relu", seed), epochs))
         store.save(crossing(plan.config("tanh", seed), None))
-    text = cards.reached(obtain(plan, store, train=False), labels, 25).data
+    text = cards.reached(load_or_train(plan, store, train=False), labels, 25).data
     assert "ReLU: 3 of 3 runs reached 25 %; median 5.0 epochs, 4.0 to 6.5" in text
     assert "Tanh: none of 3 runs" in text
 

@@ -11,7 +11,7 @@ from alexnet_repro.experiments import imagenet
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.experiments.study import from_seed
 from alexnet_repro.records.store import Store, read_rows
-from alexnet_repro.training.launch.runs import obtain, publish, start_together
+from alexnet_repro.training.launch.runs import launch_distributed, load_or_train, publish
 
 from .runs import record
 
@@ -35,11 +35,11 @@ def test_trains_only_what_is_missing_and_only_when_asked(store, launched):
     plan = study("relu_speed")
     (arm, first), *rest = plan.runs()
     store.save(record(first))
-    found = obtain(plan, store, train=False)
+    found = load_or_train(plan, store, train=False)
     assert launched == []
     assert list(found[arm]) == [first.seed]
     assert sum(map(len, found.values())) == 1
-    obtain(plan, store, train=True)
+    load_or_train(plan, store, train=True)
     assert launched == [config for _, config in rest]
 
 
@@ -47,7 +47,7 @@ def test_a_whole_study_imports_nothing_that_trains(store, launched):
     plan = study("relu_speed")
     for _, config in plan.runs():
         store.save(record(config))
-    found = obtain(plan, store, train=True)
+    found = load_or_train(plan, store, train=True)
     assert launched == []
     assert [sorted(runs) for runs in found.values()] == [list(plan.seeds)] * len(plan.arms)
 
@@ -144,10 +144,10 @@ def test_the_command_that_is_named_trains_what_was_to_be_published(store, tmp_pa
 
 def test_processes_that_train_together_mean_the_same_runs(monkeypatch):
     group, processes, started = ModuleType("process_group"), ModuleType("devices"), []
-    group.shareable, processes.start = lambda *_: [], lambda words, devices: started.append((words, devices))
+    group.check_parallel, processes.start = lambda *_: [], lambda words, devices: started.append((words, devices))
     for name, module in (("parallel.process_group", group), ("launch.devices", processes)):
         monkeypatch.setitem(sys.modules, f"alexnet_repro.training.{name}", module)
-    start_together(from_seed(study("lrn", "smoke"), 100), 2, "columns", "cpu")
+    launch_distributed(from_seed(study("lrn", "smoke"), 100), 2, "columns", "cpu")
     words = ["run", "lrn", "--device", "cpu", "--parallel", "columns", "--scale", "smoke", "--first-seed", "100"]
     assert started == [(words, 2)]
 

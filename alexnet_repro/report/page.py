@@ -33,7 +33,7 @@ from ..records.metrics import counted
 from ..records.record import RunRecord
 from ..records.reference import linear_classifier
 from ..records.store import Store
-from ..training.launch.runs import obtain
+from ..training.launch.runs import load_or_train
 from . import captions, cards, downloads, features, figures, tables
 from .captions import level
 from .format import TITLE
@@ -117,7 +117,7 @@ class Page:
             self._judged = self._concluded = None
             self._finders.clear()
             self._models.clear()
-        return plan, obtain(plan, self.store, train=self.train, device=self.device, workers=self.workers)
+        return plan, load_or_train(plan, self.store, train=self.train, device=self.device, workers=self.workers)
 
     def prepare(self, *names: str) -> None:
         """Train the runs of these studies that have no record, where this page trains at all."""

@@ -1,4 +1,4 @@
-"""Save and resume a run, bit for bit: tensors and plain values in one safetensors file, never code."""
+"""Save and load checkpoints: tensors and JSON values in one safetensors file, with a checksum."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from ..common.files import read_regular, write_atomic
 
 
 def save(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str, Any]) -> None:
-    """Write a checkpoint whole, in place of the one before."""
+    """Write a checkpoint; an existing one is replaced only once the new one is complete."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(dict(values))
     write_atomic(path, safetensors.torch.save(plain, {"values": text, "sha256": _digest(plain, text)}))

@@ -1,4 +1,4 @@
-"""What a full-size run would take on this machine, from its first steps."""
+"""Estimate time, memory, disk and energy of a full-size run from its first steps."""
 
 import resource
 import time
@@ -8,19 +8,21 @@ import torch
 
 from ..experiments.config import Placement, RunConfig
 from . import provenance
-from .from_disk import CHUNK, Collection
-from .trainer import Run, explained
+from .evaluate import errors
+from .from_disk import CHUNK, OnDiskData
+from .trainer import Run, resource_errors
 
 STEPS = 100
 SECONDS = 60.0
-"""Measured for so many steps, or for so long, after the first."""
+"""The first step is followed by so many measured ones, or fewer if these many seconds have passed."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Measured: steps, their seconds, images per second. From these: hours of training and of testing at most; bytes
-    of memory at the peak, of prepared images and of a checkpoint on disk. watts: of the device alone, in its last
-    steps; None where it does not tell.
+    """The cost of a run.
+
+    steps, seconds, images_per_second: measured. training_hours, testing_hours: extrapolated, at most. memory_bytes: at
+    the peak. images_bytes, checkpoint_bytes: on disk. watts: power of the GPU alone while training; None if unknown.
     """
 
     steps: int
@@ -35,20 +37,20 @@ class Cost:
 
     @property
     def kilowatt_hours(self) -> float | None:
-        """Of a run, at most."""
+        """Energy of the whole run, at most; None if the power is unknown."""
         return None if self.watts is None else self.watts * (self.training_hours + self.testing_hours) / 1000
 
 
 def measure(config: RunConfig, placement: Placement, steps: int = STEPS, seconds: float = SECONDS) -> Cost:
-    """Train the first steps of ``config``, test a few images, and multiply. Raises UserError as the run would."""
+    """Train some steps of ``config``, evaluate a few images, and extrapolate. Raises UserError as the run would."""
     torch.set_num_threads(placement.threads)
-    with explained(config, placement):
+    with resource_errors(config, placement):
         return _measure(config, placement, steps, seconds)
 
 
 def _measure(config: RunConfig, placement: Placement, steps: int, seconds: float) -> Cost:
     run = Run(config, placement)
-    assert isinstance(run.data, Collection)
+    assert isinstance(run.data, OnDiskData)
     run.update()  # the first step finds its kernels and fills its buffers
     _wait(run)
     start, done = time.perf_counter(), 0
@@ -64,7 +66,7 @@ def _measure(config: RunConfig, placement: Placement, steps: int, seconds: float
     spent = time.perf_counter() - start
     start = time.perf_counter()
     tested = min(CHUNK, len(run.data.test))
-    run.data.errors(run.net, run.data.test, tested, ten=False)
+    errors(run.net, run.data.chunks(run.data.test, tested), config.data.side)
     view = (time.perf_counter() - start) / tested
     run.data.loader.close()
     views = len(run.data.validation) * config.budget.epochs + 12 * len(run.data.test)
@@ -87,17 +89,17 @@ def _wait(run: Run) -> None:
 
 
 def _watts(device: str) -> float | None:
-    """What a GPU draws now, by its driver's tool; None for a CPU, and where there is no such tool."""
+    """The power of a GPU now, by nvidia-smi; None for a CPU, and if nvidia-smi fails."""
     if not device.startswith("cuda"):
         return None
     try:
-        return float(provenance.ask_driver(device, "power.draw") or "")
+        return float(provenance.query_nvidia_smi(device, "power.draw") or "")
     except ValueError:
         return None
 
 
 def _peak(run: Run) -> int:
-    """Bytes: what torch has allocated on a GPU, what the process has touched on a CPU."""
+    """Peak memory in bytes: torch's allocations on a GPU, the resident set on a CPU."""
     if run.device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(run.device)
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

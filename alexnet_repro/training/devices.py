@@ -1,4 +1,4 @@
-"""The devices of this machine, and the one of a process."""
+"""Check that a device exists."""
 
 import torch
 
@@ -7,7 +7,7 @@ from ..experiments.config import Placement
 
 
 def available(placement: Placement) -> str:
-    """The device of a placement. Raises UserError where this machine has none such."""
+    """The device of a placement, such as "cuda:1". Raises UserError if this machine does not have it."""
     if placement.device.startswith("cuda"):
         if not torch.cuda.is_available():
             raise UserError(f"device {placement.device!r} is not available: this machine has no CUDA GPU; use 'cpu'")

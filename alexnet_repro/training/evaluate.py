@@ -1,13 +1,13 @@
-"""What a trained network does as it is tested: no dropout, no chance."""
+"""Top-1 and top-5 errors of a network in eval mode, at the centre of images or over ten views (section 4.1)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from ..experiments.config import CIFAR10_CLASSES, RunConfig
+from ..experiments.config import RunConfig
 from ..records.curves import EARLY_EPOCHS, TOP, epochs_to_converge, mean_until
 from ..records.record import Measurement
 from .data.images import Images
@@ -16,35 +16,37 @@ BATCH = 500
 
 
 class Errors(NamedTuple):
-    """Fractions of images whose class is not on top, and not among the ``TOP`` on top."""
+    """Fractions of images whose class does not have the largest logit, and none of the ``TOP`` largest."""
 
     top1: float
     top5: float
 
 
-def error(net: nn.Module, images: Images) -> float:
-    """Fraction of ``images`` misclassified (top-1), one view each."""
-    return errors(net, images).top1
+def error(net: nn.Module, images: Images, side: int) -> float:
+    """Top-1 error of a network on the centres of images in memory."""
+    return errors(net, images.split(BATCH), side)[0].top1
 
 
-def errors(net: nn.Module, images: Images) -> Errors:
-    """Fractions of ``images`` misclassified, one view each."""
-    return _errors(net, images, lambda index: net(images.batch(index)[0]))
+@torch.no_grad()
+def errors(net: nn.Module, images: Iterable[Images], side: int, ten: bool = False) -> list[Errors]:
+    """Errors of a network in eval mode on some or all images, given a batch at a time.
 
-
-def ten_view_errors(net: nn.Module, images: Images, side: int) -> Errors:
-    """Fractions misclassified by the mean softmax output over ten views (section 4.1).
-
-    The views are the squares of ``side`` pixels in the four corners and at the centre, and their reflections.
+    First, at the central ``side`` x ``side`` pixels; then, with ``ten``, by the mean softmax output over ten views of
+    that size: the four corners and the centre, and their reflections (section 4.1).
     """
-    views = ten_views(images, side)
-
-    def mean_output(index: Tensor) -> Tensor:
-        inputs = (view.batch(index)[0] for view in views)
-        outputs = [net(each).softmax(1) for view in inputs for each in (view, reflected(view))]
-        return torch.stack(outputs).mean(0)
-
-    return _errors(net, images, mean_output)
+    counts: list[Tensor] = []
+    size = 0
+    with eval_mode(net):
+        for part in images:
+            outputs = [net(part.centre(side).inputs())]
+            if ten:
+                views = (each for view in ten_views(part, side) for each in with_reflection(view.inputs()))
+                outputs.append(torch.stack([net(view).softmax(1) for view in views]).mean(0))
+            found = [wrong(each, part.labels) for each in outputs for wrong in (top1_wrong, top5_wrong)]
+            counts.append(torch.stack(found))
+            size += len(part.labels)
+    wrongs = [count / size for count in torch.stack(counts).sum(0).tolist()]
+    return [Errors(*wrongs[place : place + 2]) for place in range(0, len(wrongs), 2)]
 
 
 def ten_views(images: Images, side: int) -> list[Images]:
@@ -54,39 +56,41 @@ def ten_views(images: Images, side: int) -> list[Images]:
     return [*corners, images.centre(side)]
 
 
-def reflected(inputs: Tensor) -> Tensor:
-    """Inputs (batch, 3, h, w), left and right exchanged, in channels_last memory."""
-    return inputs.flip(3).contiguous(memory_format=torch.channels_last)
+def with_reflection(inputs: Tensor) -> tuple[Tensor, Tensor]:
+    """Inputs (batch, 3, h, w), and the same with left and right exchanged, in channels_last memory."""
+    return inputs, inputs.flip(3).contiguous(memory_format=torch.channels_last)
 
 
 def alexnet_metrics(
-    net: nn.Module, config: RunConfig, train: Images, test: Images, curve: list[Measurement]
+    net: nn.Module,
+    config: RunConfig,
+    train: Iterable[Images],
+    test: Iterable[Images],
+    curve: list[Measurement],
+    top5: str | None,
 ) -> dict[str, float | None]:
-    """What a run of AlexNet records; fractions but where said.
+    """The metrics of an AlexNet at the end of its run, as fractions unless stated otherwise.
 
-    test_error: at the centre of the test images; test_top5_error: the same for the ``TOP`` on top.
-    clean_train_error: at the centre of the training images, no dropout. gap: test_error - clean_train_error.
-    early_train_loss: mean cross-entropy in nats over the first ``EARLY_EPOCHS`` epochs of training, as trained.
-    Where the budget asks for them, ten_view_error and ten_view_top5_error: see above; epochs_to_converge: see
-    records/curves.py. The top-5 errors are for data of more classes than CIFAR-10's ten.
+    train, test: images, a batch at a time. test_error: at the centre of the test images; ``top5`` (if not None): the
+    name of the top-5 error on the same. clean_train_error: at the centre of the training images, in eval mode.
+    gap: test_error - clean_train_error. early_train_loss: mean cross-entropy in nats over the first ``EARLY_EPOCHS``
+    epochs, in training mode. If the budget asks for them, ten_view_error, ten_view_top5_error (if ``top5``), and
+    epochs_to_converge (see records/curves.py).
     """
-    side, many = config.data.side, config.data.classes > CIFAR10_CLASSES
-    one = errors(net, test.centre(side))
-    test_error, train_error = one.top1, error(net, train.centre(side))
+    side = config.data.side
+    one, *ten = errors(net, test, side, config.budget.ten_views)
+    train_error = errors(net, train, side)[0].top1
     epochs = [m.epoch for m in curve]
     metrics: dict[str, float | None] = {
-        "test_error": test_error,
+        "test_error": one.top1,
         "clean_train_error": train_error,
-        "gap": test_error - train_error,
+        "gap": one.top1 - train_error,
         "early_train_loss": mean_until(epochs, [m.train_loss for m in curve], EARLY_EPOCHS),
     }
-    if many:
-        metrics["test_top5_error"] = one.top5
-    if config.budget.ten_views:
-        ten = ten_view_errors(net, test, side)
-        metrics["ten_view_error"] = ten.top1
-        if many:
-            metrics["ten_view_top5_error"] = ten.top5
+    if top5:
+        metrics[top5] = one.top5
+    for each in ten:
+        metrics |= {"ten_view_error": each.top1, **({"ten_view_top5_error": each.top5} if top5 else {})}
     tested = {m.epoch: m.test_error for m in curve if m.test_error is not None}
     if config.budget.test_curve:
         metrics["epochs_to_converge"] = epochs_to_converge(list(tested), list(tested.values()))
@@ -104,23 +108,9 @@ def top5_wrong(logits: Tensor, labels: Tensor) -> Tensor:
     return (top != labels[:, None]).all(1).sum()
 
 
-@torch.no_grad()
-def _errors(net: nn.Module, images: Images, outputs: Callable[[Tensor], Tensor]) -> Errors:
-    """Fractions of ``images`` misclassified by ``outputs``, which takes their indices."""
-    device, count = images.labels.device, len(images.labels)
-    wrong = torch.zeros(2, dtype=torch.int64, device=device)
-    with testing(net):
-        for index in torch.arange(count, device=device).split(BATCH):
-            found, labels = outputs(index), images.labels[index]
-            wrong[0] += top1_wrong(found, labels)
-            wrong[1] += top5_wrong(found, labels)
-    top1, top5 = wrong.tolist()
-    return Errors(top1 / count, top5 / count)
-
-
 @contextmanager
-def testing(net: nn.Module) -> Iterator[None]:
-    """The net in the mode of testing, then again in the one before."""
+def eval_mode(net: nn.Module) -> Iterator[None]:
+    """Put a network into eval mode, and at the end back into the mode that it was in."""
     before = net.training
     net.eval()
     yield

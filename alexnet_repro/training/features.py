@@ -1,4 +1,4 @@
-"""What a network has learned (section 6.1): the colours of conv1's kernels, the neighbours in its last hidden layer."""
+"""Metrics of learned features (section 6.1): colour in conv1's kernels, nearest neighbours in the last hidden layer."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..common.rng import stream
 from .data.images import Images
-from .evaluate import BATCH, testing
+from .evaluate import BATCH, eval_mode
 from .models.alexnet import AlexNet
 
 NEIGHBOURS = 6
@@ -17,7 +17,7 @@ DEALS = 10_000
 
 
 def color_index(kernels: Tensor) -> Tensor:
-    """How much of each kernel is colour: 0 for a grey one, 1 where the three channels add up to zero everywhere.
+    """How colourful each kernel is: 0 for a grey one, 1 if the three channels add up to zero at every pixel.
 
     kernels: (n, 3, height, width); the result is (n,): the share of a kernel's sum of squares that is left once the
     mean over the channels is taken off every pixel. Gaussian weights have 2/3.
@@ -28,7 +28,7 @@ def color_index(kernels: Tensor) -> Tensor:
 
 
 def color_metrics(net: AlexNet, seed: int) -> dict[str, float | None]:
-    """Whether the two columns differ in colour, beside kernels that are dealt to them at random (Fig. 3).
+    """Whether the two columns differ in colour, by a permutation test (Fig. 3).
 
     color_gap: absolute difference of the columns' mean colour indices. color_gap_shuffled: its mean over ``DEALS``
     deals of the same kernels to the columns. color_gap_p: share of deals whose gap is as wide, this one among them.
@@ -50,13 +50,13 @@ def color_metrics(net: AlexNet, seed: int) -> dict[str, float | None]:
     }
 
 
-def neighbour_metrics(net: AlexNet, train: Images, test: Images) -> dict[str, float | None]:
+def nearest_neighbour_metrics(net: AlexNet, train: Images, test: Images) -> dict[str, float | None]:
     """Share of the ``NEIGHBOURS`` nearest of ``train`` that have the class of an image of ``test`` (Fig. 4).
 
     Both sets at their centres; Euclidean distance. knn_features: in the last hidden layer, as at test time; knn_pixels:
     between the inputs. Over the first ``QUERIES`` images of ``test``.
     """
-    with testing(net):
+    with eval_mode(net):
         return {
             "knn_features": _agreement(train, test, net.features),
             "knn_pixels": _agreement(train, test, lambda inputs: inputs.flatten(1)),
@@ -65,9 +65,8 @@ def neighbour_metrics(net: AlexNet, train: Images, test: Images) -> dict[str, fl
 
 @torch.no_grad()
 def vectors(images: Images, count: int, of: Callable[[Tensor], Tensor]) -> Tensor:
-    """``of`` the first ``count`` images' inputs, (count, size)."""
-    index = torch.arange(min(count, len(images.labels)), device=images.labels.device)
-    return torch.cat([of(images.batch(part)[0]) for part in index.split(BATCH)])
+    """The function ``of`` applied to the inputs of the first ``count`` images: (count, size)."""
+    return torch.cat([of(part.inputs()) for part in images.first(count).split(BATCH)])
 
 
 def nearest(queries: Tensor, among: Tensor, count: int) -> Tensor:

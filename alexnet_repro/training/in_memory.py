@@ -1,31 +1,30 @@
-"""A data set that fits into memory, as a run sees it: what it trains on, and how it is tested."""
+"""Training batches and evaluation for a data set that fits into memory (CIFAR-10, Tiny ImageNet)."""
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..common.rng import stream
-from ..experiments.config import TRAIN_IMAGES, DataConfig, RunConfig
+from ..experiments.config import CIFAR10_CLASSES, TRAIN_IMAGES, DataConfig, RunConfig
 from ..records.record import Measurement
 from .data.augment import Augmentation
 from .data.dataset import Dataset, Records
 from .data.images import Images, pixel_mean
-from .evaluate import alexnet_metrics, error
-from .features import color_metrics, neighbour_metrics
+from .evaluate import BATCH, alexnet_metrics, error
+from .features import color_metrics, nearest_neighbour_metrics
 from .models.alexnet import AlexNet
 
 MEASURED = 10_000
-"""Of Tiny ImageNet, the metrics at the end of a run that are of training images are of so many, the first: those of all
-would take as long as half an epoch."""
+"""On Tiny ImageNet, metrics on training images use the first 10,000: all would take as long as half an epoch."""
 
 Index = slice | NDArray[np.int64]
-"""Which images: a slice where they are the first ones."""
+"""Indices of images: a slice if they are the first ones."""
 
 
-class Resident:
-    """CIFAR-10, its sample or Tiny ImageNet, on the device: ``train`` and ``test``, and the SHA-256 of it all.
+class InMemoryData:
+    """CIFAR-10, its sample or Tiny ImageNet on the device: images ``train`` and ``test``, and the data's ``digest``.
 
-    Where the config holds training images out, ``test`` is those: see ``chosen``.
+    If the config holds training images out (``data.held_out``), ``test`` consists of those.
     """
 
     def __init__(self, config: RunConfig, data: Dataset, device: str) -> None:
@@ -35,35 +34,37 @@ class Resident:
         self.augmentation = Augmentation(config.data, self.train, config.seed) if augmented else None
 
     def start(self, epoch: int) -> None:
-        """Draw what the epoch needs."""
+        """Draw the crops, flips and colour noise of an epoch."""
         if self.augmentation is not None:
             self.augmentation.start(epoch)
 
     def batch(self, index: Tensor, part: slice) -> tuple[Tensor, Tensor]:
-        """Inputs and labels of the images at ``index``, which stand at ``part`` of the epoch's order."""
+        """Inputs and labels of the images at ``index``, which is the slice ``part`` of the epoch's order."""
         return self.augmentation.batch(index, part) if self.augmentation else self.train.batch(index)
 
     def curve_error(self, net: nn.Module) -> float:
-        """Fraction of the test images misclassified (top-1), at their centre."""
-        return error(net, self.test.centre(self.config.data.side))
+        """Top-1 error on the centres of the test images."""
+        return error(net, self.test, self.config.data.side)
 
     def metrics(self, net: nn.Module, curve: list[Measurement]) -> dict[str, float | None]:
-        """What a network has at the end of its run: test_error; AlexNet also what evaluate.py and features.py say.
+        """The metrics at the end of a run: test_error; for an AlexNet also those of evaluate.py and features.py.
 
-        Of Tiny ImageNet, what is of training images is of the first ``MEASURED`` that the run trains on.
+        On Tiny ImageNet, metrics on training images use the first ``MEASURED`` of them.
         """
         if not isinstance(net, AlexNet):
             return {"test_error": self.curve_error(net)}
         side = self.config.data.side
         train = self.train.first(MEASURED) if self.config.data.dataset == "tiny-imagenet" else self.train
-        found = alexnet_metrics(net, self.config, train, self.test, curve)
+        top5 = "test_top5_error" if self.config.data.classes > CIFAR10_CLASSES else None
+        batches, tests = train.split(BATCH), self.test.split(BATCH)
+        found = alexnet_metrics(net, self.config, batches, tests, curve, top5)
         found |= color_metrics(net, self.config.seed)
-        found |= neighbour_metrics(net, train.centre(side), self.test.centre(side))
+        found |= nearest_neighbour_metrics(net, train.centre(side), self.test.centre(side))
         return found
 
 
 def parts(config: RunConfig, data: Dataset, device: str) -> tuple[Images, Images]:
-    """What a run trains on, and what it is tested on, minus the mean of the first."""
+    """The training and the test images of a run; the mean of the training images is subtracted from both."""
     train, held_out = chosen(config.data, config.seed)
     images = _at(data.train_images, train)
     mean, divisor = pixel_mean(images), config.data.divisor
@@ -75,9 +76,9 @@ def parts(config: RunConfig, data: Dataset, device: str) -> tuple[Images, Images
 
 
 def chosen(config: DataConfig, seed: int) -> tuple[Index, Index | None]:
-    """Which training images a run trains on, and which are held out, None for none: in ascending order.
+    """Indices of the images that a run trains on and of those held out (None for none), each in ascending order.
 
-    Of two numbers of held-out images, the larger holds out those of the smaller, and more.
+    The held-out images are the same for every seed. A larger number of them includes those of any smaller number.
     """
     if not (config.drawn or config.held_out):
         return slice(config.train_images), None

@@ -1,4 +1,4 @@
-"""A linear classifier of raw pixels: the least that a network is to beat.
+"""A linear classifier of raw pixels (ridge regression), as a baseline for the networks.
 
 ``python -m alexnet_repro.training.linear > data/linear_classifier.csv`` writes what the page of the small net shows.
 """
@@ -11,9 +11,9 @@ from .data.cifar10 import CLASSES, cifar10
 from .data.dataset import Dataset
 
 PENALTIES = tuple(10.0**power for power in range(1, 7))
-"""Of squared weights, for pixels from -1 to 1."""
+"""Candidate penalties on squared weights, for pixels from -1 to 1."""
 HELD_OUT = 5
-"""One image in so many picks the penalty."""
+"""One in so many training images is used to choose the penalty."""
 
 Floats = NDArray[np.float64]
 

@@ -1,4 +1,4 @@
-"""Predictions of trained networks, made from their kept weights; and the one network that is published whole."""
+"""Compute the predictions of trained networks from their saved weights, and publish them."""
 
 from pathlib import Path
 
@@ -18,14 +18,14 @@ from . import checkpoint
 from .data import cifar10
 from .data.images import pixel_mean
 from .data.load import load
-from .evaluate import BATCH, testing
+from .evaluate import BATCH, eval_mode
 from .in_memory import parts
 from .models.alexnet import AlexNet
 from .models.build import build
 
 
 def network(path: Path, config: RunConfig) -> AlexNet:
-    """The trained network whose weights lie at ``path``. Raises UserError where they are another run's."""
+    """The trained network with the weights in the file ``path``. Raises UserError if they are another run's."""
     tensors, values = checkpoint.load(path, remedy(path))
     if values.get("key") != config.key:
         raise UserError(f"{path} belongs to another run than {config.key}: {remedy(path)}", 1)
@@ -36,7 +36,7 @@ def network(path: Path, config: RunConfig) -> AlexNet:
 
 
 def mean_of(path: Path) -> Tensor | None:
-    """The pixel mean that goes with published weights; None where a file holds the weights alone."""
+    """The mean image stored with published weights; None if a file has only weights."""
     return checkpoint.load(path, remedy(path))[0].get("mean")
 
 
@@ -55,7 +55,7 @@ def make(config: RunConfig, store: Store) -> bool:
     return True
 
 
-def publish_classes(record: RunRecord, store: Store) -> None:
+def publish_predicted_classes(record: RunRecord, store: Store) -> None:
     """Publish the classes that a run's kept weights predict.
 
     Raises UserError where they err otherwise than the record says.
@@ -68,14 +68,13 @@ def publish_classes(record: RunRecord, store: Store) -> None:
 
 
 def _logits(path: Path, config: RunConfig) -> tuple[Tensor, Classes]:
-    """What the weights at ``path`` make of the test images at their centre, (images, classes), and the labels."""
+    """Logits (images, classes) for the centres of the test images, with the weights at ``path``, and the labels."""
     net = network(path, config)
     _, test = parts(config, load(config.data.dataset), "cpu")
     images = test.centre(config.data.side)
     torch.set_num_threads(1)
-    with torch.no_grad(), testing(net):
-        index = torch.arange(len(images.labels)).split(BATCH)
-        logits = torch.cat([net(images.batch(part)[0]) for part in index])
+    with torch.no_grad(), eval_mode(net):
+        logits = torch.cat([net(part.inputs()) for part in images.split(BATCH)])
     return logits, images.labels.numpy().astype(np.uint8)
 
 

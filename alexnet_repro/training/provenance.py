@@ -1,4 +1,4 @@
-"""Where a record comes from: commit, versions, device, digests."""
+"""Provenance of a record: commit, versions, device, digests."""
 
 import hashlib
 import os
@@ -18,21 +18,21 @@ CODE = ("alexnet_repro", "pyproject.toml")
 
 
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA", "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR")
-"""What in the environment forbids a library some of the processor's instructions."""
+"""Environment variables that limit the processor instructions which a library may use."""
 CPUINFO = Path("/proc/cpuinfo")
 PARTS = {
     "vendor_id": "", "cpu family": "family ", "model": "model ", "stepping": "stepping ",
     "CPU implementer": "implementer ", "CPU part": "part ", "CPU variant": "variant ", "CPU revision": "revision ",
 }  # fmt: skip
-"""What /proc/cpuinfo says of a processor beside its name, on x86-64 and on arm64."""
+"""Fields of /proc/cpuinfo that identify a processor beside its name, on x86-64 and arm64."""
 UNKNOWN = ("unknown", False)
 
 
 @cache
 def commit() -> tuple[str, bool]:
-    """The commit of the checkout, and whether the code that decides numbers is exactly that commit's.
+    """The commit of the checkout, and whether the package's code has no uncommitted changes.
 
-    Unknown where the checkout is no git repository of its own, even if it lies inside another.
+    ("unknown", False) if the checkout is not the root of a git repository.
     """
     home = paths.repository()
     # A hook's variables would name the hook's repository.
@@ -58,7 +58,7 @@ def device_name(device: str) -> str:
 
 
 def place(device: str) -> dict[str, Any]:
-    """What decides a run's last bits, beside versions and the device's name: see records.Provenance."""
+    """What the last bits of a run depend on, beside versions and the device's name: see records.Provenance."""
     instructions = [torch.backends.cpu.get_cpu_capability()]
     instructions += [f"{name} {os.environ[name]}" for name in LIMITS if os.environ.get(name)]
     found: dict[str, Any] = {
@@ -73,25 +73,25 @@ def place(device: str) -> dict[str, Any]:
 
 
 def processor() -> str | None:
-    """What tells processors of one name apart: vendor, family, model and stepping; None where the system is silent."""
+    """Vendor, family, model and stepping of the processor; None if the system does not say."""
     info = _cpuinfo()
     return " ".join(words + info[name] for name, words in PARTS.items() if name in info) or platform.processor() or None
 
 
 def _cpuinfo() -> dict[str, str]:
-    """What Linux says of the first processor; elsewhere nothing."""
+    """The fields of /proc/cpuinfo for the first processor; empty on other systems than Linux."""
     text = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.is_file() else ""
     pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
 def driver(device: str) -> str | None:
-    """The version of a GPU's driver, by the driver's tool; None where there is none."""
-    return ask_driver(device, "driver_version")
+    """The version of a GPU's driver; None if nvidia-smi does not say."""
+    return query_nvidia_smi(device, "driver_version")
 
 
-def ask_driver(device: str, question: str) -> str | None:
-    """What nvidia-smi answers about a GPU; None where it does not."""
+def query_nvidia_smi(device: str, question: str) -> str | None:
+    """nvidia-smi's answer to a query about a GPU, such as "driver_version"; None if it fails."""
     uuid = torch.cuda.get_device_properties(device).uuid
     asked = ["nvidia-smi", f"--id=GPU-{uuid}", f"--query-gpu={question}", "--format=csv,noheader,nounits"]
     try:
@@ -102,12 +102,12 @@ def ask_driver(device: str, question: str) -> str | None:
 
 
 def versions() -> dict[str, Any]:
-    """What computes: Python, torch, numpy."""
+    """Versions of Python, torch and numpy."""
     return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
 
 
 def weights_digest(net: nn.Module) -> str:
-    """SHA-256 of all parameters, by name, in the order and layout of their shapes."""
+    """SHA-256 of the names and values of all parameters, in the order of the names."""
     digest = hashlib.sha256()
     for name, parameter in sorted(net.named_parameters()):
         digest.update(name.encode())

@@ -1,9 +1,8 @@
-"""torchvision's AlexNet, layer by layer, for comparison: "One weird trick" (2014), not the network of 2012."""
+"""A table of torchvision's AlexNet, which is the network of "One weird trick" (2014), not that of 2012."""
 
-import csv
-from io import StringIO
 from pathlib import Path
 
+import pandas as pd
 import torch
 import torchvision
 from torch import Tensor, nn
@@ -11,16 +10,14 @@ from torch import Tensor, nn
 from ..common import paths
 from ..common.files import write_atomic
 
-COLUMNS = ("name", "kind", "maps", "side", "kernel", "stride", "padding", "groups", "parameters", "multiply_adds")
-
 
 def path() -> Path:
-    """The table that the book reads instead of importing torch."""
+    """The table's file, which the book reads, so that it need not import torch."""
     return paths.data() / "torchvision_alexnet.csv"
 
 
 def rows() -> list[dict[str, str | int]]:
-    """A row per module that computes, at 224 x 224 pixels: shapes by running it on the device "meta".
+    """A row per leaf module, for inputs of 224 x 224 pixels. Shapes come from a forward pass on the device "meta".
 
     ``side`` is 1 and ``maps`` the width for a fully-connected layer; ``kernel`` is 0 where none slides.
     """
@@ -35,11 +32,7 @@ def rows() -> list[dict[str, str | int]]:
 
 def write() -> None:
     """Bring the table of the book up to date."""
-    text = StringIO()
-    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows())
-    write_atomic(path(), text.getvalue())
+    write_atomic(path(), pd.DataFrame(rows()).to_csv(index=False, lineterminator="\n"))
 
 
 def _row(name: str, module: nn.Module, output: Tensor) -> dict[str, str | int]:
@@ -47,19 +40,18 @@ def _row(name: str, module: nn.Module, output: Tensor) -> dict[str, str | int]:
     side = output.shape[-1] if output.dim() == 4 else 1
     weight = getattr(module, "weight", None)
     fan_in = weight[0].numel() if weight is not None else 0
-    values = (
-        name,
-        type(module).__name__,
-        output.shape[1],
-        side,
-        _one(getattr(module, "kernel_size", 0)),
-        _one(getattr(module, "stride", 1)),
-        _one(getattr(module, "padding", 0)),
-        getattr(module, "groups", 1),
-        sum(p.numel() for p in module.parameters()),
-        size * fan_in,
-    )
-    return dict(zip(COLUMNS, values, strict=True))
+    return {
+        "name": name,
+        "kind": type(module).__name__,
+        "maps": output.shape[1],
+        "side": side,
+        "kernel": _one(getattr(module, "kernel_size", 0)),
+        "stride": _one(getattr(module, "stride", 1)),
+        "padding": _one(getattr(module, "padding", 0)),
+        "groups": getattr(module, "groups", 1),
+        "parameters": sum(p.numel() for p in module.parameters()),
+        "multiply_adds": size * fan_in,
+    }
 
 
 def _one(value: int | str | tuple[int, ...]) -> int:

@@ -1,4 +1,4 @@
-"""The loop: a config in, a record out. Observers watch; no study is known by name here."""
+"""The training loop: RunConfig to RunRecord, with checkpoints; progress by callback."""
 
 import math
 import time
@@ -23,39 +23,40 @@ from . import checkpoint, provenance
 from .data.load import load
 from .devices import available
 from .evaluate import top1_wrong
-from .from_disk import Collection
-from .in_memory import Resident
+from .from_disk import OnDiskData
+from .in_memory import InMemoryData
 from .models.alexnet import AlexNet
 from .models.build import build
 from .optim import AlexNetSGD, first_factor, param_groups, rate_factor
-from .precision import at_least_single, autocast, set_products
+from .precision import at_least_float32, autocast, set_tf32
 
 Observer = Callable[[int, int], None]
-"""Called with (steps done, steps of the budget) after every measurement."""
+"""Callback: is given (steps done, steps of the whole budget) after every measurement."""
 
 
 class Stopped(Exception):
-    """A run that was asked to stop before its end; it resumes from its checkpoint."""
+    """Raised by a run that is asked to stop before its end, once its checkpoint is written."""
 
 
 class Run:
-    """One run in progress: network, optimizer, images, and where it stands.
+    """A run in progress: network, optimizer, images, and the number of steps done.
 
-    ``step`` counts updates; ``wrong`` and ``loss`` sum over the images since the last measurement.
+    step: optimizer steps so far. wrong, loss: number of misclassified images and sum of their losses, over the training
+    images since the last measurement.
     """
 
     def __init__(self, config: RunConfig, placement: Placement) -> None:
         self.config, self.placement = config, placement
         self.device = available(placement)
         if config.data.dataset == "imagenet":
-            self.data: Collection | Resident = Collection(config, self.device)
+            self.data: OnDiskData | InMemoryData = OnDiskData(config, self.device)
         else:
-            self.data = Resident(config, load(config.data.dataset), self.device)
+            self.data = InMemoryData(config, load(config.data.dataset), self.device)
         self.train, self.test, self.digest = self.data.train, self.data.test, self.data.digest
         self.net: nn.Module = self.build()
         self.net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        set_products(config.precision)
-        # As it trains; it is tested as it is.
+        set_tf32(config.precision)
+        # Compiled for training only; it is tested as it is.
         self.trained: nn.Module = compiled(self.net) if config.compiled else self.net
         groups, outside = param_groups(self.net, config.optimizer), config.optimizer.velocity == "gradients"
         self.optimizer = AlexNetSGD(groups, momentum=config.optimizer.momentum, rate_outside=outside)
@@ -70,26 +71,26 @@ class Run:
         self._order = torch.empty(0)
 
     def build(self) -> nn.Module:
-        """The network of this process, on the CPU."""
+        """The network that this process trains, on the CPU."""
         return build(self.config.model, self.config.seed)
 
     @property
     def epoch_steps(self) -> int:
-        """Updates per epoch; the last batch of an epoch holds what is left."""
+        """Steps per epoch; the last batch of an epoch may be smaller."""
         return math.ceil(self.config.data.train_images / self.config.optimizer.batch_size)
 
     @property
     def budget_steps(self) -> int:
-        """Updates of the whole budget."""
+        """Steps of the whole budget."""
         return self.epoch_steps * self.config.budget.epochs
 
     def update(self) -> None:
-        """One step of section 5 on the next batch; no host synchronization."""
+        """One optimizer step (section 5) on the next batch, without waiting for the GPU."""
         part = self.start_step()
         inputs, labels = self.batch(part)
         with autocast(self.config.precision, self.device):
             logits = self.logits(inputs, part)
-        logits = at_least_single(logits)
+        logits = at_least_float32(logits)
         loss = cross_entropy(logits, labels)
         self.optimizer.zero_grad()
         self.backward(loss, part)
@@ -97,7 +98,7 @@ class Run:
         self.count(logits, labels, loss)
 
     def start_step(self) -> slice:
-        """The part of the epoch's order that the next batch holds; where an epoch begins, what it needs is drawn."""
+        """The next batch as a slice of the epoch's order. A new epoch draws its order and sets learning rates."""
         size, batch = self.config.data.train_images, self.config.optimizer.batch_size
         epoch, position = divmod(self.step, self.epoch_steps)
         if position == 0 or len(self._order) == 0:
@@ -110,44 +111,44 @@ class Run:
         return slice(position * batch, min((position + 1) * batch, size))
 
     def count(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Take note of a step that has been made, and of the mean loss of its batch."""
+        """Add a batch to ``wrong`` and ``loss`` after its step. loss: its mean loss."""
         self.wrong += top1_wrong(logits.detach(), labels)
         self.loss += loss.detach().double() * len(labels)
         self.step += 1
 
     def batch(self, part: slice) -> tuple[Tensor, Tensor]:
-        """Inputs and labels of this part of the epoch's order."""
+        """Inputs and labels of the images in this slice of the epoch's order."""
         index = self._order[part]
         return self.data.batch(index, part)
 
     def logits(self, inputs: Tensor, part: slice) -> Tensor:
-        """What the net makes of the inputs of ``part`` in training."""
+        """Logits in training mode, (batch, classes); ``part`` is the batch as a slice of the epoch's order."""
         logits: Tensor = self.trained(inputs, *self.masks())
         return logits
 
     def backward(self, loss: Tensor, part: slice) -> None:
-        """The gradients of the mean loss over ``part``."""
+        """Compute the gradients of the mean loss over the batch ``part``."""
         loss.backward()
 
     def _rate_factor(self) -> float | None:
-        """What the initial rates are multiplied by from here; None where the schedule ends the run. No state."""
+        """The factor on all initial learning rates from this step on; None if the schedule ends the run here."""
         errors = [m.test_error for m in self.curve if m.test_error is not None]
         return rate_factor(self.config.optimizer, self.step // self.epoch_steps, errors)
 
     def masks(self) -> list[torch.Generator]:
-        """The generator of this step's dropout masks, where the net takes one."""
+        """The generator of this step's dropout masks, as a list; empty for a network without dropout masks."""
         if not isinstance(self.config.model, AlexNetConfig):
             return []
         return [torch_stream(self.config.seed, "dropout", self.step, device=self.device)]
 
-    def due(self) -> bool:
-        """Whether a measurement falls after the step just made."""
+    def should_log(self) -> bool:
+        """Whether the step just made is to be followed by a measurement."""
         position = (self.step - 1) % self.epoch_steps + 1
         count = self.config.budget.measurements
         return any(position == math.ceil(k * self.epoch_steps / count) for k in range(1, count + 1))
 
     def measure(self) -> None:
-        """Append a measurement of the images since the one before."""
+        """Append to ``curve`` loss and error since the last measurement, and the test error at an epoch's end."""
         size = self.config.data.train_images
         whole, position = divmod(self.step, self.epoch_steps)
         images = whole * size + min(position * self.config.optimizer.batch_size, size)
@@ -166,7 +167,7 @@ class Run:
         self.loss.zero_()
 
     def status(self) -> Status | None:
-        """How the run has ended; None while it goes on."""
+        """How the run has ended; None if it has not."""
         if self.curve and self.curve[-1].train_loss is None:
             return "diverged"
         threshold = self.config.budget.stop_at_train_error
@@ -179,7 +180,7 @@ class Run:
         return "finished" if self.step >= self.budget_steps else None
 
     def trailing(self) -> tuple[Any, Any]:
-        """Training error over the latest epoch's worth of images, against epochs at the window's middle."""
+        """Training error averaged over windows of one epoch: (epochs at the middle of each window, errors)."""
         size = self.config.data.train_images
         middle, trailing = trailing_error([m.images for m in self.curve], [m.train_error for m in self.curve], size)
         return middle / size, trailing
@@ -222,24 +223,24 @@ class Run:
         )
 
     def whole(self) -> nn.Module:
-        """The network as it is on one device."""
+        """The whole network, as it would be on one device."""
         return self.net
 
     def device_name(self) -> str:
-        """What computes."""
+        """Name of the device or devices that compute."""
         return provenance.device_name(self.device)
 
     def agree(self, *flags: bool) -> list[bool]:
-        """Which flags hold for all that take part in this run."""
+        """For each flag, whether any process of this run raises it."""
         return list(flags)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Every tensor that the rest of the run depends on."""
+        """Every tensor of a checkpoint, by name."""
         weights = {f"net.{name}": value for name, value in self.net.state_dict().items()}
         return weights | self.optimizer.velocities() | {"wrong": self.wrong, "loss": self.loss}
 
     def values(self) -> dict[str, Any]:
-        """Every plain value that the rest of the run, or its provenance, depends on."""
+        """Every value of a checkpoint that is no tensor, as JSON takes it."""
         curve = [m.model_dump(exclude_defaults=True) for m in self.curve]
         return {"key": self.config.key, "step": self.step, "curve": curve, "seconds": self.seconds,
                 "started": self.started, "commit": self.commit, "clean": self.clean}  # fmt: skip
@@ -249,24 +250,24 @@ class Run:
         checkpoint.save(path, self.tensors(), self.values())
 
     def saved(self, path: Path) -> bool:
-        """Whether there is a checkpoint to resume from. Raises UserError for what is no file."""
+        """Whether there is a checkpoint at ``path``. Raises UserError for a folder or device."""
         return regular_file(path)
 
     def load(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What a checkpoint holds."""
+        """Tensors and values of a checkpoint."""
         return checkpoint.load(path)
 
     def restore(self, tensors: dict[str, Tensor]) -> None:
-        """Take over the tensors of a checkpoint."""
+        """Copy the tensors of a checkpoint into this run."""
         for name, tensor in self.tensors().items():
             tensor.copy_(tensors[name])
 
     def keep(self, path: Path) -> None:
-        """Write the weights alone, for questions that come later."""
+        """Write the weights, without the optimizer, to ``path``."""
         checkpoint.save(path, self.whole().state_dict(), {"key": self.config.key})
 
     def resume(self, path: Path) -> None:
-        """Continue from a checkpoint of this very run. Raises UserError for one that is not."""
+        """Continue from a checkpoint. Raises UserError for one of another run."""
         tensors, values = self.load(path)
         own = self.tensors()
         shapes, found = ({name: tensor.shape for name, tensor in part.items()} for part in (own, tensors))
@@ -294,15 +295,14 @@ def train(
 ) -> RunRecord:
     """Run ``config`` to its end, resuming from ``checkpoint_path`` where that exists.
 
-    A checkpoint is written there every ``placement.checkpoint_seconds``, at any step, and removed by whoever saves
-    the record. Resumed or not, the record holds the same numbers; its wall time is the sum of the parts, its commit
-    that of the first, and it is clean where all are. ``stop`` is asked before every step; where it says so, a
-    checkpoint is written and Stopped raised. The final weights go to ``weights_path``, for questions that come later.
-    ``make`` makes the run, of one process or this process's part of several. Raises UserError where memory runs out,
-    and where torch.compile fails.
+    A checkpoint is written there every ``placement.checkpoint_seconds``; whoever saves the record removes it. A resumed
+    run has the same numbers as an uninterrupted one. Its wall time is the sum over its parts; its commit is that of the
+    first part, and counts as clean if the code was clean in every part. ``stop`` is called before every step: if it
+    returns True, a checkpoint is written and Stopped raised. The final weights are written to ``weights_path``.
+    ``make`` creates the Run. Raises UserError if memory runs out or torch.compile fails.
     """
     torch.set_num_threads(placement.threads)
-    with explained(config, placement):
+    with resource_errors(config, placement):
         run = make(config, placement)
         record = run.record(_train(run, checkpoint_path, observe, stop))
         if weights_path is not None:
@@ -310,13 +310,13 @@ def train(
         return record
 
 
-def rounded_otherwise(
+def repeats_with_other_rounding(
     config: RunConfig, placement: Placement, count: int, observe: Observer = lambda done, total: None
 ) -> list[tuple[Measurement, ...]]:
-    """The curves of the first epoch of ``count`` repeats of a run, each with rounding errors of its own.
+    """The first epoch of a run, repeated ``count`` times with other rounding errors: the curve of each repeat.
 
-    After every step each weight moves to the next number above or below, at random: at least what a machine that adds
-    up in another order does to it.
+    After every step each weight moves to the next larger or smaller float, at random. That is at least as much as
+    summation in another order changes it.
     """
     torch.set_num_threads(placement.threads)
     curves = []
@@ -329,7 +329,7 @@ def rounded_otherwise(
                 for weights in run.net.parameters():
                     up = torch.randint(2, weights.shape, generator=chance, device=run.device)
                     weights.copy_(torch.nextafter(weights, (2.0 * up - 1.0) * math.inf))
-            if run.due():
+            if run.should_log():
                 run.measure()
                 observe(repeat * run.epoch_steps + run.step, count * run.epoch_steps)
         curves.append(tuple(run.curve))
@@ -347,8 +347,8 @@ def compiled(net: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def explained(config: RunConfig, placement: Placement) -> Iterator[None]:
-    """What a machine lacks to train ``config``, memory or a compiler, becomes a UserError."""
+def resource_errors(config: RunConfig, placement: Placement) -> Iterator[None]:
+    """Turn out-of-memory errors and failures of torch.compile into UserError."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -379,7 +379,7 @@ def _train(run: Run, checkpoint_path: Path | None, observe: Observer, stop: Call
         if asked:
             raise Stopped
         run.update()
-        if run.due():
+        if run.should_log():
             run.measure()
             status = run.status()
             observe(run.step, run.budget_steps)

@@ -32,7 +32,7 @@ def test_resumes_bit_for_bit(tmp_path, steps, changes):
     part = Run(config, Placement())
     for _ in range(steps):
         part.update()
-        if part.due():
+        if part.should_log():
             part.measure()
     path = tmp_path / "run.safetensors"
     checkpoint.save(path, part.tensors(), part.values())

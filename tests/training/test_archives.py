@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alexnet_repro.common.errors import UserError
-from alexnet_repro.training.data.archives import contents, packed, packed_classes
+from alexnet_repro.training.data.archives import contents, list_class_archives, packed
 
 
 def tar(files, form=tarfile.PAX_FORMAT, **changes):
@@ -50,7 +50,7 @@ def test_nothing_is_unpacked_and_all_is_there(tmp_path, form):
     form = tarfile.GNU_FORMAT if form == tarfile.USTAR_FORMAT else form
     assert read(packed(write(tmp_path, tar(named, form)))) == images()
     outer = {f"n{i:02d}.tar": tar(images(3, i), form) for i in range(3)}
-    classes = packed_classes(write(tmp_path, tar(outer, form)))
+    classes = list_class_archives(write(tmp_path, tar(outer, form)))
     assert {name: read(files) for name, files in classes.items()} == {f"n{i:02d}": images(3, i) for i in range(3)}
 
 
@@ -102,15 +102,15 @@ def test_what_is_no_plain_file_in_an_archive_is_refused(tmp_path, kind):
 
 def test_an_image_in_no_class_archive_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"holds n01/0\.JPEG, which is no archive of a class"):
-        packed_classes(write(tmp_path, tar({"n02.tar": tar(images()), "n01/0.JPEG": b"x"})))
+        list_class_archives(write(tmp_path, tar({"n02.tar": tar(images()), "n01/0.JPEG": b"x"})))
     with pytest.raises(UserError, match=r"holds n02\.tar twice"):
-        packed_classes(write(tmp_path, tar({"n02.tar": tar(images()), "more/n02.tar": tar(images())})))
+        list_class_archives(write(tmp_path, tar({"n02.tar": tar(images()), "more/n02.tar": tar(images())})))
 
 
 def test_a_class_archive_that_is_cut_within_a_whole_one(tmp_path):
     inner = tar(images())
     with pytest.raises(UserError, match="is damaged"):
-        packed_classes(write(tmp_path, tar({"n01.tar": inner, "n02.tar": inner[: header(inner, 3)]})))
+        list_class_archives(write(tmp_path, tar({"n01.tar": inner, "n02.tar": inner[: header(inner, 3)]})))
 
 
 SOUND = [
@@ -133,7 +133,7 @@ def test_flipped_bytes_and_cuts(tmp_path_factory, content, flips, end):
     path = write(tmp_path_factory.mktemp("tar"), bytes(spoiled))
     whole = [len(list(packed(write(path.parent, content))))]
     path.write_bytes(spoiled)
-    for reader in (packed, packed_classes, lambda path: contents(path, lambda name: True)):
+    for reader in (packed, list_class_archives, lambda path: contents(path, lambda name: True)):
         try:
             found = reader(path)
         except UserError as error:

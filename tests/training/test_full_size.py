@@ -19,8 +19,8 @@ from alexnet_repro.networks.layers import PAPER_PARAMETERS
 from alexnet_repro.training.cost import measure
 from alexnet_repro.training.data import prepare as preparation
 from alexnet_repro.training.data import shards
-from alexnet_repro.training.evaluate import ten_view_errors
-from alexnet_repro.training.from_disk import Collection
+from alexnet_repro.training.evaluate import errors
+from alexnet_repro.training.from_disk import OnDiskData
 from alexnet_repro.training.trainer import Run, Stopped, train
 
 from ..pictures import tree
@@ -80,9 +80,9 @@ def test_the_paper_s_net_trains_resumes_and_is_tested(source, tmp_path):
     assert [point.images for point in resumed.curve] == [2, 4, 6]
     # At std 0.01 the first outputs hardly differ: the loss is that of a guess among a thousand.
     assert resumed.curve[0].train_loss == pytest.approx(math.log(1000), abs=0.7)
-    found = resumed.data.errors(resumed.net, resumed.data.test, 4, ten=True)
-    assert set(found) == {"error", "top5_error", "ten_view_error", "ten_view_top5_error"}
-    assert all(0 <= value <= 1 for value in found.values())
+    found = errors(resumed.net, resumed.data.chunks(resumed.data.test, 4), 224, ten=True)
+    assert len(found) == 2
+    assert all(0 <= value <= 1 for each in found for value in each)
 
 
 def test_pieces_give_the_same_record(source, tmp_path):
@@ -100,31 +100,30 @@ def test_pieces_give_the_same_record(source, tmp_path):
 def test_errors_beside_those_in_memory(source):
     manifest = prepare(source, 80)
     run = Run(small(manifest), Placement())
-    everything = next(run.data._chunks(run.data.test, len(run.data.test)))
-    found = run.data.errors(run.net, run.data.test, len(run.data.test), ten=True)
-    assert found["ten_view_error"] == ten_view_errors(run.net, everything, 70).top1
+    everything = next(run.data.chunks(run.data.test, len(run.data.test)))
+    found = errors(run.net, run.data.chunks(run.data.test, len(run.data.test)), 70, ten=True)
+    assert found == errors(run.net, everything.split(5), 70, ten=True)
     run.net.eval()
-    outputs = run.net(everything.centre(70).batch(torch.arange(12))[0])
-    assert found["error"] == (outputs.argmax(1) != everything.labels).double().mean().item()
-    assert found["top5_error"] == 0.0  # of three classes
+    outputs = run.net(everything.centre(70).inputs())
+    assert found[0] == ((outputs.argmax(1) != everything.labels).double().mean().item(), 0.0)  # of three classes
 
 
 def test_chunks_cover_every_image_once(source, monkeypatch):
     monkeypatch.setattr("alexnet_repro.training.from_disk.CHUNK", 5)
     run = Run(small(prepare(source, 80)), Placement())
-    labels = torch.cat([images.labels for images in run.data._chunks(run.data.test, 12)])
+    labels = torch.cat([images.labels for images in run.data.chunks(run.data.test, 12)])
     assert labels.tolist() == run.data.test.labels.tolist()
-    assert sum(len(images.labels) for images in run.data._chunks(run.data.test, 10)) == 10
+    assert sum(len(images.labels) for images in run.data.chunks(run.data.test, 10)) == 10
 
 
 def test_the_rate_follows_the_validation_error(source, monkeypatch):
     # The error never improves after the first epoch: with patience 1, a drop after each, and the end.
-    monkeypatch.setattr(Collection, "curve_error", lambda self, net: 0.5)
+    monkeypatch.setattr(OnDiskData, "curve_error", lambda self, net: 0.5)
     config = small(prepare(source, 80), **{"optimizer.plateau": 1, "budget.epochs": 9, "budget.ten_views": False})
     run, factors = Run(config, Placement()), []
     while run.status() is None:
         run.update()
-        if run.due():
+        if run.should_log():
             run.measure()
         factors.append(run.optimizer.param_groups[0]["lr"] / config.optimizer.learning_rate)
     assert run.status() == "stopped"

@@ -106,7 +106,7 @@ def test_an_interrupted_one_goes_on(source, tmp_path, monkeypatch):
         return write(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(imagenet, "write_all", lambda tasks, size, *_: [dies(t.path, t.sources, size) for t in tasks])
+        patch.setattr(imagenet, "write_shards", lambda tasks, size, *_: [dies(t.path, t.sources, size) for t in tasks])
         with pytest.raises(KeyboardInterrupt):
             prepare(source)
     assert not (again / "manifest.json").exists()
@@ -231,7 +231,7 @@ def test_a_class_of_no_readable_image_is_refused(tmp_path):
 
 
 def test_a_class_of_no_image_is_refused_before_any_is_decoded(tmp_path, monkeypatch):
-    monkeypatch.setattr(imagenet, "write_all", None)
+    monkeypatch.setattr(imagenet, "write_shards", None)
     with pytest.raises(UserError, match=r"none of the 1 files of class 'b' is an image \(b/1\.JPEG: not an image\)"):
         prepare(_classes(tmp_path / "source", train_b_1=b"<annotation/>"))
 

@@ -4,7 +4,7 @@ import torch
 
 from alexnet_repro.networks.config import CIFAR_ALEXNET
 from alexnet_repro.training.data.images import Images, pixel_mean
-from alexnet_repro.training.features import DEALS, color_index, color_metrics, nearest, neighbour_metrics
+from alexnet_repro.training.features import DEALS, color_index, color_metrics, nearest, nearest_neighbour_metrics
 from alexnet_repro.training.models.alexnet import AlexNet
 
 
@@ -55,15 +55,15 @@ def images(labels, seed):
 
 def test_neighbours_of_the_training_images_themselves():
     train = images([1] * 30, 1)
-    found = neighbour_metrics(net(), train, images([1] * 5, 2))
+    found = nearest_neighbour_metrics(net(), train, images([1] * 5, 2))
     assert found == {"knn_features": 1.0, "knn_pixels": 1.0}
-    assert neighbour_metrics(net(), train, images([2] * 5, 2)) == {"knn_features": 0.0, "knn_pixels": 0.0}
+    assert nearest_neighbour_metrics(net(), train, images([2] * 5, 2)) == {"knn_features": 0.0, "knn_pixels": 0.0}
 
 
 def test_pixels_find_the_same_image():
     train = images(list(range(10)) * 2, 1)
     train.pixels[10:] = train.pixels[:10]  # every image twice: two of its six neighbours are sure
-    found = neighbour_metrics(net(), train, train)
+    found = nearest_neighbour_metrics(net(), train, train)
     assert found["knn_pixels"] is not None
     assert found["knn_pixels"] >= 2 / 6
     assert net().training

@@ -71,7 +71,7 @@ OTHERWISE = {
 def advance(run, steps):
     while run.step < steps:
         run.update()
-        if run.due():
+        if run.should_log():
             run.measure()
 
 
@@ -152,7 +152,7 @@ def test_other_precisions_and_compilation_work_on_two(tmp_path, how):
 
 def test_columns_are_not_compiled():
     with pytest.raises(UserError, match="--compile with a column per device: leave it out"):
-        process_group.shareable([TINY.changed(compiled=True)], "columns", 2, "cpu")
+        process_group.check_parallel([TINY.changed(compiled=True)], "columns", 2, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -230,7 +230,7 @@ def test_the_record_holds_the_whole_net_and_what_computed_it(request, size, says
     run.net.load_state_dict(checkpoint.load(folder / "weights")[0])
     assert record["provenance"]["weights"] == weights_digest(run.net)
     # One of a hundred images may be a near tie.
-    assert record["metrics"]["test_error"] == pytest.approx(error(run.net, run.test.centre(24)), abs=0.011)
+    assert record["metrics"]["test_error"] == pytest.approx(error(run.net, run.test, 24), abs=0.011)
     assert record["key"] == TINY.key
     # What is told of the weights is told of the whole net, however many hold it.
     curve = [Measurement(**point) for point in record["curve"]]
@@ -257,7 +257,7 @@ def mourn(rank, how, folder, fate, checkpoint_seconds=0.0, device="cpu"):
         update(run)
 
     Run.update = fatal
-    trainer.train_together([TINY], Store(folder / "store", folder / "none"), here, progress=False)
+    trainer.train_runs([TINY], Store(folder / "store", folder / "none"), here, progress=False)
 
 
 def end(size, folder, *arguments, watched):
@@ -316,7 +316,7 @@ def trained(rank, folder):
     if rank == 1:
         store.checkpoint(TINY.key).parent.mkdir(parents=True)
         store.checkpoint(TINY.key).write_text("stale")
-    trainer.train_together([TINY], store, Group("data", "cpu"), progress=False)
+    trainer.train_runs([TINY], store, Group("data", "cpu"), progress=False)
     return [record.key for record in store.records()]
 
 
@@ -342,15 +342,15 @@ def test_a_signal_to_one_process_stops_all_with_a_checkpoint_of_that_step(tmp_pa
 )
 def test_what_can_not_be_shared_is_named_before_anything_starts(configs, how, size, device, said):
     with pytest.raises(UserError, match=said):
-        process_group.shareable(configs, how, size, device)
+        process_group.check_parallel(configs, how, size, device)
 
 
 HALF = TINY.changed(**{"model.columns": "half"})
 
 
 def test_arms_without_columns_are_left_out():
-    assert process_group.shareable([HALF, TINY], "columns", 2, "cpu") == [TINY]
-    assert process_group.shareable([HALF, TINY], "data", 2, "cpu") == [HALF, TINY]
+    assert process_group.check_parallel([HALF, TINY], "columns", 2, "cpu") == [TINY]
+    assert process_group.check_parallel([HALF, TINY], "data", 2, "cpu") == [HALF, TINY]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from alexnet_repro.records import outputs as ensembles
 from alexnet_repro.records import predictions
 from alexnet_repro.records.store import Store
 from alexnet_repro.training.launch.runs import publish
-from alexnet_repro.training.predict import make, mean_of, network, publish_classes
+from alexnet_repro.training.predict import make, mean_of, network, publish_predicted_classes
 from alexnet_repro.training.trainer import train
 from tests import homes
 
@@ -38,14 +38,14 @@ def test_they_err_as_their_record_says(trained):
 def test_published_classes_err_as_their_record_says_to_the_image(trained, tmp_path, monkeypatch):
     kept, config = trained
     store, record = Store(kept.root, tmp_path / "data" / "evidence"), kept.find(config)
-    publish_classes(record, store)
+    publish_predicted_classes(record, store)
     found = predictions.read(ensembles.published(store, config.key))
     assert found.top.shape == (1000, 5)
     assert found.off(record) == 0
     assert found.wrong[1] < found.wrong[0]
     wrong = record.model_copy(update={"metrics": record.metrics | {"test_error": 0.1}})
     with pytest.raises(UserError, match="other images than their record"):
-        publish_classes(wrong, store)
+        publish_predicted_classes(wrong, store)
 
 
 def test_a_new_run_is_published_with_what_it_predicts(trained, tmp_path, monkeypatch):

@@ -9,7 +9,7 @@ from alexnet_repro.experiments.config import Placement
 from alexnet_repro.experiments.study import Study
 from alexnet_repro.records.store import Store
 from alexnet_repro.training.launch.rerun import rerun
-from alexnet_repro.training.trainer import rounded_otherwise, train
+from alexnet_repro.training.trainer import repeats_with_other_rounding, train
 from tests.runs import QUICK, tiny
 
 
@@ -67,7 +67,7 @@ def test_elsewhere_the_first_epoch_is_rounded_otherwise(tmp_path):
 def test_repeats_differ_from_the_run_and_from_each_other_by_rounding_alone():
     config = tiny(**QUICK, **{"optimizer.batch_size": 32})
     plain = train(config, Placement()).curve[:2]
-    curves = [plain, *rounded_otherwise(config, Placement(), 2)]
+    curves = [plain, *repeats_with_other_rounding(config, Placement(), 2)]
     assert [[m.epoch for m in curve] for curve in curves] == [[160 / 300, 1.0]] * 3
     losses = {tuple(m.train_loss for m in curve) for curve in curves}
     assert len(losses) == 3

@@ -9,7 +9,7 @@ from alexnet_repro.experiments.config import Placement
 from alexnet_repro.training import in_memory, trainer
 from alexnet_repro.training.data import cifar10
 from alexnet_repro.training.data.cifar10 import Dataset
-from alexnet_repro.training.in_memory import Resident, chosen
+from alexnet_repro.training.in_memory import InMemoryData, chosen
 from alexnet_repro.training.trainer import train
 
 SMALL = {"model.kernels": (4, 4, 4, 4, 4), "model.hidden": 8, "data.color_noise": "none"}
@@ -59,7 +59,7 @@ def test_a_larger_part_that_is_held_out_holds_the_smaller():
 @pytest.mark.parametrize("changes", [{}, {"data.drawn": True}, {"data.held_out": 50}])
 def test_images_labels_and_mean_are_those_of_the_indices(changes):
     data, config = cifar10.sample(), SAMPLE.changed(**changes)
-    found = Resident(config, data, "cpu")
+    found = InMemoryData(config, data, "cpu")
     train_, held_out = indices(**changes)
     assert np.array_equal(found.train.pixels.permute(0, 3, 1, 2), data.train_images[train_])
     assert found.train.labels.tolist() == data.train_labels[train_].tolist()
@@ -82,7 +82,7 @@ def tiny_set(train_images=40, tests=20):
 
 def test_stored_images_are_not_copied():
     data = tiny_set()
-    found = Resident(TINY_BASELINE.changed(**{"data.train_images": 40, "optimizer.batch_size": 10}), data, "cpu")
+    found = InMemoryData(TINY_BASELINE.changed(**{"data.train_images": 40, "optimizer.batch_size": 10}), data, "cpu")
     assert found.train.pixels.data_ptr() == data.train_images.ctypes.data
     assert found.test.pixels.data_ptr() == data.test_images.ctypes.data
 
@@ -95,8 +95,8 @@ def test_a_run_on_tiny_imagenet_records_top5_and_measures_a_part_of_its_training
     evaluated = in_memory.alexnet_metrics
 
     def spy(net, config, train_, *rest):
-        seen.append(train_.pixels)
-        return evaluated(net, config, train_, *rest)
+        seen.extend(train_)
+        return evaluated(net, config, seen, *rest)
 
     monkeypatch.setattr(in_memory, "alexnet_metrics", spy)
     config = TINY_BASELINE.changed(
@@ -112,7 +112,10 @@ def test_a_run_on_tiny_imagenet_records_top5_and_measures_a_part_of_its_training
     }  # fmt: skip
     assert record.metric("test_top5_error") <= record.metric("test_error")
     assert record.metric("clean_train_error") * 12 == round(record.metric("clean_train_error") * 12)
-    assert torch.equal(seen[0], torch.from_numpy(data.train_images[:12].transpose(0, 2, 3, 1).copy()))
+    assert torch.equal(
+        torch.cat([images.pixels for images in seen]),
+        torch.from_numpy(data.train_images[:12].transpose(0, 2, 3, 1).copy()),
+    )
     assert record.provenance.data == "3" * 64
 
 

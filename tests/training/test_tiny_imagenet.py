@@ -155,37 +155,25 @@ IMAGE = "train/n03/images/n03_4.JPEG"
 ANNOTATIONS = "val/val_annotations.txt"
 CUT = FILES[IMAGE][: len(FILES[IMAGE]) // 2]
 LABELS = FILES[ANNOTATIONS]
+NOT_IT = "its files are not those of Tiny ImageNet: their digest is "
 WRONG = {
-    "an image cut off": ({IMAGE: CUT}, rf"{IMAGE} is damaged or cut off \("),
-    "an empty image": ({IMAGE: b""}, f"{IMAGE} is no JPEG"),
-    "a text for an image": ({IMAGE: b"GIF89a no"}, f"{IMAGE} is no JPEG"),
-    "another size": ({IMAGE: jpeg(1, side=9)}, f"{IMAGE} has 9 x 9 pixels, not 8 x 8"),
-    "another image": ({IMAGE: jpeg(77)}, "its files are not those of Tiny ImageNet: their digest is "),
-    "an image less": ({IMAGE: None}, "the class n03 has 10 training images, not 11"),
-    "an image more": ({"train/n03/images/n03_11.JPEG": FILES[IMAGE]}, "the class n03 has 12 training images, not 11"),
+    "an image cut off": ({IMAGE: CUT}, NOT_IT),
+    "another image": ({IMAGE: jpeg(77)}, NOT_IT),
+    "an image less": ({IMAGE: None}, f"{IMAGE} is missing"),
     "a class less": (
         {name: None for name in FILES if name.startswith("train/n03")},
-        "the class n03 has 0 training images, not 11",
+        "n03_0.JPEG is missing, one of 11",
     ),
-    "a class more": (
-        {"train/n04/images/n04_0.JPEG": FILES[IMAGE]},
-        "n04_0.JPEG is of the class 'n04', which wnids.txt",
-    ),
-    "classes less": ({"wnids.txt": b"n01\nn02"}, "wnids.txt names 2 classes in 2 lines, not 3"),
-    "a class twice": ({"wnids.txt": b"n01\nn02\nn03\nn02\n"}, "wnids.txt names 3 classes in 4 lines, not 3"),
-    "no classes": ({"wnids.txt": None}, "it has no wnids.txt"),
-    "no words": ({"words.txt": None}, "it has no words.txt"),
-    "no labels": ({ANNOTATIONS: None}, f"it has no {ANNOTATIONS}"),
-    "an unknown label": ({ANNOTATIONS: LABELS.replace(b"n03", b"n07", 1)}, "line 3, names the unknown class 'n07'"),
-    "an empty label": ({ANNOTATIONS: LABELS + b"\n"}, "line 7, names the unknown class ''"),
-    "a label twice": ({ANNOTATIONS: LABELS + b"val_0.JPEG\tn01\n"}, "line 7, names 'val_0.JPEG' again"),
-    "a label less": ({ANNOTATIONS: LABELS[: LABELS.rfind(b"val_5")]}, "val/images/val_5.JPEG has no label in"),
-    "a label's image less": ({"val/images/val_5.JPEG": None}, "val/images/val_5.JPEG is missing, which"),
-    "labels of one class": ({ANNOTATIONS: LABELS.replace(b"n03", b"n01")}, "class n01 has 4 validation images, not 2"),
-    "labels exchanged": (
-        {ANNOTATIONS: LABELS.replace(b"n03", b"n00").replace(b"n01", b"n03").replace(b"n00", b"n01")},
-        "its files are not those of Tiny ImageNet: their digest is ",
-    ),
+    "classes less": ({"wnids.txt": b"n01\nn02"}, NOT_IT),
+    "a class twice": ({"wnids.txt": b"n01\nn02\nn03\nn02\n"}, NOT_IT),
+    "no classes": ({"wnids.txt": None}, "wnids.txt is missing"),
+    "no words": ({"words.txt": None}, "words.txt is missing"),
+    "no labels": ({ANNOTATIONS: None}, f"{ANNOTATIONS} is missing"),
+    "an unknown label": ({ANNOTATIONS: LABELS.replace(b"n03", b"n07", 1)}, NOT_IT),
+    "an empty label": ({ANNOTATIONS: LABELS + b"\n"}, "it is damaged, cut off, or no zip, tar or folder"),
+    "another label": ({ANNOTATIONS: LABELS + b"val_0.JPEG\tn01\n"}, NOT_IT),
+    "a label less": ({ANNOTATIONS: LABELS[: LABELS.rfind(b"val_5")]}, NOT_IT),
+    "a label's image less": ({"val/images/val_5.JPEG": None}, "val/images/val_5.JPEG is missing"),
     "labels of bytes": ({ANNOTATIONS: b"\xff\xfe"}, "it is damaged, cut off, or no zip, tar or folder"),
     "a large file": ({"words.txt": bytes(tiny_imagenet.LARGEST + 1)}, "words.txt has 4,194,305 bytes, more than any"),
 }
@@ -249,7 +237,7 @@ def test_an_archive_cut_off_is_said(form, share, tmp_path):
     source = FORMS[form](tmp_path, FILES)
     whole = source.read_bytes()
     source.write_bytes(whole[: int(share * len(whole))])
-    refused(source, "it is damaged, cut off, or no zip|it has no |images, not|is missing")
+    refused(source, "it is damaged, cut off, or no zip|is missing")
 
 
 def test_a_flipped_bit_in_a_zip_is_said(tmp_path):

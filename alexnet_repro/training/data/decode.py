@@ -1,4 +1,4 @@
-"""One image file, whatever it holds, as the square of pixels that the paper trains on (section 2)."""
+"""Decode an image file of any common format into the square of pixels that the paper trains on (section 2)."""
 
 import io
 import warnings
@@ -21,9 +21,9 @@ SUFFIXES = {
 }
 NAMES = {f".{form.lower()}" for form in FORMATS}.union(*SUFFIXES.values())
 SIXTEEN = ("PPM", "PNG")
-"""Formats of which Pillow opens 16-bit grey in its mode of 32-bit numbers, I: PNG did so up to Pillow 10."""
+"""Formats for which Pillow opens 16-bit grey in mode I (32 bits); for PNG, only up to Pillow 10."""
 SCAN = b"\xff\xda"
-"""What begins a scan of a JPEG."""
+"""The marker at the start of each scan of a JPEG."""
 ORIENTATION = 0x0112
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -34,41 +34,41 @@ UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What undoes each EXIF orientation but the first, which is upright."""
+"""EXIF orientation -> the operation that turns the image upright; orientation 1 is upright."""
 BYTES = 2**30
-"""Of a file that is read at all."""
+"""Files with more bytes are not read."""
 PIXELS = 178_956_970
-"""Of an image that is decoded, Pillow's own limit. They take 10 bytes each, of WebP 20: 3.6 GB a process at most."""
+"""Images with more pixels are not decoded (Pillow's own limit). A pixel takes 10 bytes, 20 of WebP: up to 3.6 GB."""
 SCANS = 20
-"""How often a progressive JPEG may refine that many pixels; a smaller one, so much more often."""
+"""A progressive JPEG may have so many scans of ``PIXELS`` pixels; a smaller one, proportionally more."""
 STRIP = 2**20
-"""Pixels that are converted to RGB at once."""
+"""Pixels that are converted to RGB at a time."""
 
 
 class Unreadable(Exception):
-    """A file that is no whole image; the message says why, in one line."""
+    """A file is not an image, or is damaged; the message says why in one line."""
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file has a name as images have."""
+    """Whether a file's name ends like that of an image: .jpeg, .png, ..."""
     return name[name.rfind(".") :].lower() in NAMES if "." in name else False
 
 
 def square(content: bytes, name: str, size: int) -> tuple[Pixels, list[str]]:
-    """The central square of an image file, ``size`` pixels a side: (size, size, 3) uint8 RGB, and remarks.
+    """The central square of an image, resized to ``size`` x ``size``: (size, size, 3) uint8 RGB, and remarks.
 
-    The central square of the whole image is resized at once (bilinear, averaging over what a pixel covers): the
-    paper's two steps without the rounding of the longer side. A JPEG whose shorter side is four times ``size`` or
-    more is decoded at a half, a quarter or an eighth, never below twice ``size``. Images that are not plain RGB, or
-    lie on their side by their EXIF tag, or whose ``name`` names another format, are mended, and a remark says so.
-    Raises Unreadable for all else.
+    The central square is resized in one step (bilinear with antialiasing); the paper's two steps would also round the
+    longer side. A JPEG whose shorter side is at least four times ``size`` is decoded at a half, a quarter or an eighth
+    of its size, but not below twice ``size``. Images in other modes than RGB are converted, those with an EXIF
+    orientation are turned, and those of another format than their ``name`` says are taken; a remark says so each time.
+    Raises Unreadable for anything else.
     """
     with _opened(content) as image:
         return _square(image, name, size)
 
 
 def check(content: bytes) -> None:
-    """Raise Unreadable for what is no image by its first bytes; the pixels are not looked at."""
+    """Raise Unreadable if the first bytes are not those of an image. The pixels are not decoded."""
     with _opened(content):
         pass
 

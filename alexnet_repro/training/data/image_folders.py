@@ -1,4 +1,4 @@
-"""What a folder of images holds: classes, and labelled images for training, validation and test, packed or not."""
+"""Recognize the layout of an image data set: its classes, and its labelled training, validation and test images."""
 
 import hashlib
 import os
@@ -19,14 +19,14 @@ from .archives import File
 from .decode import is_image_name
 
 PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-"""Part -> the names of its folder."""
+"""Part -> possible names of its folder."""
 ARCHIVE = re.compile(r".*_(train|val|test)(_v\d+)?\.tar")
-"""The archive of a part: ILSVRC2012_img_train.tar, ILSVRC2010_images_val.tar, ILSVRC2012_img_test_v10102019.tar."""
+"""Name of a part's archive: ILSVRC2012_img_train.tar, ILSVRC2010_images_val.tar, ILSVRC2012_img_test_v10102019.tar."""
 PACKED = (".tar", ".gz", ".tgz", ".bz2", ".xz", ".zip", ".7z", ".rar")
 KAGGLE = ("Data/CLS-LOC", "ILSVRC/Data/CLS-LOC")
-"""Where train, val and test lie in ILSVRC as Kaggle has it."""
+"""Folder of train, val and test in Kaggle's copy of ILSVRC."""
 BESIDE = {"Annotations", "Data", "ILSVRC", "ImageSets"}
-"""What else lies in a known layout: boxes, and lists of files without labels."""
+"""Other folders of known layouts, which are not used: bounding boxes, and file lists without labels."""
 ILSVRC = "ILSVRC"
 LAYOUTS = (
     "train/ and val/ with a folder per class; Tiny ImageNet; ILSVRC's archives, packed or unpacked; ILSVRC as Kaggle "
@@ -35,7 +35,7 @@ LAYOUTS = (
 
 
 class Source(NamedTuple):
-    """An image: a file of its own, or ``size`` bytes at ``offset`` of an archive. ``name`` starts with its class."""
+    """An image of ``size`` bytes: a file, or at ``offset`` in an archive. name: class folder and file name."""
 
     name: str
     label: int
@@ -52,10 +52,10 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True)
 class Found:
-    """Class names in the order of their labels, sources by part, the layout by name, and what else there is to say.
+    """A recognized data set: class names in the order of their labels, images by part, the layout's name, and remarks.
 
-    The sources of a part stand in the order of a hash of their names, the same wherever they come from and however
-    they are packed, so that any first part of them is a fair sample.
+    The images of a part are ordered by a hash of their names: the order does not depend on how they are packed, and
+    the first n of them are a random sample.
     """
 
     classes: tuple[str, ...]
@@ -66,7 +66,7 @@ class Found:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where parts lie: ``base`` holds their folders and archives, ``root`` what goes with them."""
+    """The parts of a data set. root: its folder. base: folder of train, val and test. folders, archives: by part."""
 
     root: Path
     base: Path
@@ -75,7 +75,7 @@ class _Place:
 
     @property
     def lists(self) -> list[Path]:
-        """Where lists of labels may lie, besides in the folder of their part."""
+        """Folders that may hold label lists, beside the folder of the part."""
         return list(dict.fromkeys([self.base, self.base.parent.parent if self.kaggle else self.base, self.root]))
 
     @property
@@ -85,10 +85,10 @@ class _Place:
 
 @dataclass
 class _Folder:
-    """What a folder of class folders holds.
+    """The content of a folder of class folders.
 
-    classes: class -> its files; tiny: those of them that lie as Tiny ImageNet's; loose: the files beside the class
-    folders; odd: what there is to say of some names -> those names.
+    classes: class -> its files. tiny: the classes whose files lie in images/, as in Tiny ImageNet. loose: files beside
+    the class folders. odd: remark -> names of the files or folders that it is about.
     """
 
     classes: dict[str, list[File]] = field(default_factory=dict)
@@ -100,7 +100,7 @@ class _Folder:
         self.odd.setdefault(what, []).append(name)
 
     def hide(self, entry: os.DirEntry[str], inside: str) -> None:
-        """Note a hidden folder; of hidden files, which systems leave everywhere, nothing is said."""
+        """Note a hidden folder. Hidden files are not mentioned: operating systems create them everywhere."""
         if entry.is_dir(follow_symlinks=False):
             self.note("left out, as hidden folders", inside + entry.name)
 
@@ -108,7 +108,7 @@ class _Folder:
         return [f"{part}: {what}: {_some(names)}" for what, names in self.odd.items()]
 
     def add(self, name: str, files: list[File], path: str) -> None:
-        """Take the files below ``path`` as a class. Raises UserError where the folders in it may be the classes."""
+        """Add the files below ``path`` as a class. Raises UserError if its subfolders may be the classes."""
         tops = {file.name.rpartition("/")[0].partition("/")[0] for file in files}
         if not files:
             self.note("left out, as they are empty", name)
@@ -130,18 +130,17 @@ class _Folder:
 
 
 def _some(names: list[str]) -> str:
-    """The first of many names, and how many more there are."""
+    """The first six names, and how many more there are."""
     return ", ".join(names[:6]) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")
 
 
 def find(root: Path, hold_out: float | None = None) -> Found:
-    """What ``root`` holds, in one of these forms.
+    """Find the images of a data set in the folder ``root``, in one of these layouts.
 
-    train: a folder of class folders, or of class archives (n01440764.tar), or one archive of class archives.
-    val and test: a folder of class folders; or images in a folder or archive, with one of the usual lists of labels
-    (see ``labels``) in it or beside it. Both may be mixed, as an interrupted sorting leaves them. Or class folders
-    alone, or train without val: of each class, the share ``hold_out`` is then set apart for validation.
-    Raises UserError that names what is missing, contradicts itself, or fits no known layout.
+    train: a folder of class folders, a folder of class archives (n01440764.tar), or one archive of class archives.
+    val and test: a folder of class folders, or images in one folder or archive with a label list (see labels.py) in it
+    or beside it, or a mixture of both. If there is no val, or only class folders, the share ``hold_out`` of each class
+    is set apart for validation. Raises UserError that names what is missing, contradictory, or of no known layout.
     """
     share = _share(hold_out)
     if not root.is_dir():
@@ -220,7 +219,7 @@ def _rank(source: Source) -> tuple[bytes, str]:
 
 
 def _held_out(sources: list[Source], share: Fraction) -> dict[str, list[Source]]:
-    """The share of each class for val, evenly from all over it: every tenth image for 0.1."""
+    """Move a share of each class from train to val, evenly spaced: every tenth image for 0.1."""
     seen: Counter[int] = Counter()
     parts: dict[str, list[Source]] = {"train": [], "val": []}
     for source in sources:
@@ -232,7 +231,7 @@ def _held_out(sources: list[Source], share: Fraction) -> dict[str, list[Source]]
 
 
 def _place(root: Path) -> _Place:
-    """Where the parts of ``root`` lie. Raises UserError where two folders or archives are there for one part."""
+    """The parts of the data set in ``root``. Raises UserError if a part has two folders or two archives."""
     here = _parts(root, root)
     for inside in KAGGLE:
         if (root / inside).is_dir():
@@ -276,7 +275,7 @@ def _seen(root: Path) -> str:
 
 
 def _inner(root: Path) -> Path | None:
-    """A folder in ``root`` that has what ``root`` lacks."""
+    """A subfolder of ``root`` that looks like a data set."""
     return next((path for path in _folders(root) if any((path / name).is_dir() for name in ("train", KAGGLE[0]))), None)
 
 
@@ -286,7 +285,7 @@ def _hint(root: Path) -> str:
 
 
 def _train(place: _Place) -> tuple[dict[str, list[File]], str, list[str]]:
-    """Class -> training images; the layout by name; remarks."""
+    """Training images by class; the name of the layout; remarks."""
     folder, archive = place.folders.get("train"), place.archives.get("train")
     if folder is None and archive is None:
         return _alone(place)
@@ -299,7 +298,7 @@ def _train(place: _Place) -> tuple[dict[str, list[File]], str, list[str]]:
             "the folder of their class, archives other than .tar unpacked"
         )
     by_class = dict(here.classes)
-    for where, packed in ((folder, tars), (archive, archives.packed_classes(archive) if archive else {})):
+    for where, packed in ((folder, tars), (archive, archives.list_class_archives(archive) if archive else {})):
         for name, files in packed.items():
             if name in by_class and not _holds(by_class[name], files):
                 raise UserError(
@@ -312,12 +311,12 @@ def _train(place: _Place) -> tuple[dict[str, list[File]], str, list[str]]:
 
 
 def _is_packed(name: str) -> bool:
-    """Whether a file may hold images of a part, of which nobody would know: the archive of a part is known."""
+    """Whether a file is an archive of a kind that is not read."""
     return name.lower().endswith(PACKED) and not ARCHIVE.fullmatch(name)
 
 
 def _holds(files: list[File], others: list[File]) -> bool:
-    """Whether all of the others are among the files, by name and size."""
+    """Whether ``files`` include all of ``others``, by name and size."""
     return {(file.name, file.size) for file in others} <= {(file.name, file.size) for file in files}
 
 
@@ -338,7 +337,7 @@ def _layout(place: _Place, here: _Folder, tars: Mapping[str, object], classes: I
 
 
 def _alone(place: _Place) -> tuple[dict[str, list[File]], str, list[str]]:
-    """Class folders that lie in the root itself: each has files of its own, or it is no class."""
+    """Training images from class folders in the root itself, without train/."""
     known = {path.name for path in place.folders.values()}
     if _inner(place.base) is not None:
         raise UserError(f"{place.base} has no train/, and has {_seen(place.base)}: {_hint(place.base)}")
@@ -363,9 +362,9 @@ def _beside(place: _Place) -> list[str]:
 
 
 def _class_folders(folder: Path, chosen: Callable[[Path], bool] = lambda path: True) -> _Folder:
-    """Every visible file of every chosen folder in ``folder``, however deep; folders without one are left out.
+    """The visible files of every chosen folder in ``folder``, at any depth; empty folders are left out.
 
-    Raises UserError for a folder whose files lie in several folders below it: those may be the classes.
+    Raises UserError if a folder has several subfolders and no file of its own: those may be the classes.
     """
     found = _Folder()
     with os.scandir(folder) as entries:
@@ -383,9 +382,9 @@ def _class_folders(folder: Path, chosen: Callable[[Path], bool] = lambda path: T
 
 
 def _walk(top: Path, found: _Folder) -> Iterator[File]:
-    """The visible files below ``top``, by their paths from there; each folder once, however many links lead to it.
+    """The visible files below ``top``, with paths relative to it. A folder linked several times is visited once.
 
-    Raises UserError for a link that leads to a folder around it, and for what is no file.
+    Raises UserError for a link to a folder that contains it, and for special files.
     """
     around = {_identity(path) for way in (top.absolute(), top.resolve()) for path in way.parents}
     seen: set[tuple[int, int]] = set()
@@ -431,9 +430,9 @@ def _class_archives(folder: Path) -> dict[str, list[File]]:
 
 
 def _labelled(place: _Place, part: str, classes: tuple[str, ...]) -> tuple[list[tuple[str, File]], str, list[str]]:
-    """(class, file) of a part; where the labels are from, if not from folders; remarks.
+    """(class, file) of each image of a part; the source of the labels, "" for class folders; remarks.
 
-    Empty where the part has no images, or, for test, no labels. Raises UserError for images without a label.
+    Empty for a part without images, and for test without labels. Raises UserError for other images without label.
     """
     folder, archive = place.folders.get(part), place.archives.get(part)
     here = _class_folders(folder) if folder else _Folder()
@@ -472,7 +471,7 @@ def _by_list(
     flat: list[File],
     here: _Folder,
 ) -> tuple[list[tuple[str, File]], str]:
-    """What ``_labelled`` gives of a part of which files lie in no class folder, by all lists of labels there are."""
+    """``_labelled`` for a part with images outside of class folders, by all label lists together."""
     places = [folder for folder in (place.folders.get(part),) if folder] + place.lists
     lists, known = labels.find(part, places, classes), set(classes)
     found = list(in_folders)
@@ -506,7 +505,7 @@ def _by_list(
 
 
 def _agreed(lists: list[labels.Labels], file: File, classes: set[str], folder: str | None = None) -> str | None:
-    """The class of a file by all lists, and by its folder if it lies in one. Raises UserError where they differ."""
+    """The class of a file by all lists, and by its class folder if it has one. Raises UserError if they differ."""
     said = {each.source: name for each in lists if (name := each.of(file.name, classes)) is not None}
     said |= {Path(file.path).parent.as_posix(): folder} if folder is not None else {}
     if len(set(said.values())) > 1:

@@ -1,5 +1,6 @@
-"""Images in memory on the device, and batches of them as whole tensors."""
+"""Images in memory on one device: views, crops of fixed position, and batches of inputs."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -11,9 +12,9 @@ from .dataset import Records
 
 @dataclass
 class Images:
-    """Images (n, h, w, 3) uint8 and labels (n,) int64 on one device, with what makes inputs of them.
+    """Images (n, h, w, 3) uint8 and labels (n,) int64 on one device, and how to turn them into inputs.
 
-    ``mean`` (h, w, 3) float32 is subtracted, the rest divided by ``divisor`` (section 2; raw pixels for 1).
+    An input is (pixels - mean) / divisor. mean: (h, w, 3) float32 (section 2). divisor: 1 in the paper.
     """
 
     pixels: Tensor
@@ -23,7 +24,7 @@ class Images:
 
     @classmethod
     def of(cls, images: Records, labels: Records, mean: Tensor, divisor: float, device: str) -> "Images":
-        """A data set's (n, 3, h, w) images and labels on ``device``: no copy of what lies there, channels last."""
+        """Images (n, 3, h, w) and labels on ``device``; not copied if already there in channels-last order."""
         channels_last = np.ascontiguousarray(images.transpose(0, 2, 3, 1))
         return cls(
             torch.from_numpy(channels_last).to(device),
@@ -37,7 +38,7 @@ class Images:
         return replace(self, pixels=self.pixels[:count], labels=self.labels[:count])
 
     def window(self, top: int, left: int, side: int) -> "Images":
-        """The same square of every image and of the mean, its upper left pixel in row ``top``: views, no copies."""
+        """The same square of every image and of the mean; (top, left) is its upper left pixel. Views, no copies."""
         rows, columns = slice(top, top + side), slice(left, left + side)
         return replace(self, pixels=self.pixels[:, rows, columns], mean=self.mean[rows, columns])
 
@@ -46,7 +47,16 @@ class Images:
         place = centre(self.pixels.shape[1], side)
         return self.window(place, place, side)
 
-    def batch(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def split(self, size: int) -> "Iterator[Images]":
+        """The images in order, ``size`` at a time: views, no copies."""
+        for start in range(0, len(self.labels), size):
+            yield replace(self, pixels=self.pixels[start : start + size], labels=self.labels[start : start + size])
+
+    def inputs(self) -> Tensor:
+        """All images as inputs of a network."""
+        return self.batch(slice(None))[0]
+
+    def batch(self, index: Tensor | slice) -> tuple[Tensor, Tensor]:
         """Inputs (batch, 3, h, w) float32 in channels_last memory, and labels, of the images at ``index``."""
         inputs = self.pixels[index].float().sub_(self.mean)
         if self.divisor != 1:

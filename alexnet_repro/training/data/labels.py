@@ -1,4 +1,4 @@
-"""Labels of images that lie in no class folder: the lists in use, and what spreadsheets and browsers make of them."""
+"""Read label lists for images that are not in class folders: ILSVRC's, Kaggle's, Tiny ImageNet's, Caffe's, any CSV."""
 
 import codecs
 import csv
@@ -15,22 +15,22 @@ from ...common.files import is_hidden, regular_file
 from . import archives, matlab
 
 MOST = 2**28
-"""Bytes of a list; that of ILSVRC's 50,000 validation images has 5 million."""
+"""Bytes of a list at most; that of ILSVRC's 50,000 validation images has 5 million."""
 NAMES = {
     "val": ("val", "valid", "validation"),
     "test": (),  # Caffe's test.txt has 0 for every image, ImageSets' the number of its row: neither labels anything
 }
-"""Part -> how the name of a list of "file label" begins: val.txt, val_annotations.txt, LOC_val_solution.csv."""
+"""Part -> first part of the name of a "file label" list, followed by one of ``ENDINGS``: val.txt, val_labels.csv."""
 ENDINGS = ("", "_annotations", "_labels", "_list", "_map", "_solution")
 TRUTH = {
     "val": ("_validation_ground_truth.txt", "_validation_synset_labels.txt"),
     "test": ("_test_ground_truth.txt",),
 }
-"""Part -> how the name of ILSVRC's list ends: a label a line, in the order of the images' numbers."""
+"""Part -> end of the name of ILSVRC's label file: one label per line, in the order of the image numbers."""
 SYNSETS = ("meta.mat", "meta_clsloc.mat", "map_clsloc.txt")
-"""The development kit's tables of what the numbers in ILSVRC's list mean."""
+"""The development kit's tables from ILSVRC's class numbers to WordNet ids."""
 ORDERS = ("synsets.txt", "synset_words.txt")
-"""Caffe's lists of the classes, in the order of its numbers."""
+"""Caffe's lists of WordNet ids, in the order of its class numbers."""
 FILE_HEADS = {"imageid", "image_id", "image", "filename", "file_name", "file", "name", "path", "id", "img"}
 LABEL_HEADS = {
     "predictionstring",
@@ -45,30 +45,30 @@ LABEL_HEADS = {
     "synset",
 }
 BOXES = "predictionstring"
-"""The column of Kaggle's list: class x1 y1 x2 y2, once for every box."""
+"""Kaggle's label column: "class x1 y1 x2 y2" for every bounding box."""
 WANTED = (
     "Tiny ImageNet's val_annotations.txt, Kaggle's LOC_val_solution.csv, a val.txt with 'file label' in every row, or "
     "ILSVRC's development kit (packed, or *_validation_ground_truth.txt and meta.mat)"
 )
-"""What would do for validation images without labels."""
+"""The label lists that are understood, for error messages."""
 
 
 LATIN = "read as Latin-1, for it is not UTF-8"
 DIGITS = 9
-"""Of the number of a class, at most."""
+"""Digits of a class number at most."""
 Rows = dict[str | int, tuple[str, int]]
 
 
 @dataclass(frozen=True)
 class Labels:
-    """A list of labels: where it is from, (class, row) by the file or by the number of the image, what to say of it."""
+    """A label list. source: its file. rows: file name or image number -> (class, row). note: how it was read."""
 
     source: str
     rows: Rows
     note: str = ""
 
     def of(self, name: str, classes: Collection[str]) -> str | None:
-        """The class of the image file of this name; None where the list has none. Raises UserError for no known one."""
+        """The class of an image file; None if the list lacks it. Raises UserError if that is not in ``classes``."""
         stem = name.rpartition(".")[0]
         found = next((self.rows[key] for key in (name, stem, number(name)) if key in self.rows), None)
         if found is None:
@@ -79,20 +79,20 @@ class Labels:
 
 
 def fault(of: "Labels | _Text", row: int, what: str) -> UserError:
-    """The error for a row of a list of labels."""
+    """The UserError for a faulty row of a label list."""
     return UserError(
         f"{of.source}, row {row}: {what}{' (not in UTF-8: save it as that)' if of.note == LATIN else ''}", 1
     )
 
 
 def number(name: str) -> int:
-    """Which of its part an ILSVRC image is: 17 for ILSVRC2012_val_00000017.JPEG, and 0 for another name."""
+    """The number in an ILSVRC file name: 17 for ILSVRC2012_val_00000017.JPEG; 0 for other names."""
     match = re.search(r"_([0-9]{8})\.\w+$", name)
     return int(match[1]) if match else 0
 
 
 def is_list(name: str, part: str) -> bool:
-    """Whether a file of this name is a list of the labels of a part, "file label" in every row."""
+    """Whether a file is, by its name, a "file label" list for a part ("val" or "test")."""
     stem, dot, suffix = name.lower().rpartition(".")
     return (
         bool(dot)
@@ -102,11 +102,10 @@ def is_list(name: str, part: str) -> bool:
 
 
 def find(part: str, places: Sequence[Path], classes: Sequence[str]) -> list[Labels]:
-    """Every list of the labels of a part in these folders, and in the development kits in them.
+    """All label lists for a part in these folders, and in development kits in them.
 
-    A list in numbers is told what they mean: by the development kit, or the order of the classes. Raises UserError
-    that names the file, the row and the remedy for one that cannot be read, and for kits that contradict each other;
-    OSError.
+    Labels that are numbers are translated to class names, by the development kit or by the order of the classes. Raises
+    UserError that names file, row and remedy if a list cannot be read, and if two kits contradict each other; OSError.
     """
     tables = [path for place in places for path in _files(place) if is_list(path.name, part)]
     orders = [path for place in places for path in _files(place) if path.name in ORDERS]
@@ -115,7 +114,7 @@ def find(part: str, places: Sequence[Path], classes: Sequence[str]) -> list[Labe
 
 
 def _files(folder: Path) -> list[Path]:
-    """What lies in a folder, visible and no folder itself."""
+    """The visible files in a folder."""
     with os.scandir(folder) as entries:
         return sorted(Path(entry.path) for entry in entries if not is_hidden(entry.name) and not entry.is_dir())
 
@@ -131,7 +130,7 @@ def _read(path: Path) -> bytes:
 
 
 class _Text(NamedTuple):
-    """What a list says, every line ended by a newline alone; ``note``: where it had to be taken for Latin-1."""
+    """The text of a list with newlines as line ends. note: a remark if it was decoded as Latin-1."""
 
     source: str
     content: str
@@ -139,7 +138,7 @@ class _Text(NamedTuple):
 
 
 def _text(source: str, content: bytes) -> _Text:
-    """A list as text: UTF-8, UTF-16 by its mark, or Latin-1. Raises UserError for web pages and what is no text."""
+    """Decode a list: UTF-8, UTF-16 with a byte-order mark, or Latin-1. Raises UserError for HTML and binary data."""
     note, content = "", content.removeprefix(codecs.BOM_UTF8)
     try:
         wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
@@ -155,7 +154,7 @@ def _text(source: str, content: bytes) -> _Text:
 
 
 def _table(text: _Text, classes: Sequence[str], orders: Sequence[Path]) -> Labels:
-    """A list of two columns, file and label: with or without a header, of commas, semicolons, tabs or spaces."""
+    """Parse a list of a file and a label column, separated by comma, semicolon, tab or space; a header is optional."""
     rows: Rows = {}
     columns: _Columns | None = None
     for row, cells in _rows(text):
@@ -180,7 +179,7 @@ def _table(text: _Text, classes: Sequence[str], orders: Sequence[Path]) -> Label
 
 
 class _Columns(NamedTuple):
-    """Which columns of a list say what, of how many; whether its first row says so; whether labels have boxes."""
+    """The columns of a list: how many, which are file and label, and whether it has a header, and labels with boxes."""
 
     width: int
     file: int = 0
@@ -202,7 +201,7 @@ def _columns(text: _Text, row: int, cells: Sequence[str]) -> _Columns:
 
 
 def _rows(text: _Text) -> Iterator[tuple[int, list[str]]]:
-    """(row, cells), of the rows that hold anything."""
+    """(row number, cells) of the rows that are not empty."""
     first = next((line for line in io.StringIO(text.content) if line.strip()), "")
     mark = next((mark for mark in "\t;," if mark in first), None)
     if mark is None:
@@ -221,12 +220,12 @@ def _rows(text: _Text) -> Iterator[tuple[int, list[str]]]:
 
 
 def _is_annotation(cells: Sequence[str]) -> bool:
-    """Whether these are a row of val_annotations.txt: file, class, and the four numbers of a box."""
+    """Whether this is a row of val_annotations.txt: file, class, and the four numbers of a box."""
     return len(cells) == 6 and all(cell.strip().isdecimal() for cell in cells[2:])
 
 
 def _boxed(text: _Text, row: int, label: str) -> str:
-    """The class of a label with boxes."""
+    """The class in Kaggle's label with bounding boxes."""
     words = label.split()
     names = set(words[::5])
     if len(names) != 1 or (len(words) != 1 and len(words) % 5):
@@ -235,7 +234,7 @@ def _boxed(text: _Text, row: int, label: str) -> str:
 
 
 def _counted(text: _Text, rows: Rows, classes: Sequence[str], orders: Sequence[Path]) -> Labels:
-    """A list with names for its numbers, as Caffe counts: from 0, in the order of its list of classes, or by name."""
+    """Translate class numbers that start at 0 into names: by Caffe's list of classes, or else by the sorted names."""
     order = [words[0] for _, words in _words(_text(str(orders[0]), _read(orders[0])))] if orders else sorted(classes)
     where = f"the order of {orders[0] if orders else 'their names'}"
     named: Rows = {}
@@ -247,7 +246,7 @@ def _counted(text: _Text, rows: Rows, classes: Sequence[str], orders: Sequence[P
 
 
 def _words(text: _Text) -> Iterator[tuple[int, list[str]]]:
-    """(row, words), of the rows that hold any."""
+    """(row number, words) of the rows that are not empty."""
     return ((row, line.split()) for row, line in enumerate(text.content.split("\n"), start=1) if line.strip())
 
 
@@ -271,7 +270,7 @@ def _ground_truth(part: str, places: Sequence[Path]) -> list[Labels]:
 
 
 def _synsets(part: str, kit: dict[str, tuple[str, bytes]], places: Sequence[Path]) -> dict[int, str]:
-    """ILSVRC's number of a class -> its name (WordNet id)."""
+    """ILSVRC's class number -> WordNet id."""
     name = next((name for name in SYNSETS if name in kit), None)
     if name is None:
         raise UserError(
@@ -308,9 +307,9 @@ def _mapped(text: _Text) -> dict[int, str]:
 
 
 def _kit(places: Sequence[Path], endings: tuple[str, ...]) -> dict[str, tuple[str, bytes]]:
-    """Name -> (where it is from, bytes): the tables and lists of development kits, packed or not.
+    """The tables and label files of development kits, packed or unpacked: name -> (path, content).
 
-    Raises UserError for two of one name that differ.
+    Raises UserError if two files of one name differ.
     """
 
     def wanted(name: str) -> bool:
@@ -334,7 +333,7 @@ def _kit(places: Sequence[Path], endings: tuple[str, ...]) -> dict[str, tuple[st
 
 
 def _unpacked(place: Path) -> Iterator[Path]:
-    """The files of a folder, of the folders in it, and of the folders named data in those."""
+    """The files in a folder, in its subfolders, and in folders named data in those."""
     yield from _files(place)
     for inner in sorted(place.iterdir()):
         if inner.is_dir() and not is_hidden(inner.name):

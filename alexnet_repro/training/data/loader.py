@@ -1,4 +1,4 @@
-"""Prepared images read ahead of the training that takes them, and augmented in whole batches on the device."""
+"""A data loader for prepared images on disk: batches are read ahead by threads and augmented on the device."""
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,20 +11,20 @@ from torch import Tensor
 
 from ...common.rng import stream
 from ...experiments.config import DataConfig
-from .augment import ColorNoise, Crops, colored, cut, draw_crops, noisy
+from .augment import ColorNoise, Crops, add_color_noise, cut, draw_crops, draw_noise
 from .decode import Pixels
 from .images import Images
 from .shards import Shards
 
 READERS = 2
-"""Threads that read; the system calls and the copies run side by side."""
+"""Threads that read."""
 AHEAD = 3
-"""Batches in reading while one is trained on."""
+"""Batches that are read ahead."""
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """What is drawn for an epoch: the order of the images, (n,) int64; in it, the crops and the noise (n, 3)."""
+    """The draws of an epoch: the order of the images, (n,) int64; in that order, crops and colour noise (n, 3)."""
 
     number: int
     order: NDArray[np.int64]
@@ -33,13 +33,11 @@ class Epoch:
 
 
 class Loader:
-    """Batches of the first ``config.train_images`` of ``shards`` as a run trains on them: those of Augmentation, bit
-    for bit, which holds the images in memory.
+    """Training batches of the first ``config.train_images`` images of ``shards``, bit for bit those of Augmentation.
 
-    ``start`` an epoch, then take batches of its order; any batch can come first, as it does in a resumed run. What
-    follows the one taken is read ahead, on the guess that the next starts as far behind as this one is long, or
-    ``stride`` images, where several processes share a batch. A wrong guess costs time and changes nothing.
-    ``mean`` (size, size, 3) float32 is subtracted.
+    ``start`` an epoch, then take batches in its order; a resumed run may start at any batch. The next batches are read
+    ahead: each is expected to start ``stride`` images after the one before. A wrong guess costs only time.
+    mean: (size, size, 3) float32, subtracted from the images.
     """
 
     def __init__(
@@ -60,17 +58,17 @@ class Loader:
         self._ahead: deque[tuple[slice, Future[Tensor]]] = deque()
 
     def start(self, epoch: int) -> None:
-        """Draw what the epoch needs."""
+        """Draw the order, crops, flips and colour noise of an epoch."""
         self._drop()
         count = self.config.train_images
         crops = draw_crops(self.config, self.shards.size, self.seed, epoch, count)
-        shifts = self.noise.draw(self.seed, epoch, count) if self.noise and noisy(self.config, epoch) else None
+        shifts = draw_noise(self.config, self.noise, self.seed, epoch, count)
         self._epoch = Epoch(epoch, stream(self.seed, "order", epoch).permutation(count), crops, shifts)
 
     def batch(self, index: Tensor, part: slice) -> tuple[Tensor, Tensor]:
         """Inputs (batch, 3, side, side) float32 in channels_last memory, and labels, of ``part`` of the epoch's order.
 
-        ``index`` holds the same images' numbers, and is not needed: the order is known here.
+        ``index`` is not used: the loader knows the order.
         """
         if not self._ahead or self._ahead[0][0] != part:
             self._drop()
@@ -88,7 +86,7 @@ class Loader:
         crops = Crops(*(each.to(self.device) for each in (crops.tops, crops.lefts, crops.reflected)))
         images = Images(pixels, labels, self.mean, self.config.divisor)
         inputs = cut(images, torch.arange(len(labels), device=self.device), crops, self.config.side)
-        return colored(inputs, shifts, self.noise, self.config.divisor), labels
+        return add_color_noise(inputs, shifts, self.noise, self.config.divisor), labels
 
     def close(self) -> None:
         """End the reading threads."""

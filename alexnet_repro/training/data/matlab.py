@@ -1,4 +1,7 @@
-"""Read a table from a MAT-file of version 5: only bytes that are there, where scipy first allots what a file claims."""
+"""Read a struct array from a MAT-file of version 5, such as ILSVRC's meta.mat.
+
+scipy.io.loadmat crashes on some damaged files (a segmentation fault in scipy 1.17), and allocates what a file claims.
+"""
 
 import struct
 import zlib
@@ -7,18 +10,18 @@ from collections.abc import Iterator
 import numpy as np
 
 MOST = 2**26
-"""Bytes of a MAT-file, unpacked; ILSVRC's are below 1 MB."""
+"""Bytes of a decompressed MAT-file at most; ILSVRC's have less than 1 MB."""
 HEADER = 128
 MATRIX, COMPRESSED, UTF8, UTF16 = 14, 15, 16, 17
 NUMBERS = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 9: "f8", 12: "i8", 13: "u8"}
-"""Type of an element -> how numpy calls its numbers."""
+"""Type number of a data element -> numpy type."""
 STRUCT, CHARS, NUMERIC = 2, 4, range(6, 16)
 
 
 def table(content: bytes, name: str) -> list[dict[str, str | float]]:
-    """The rows of the struct array ``name``: field -> a text, or a number; fields that hold anything else are left out.
+    """The rows of the struct array ``name``, as dicts from field to text or number; other fields are left out.
 
-    Raises ValueError for what is no such file, is damaged, or has no struct array of this name.
+    Raises ValueError for a file that is damaged, of another kind, or without a struct array of this name.
     """
     if content[124:128] != b"\x00\x01IM":
         raise ValueError("no MAT-file of version 5")

@@ -1,4 +1,4 @@
-"""Many processes that prepare images: one shard at a time each, followed by one progress bar."""
+"""Prepare shards of images in several processes, with one progress bar."""
 
 import multiprocessing
 import os
@@ -22,7 +22,7 @@ from .image_folders import Source
 
 @dataclass(frozen=True)
 class Task:
-    """A shard to be written, and of what."""
+    """A shard to be written: its part, its file, and its images."""
 
     part: str
     path: Path
@@ -34,11 +34,11 @@ _stop: Any = None
 
 
 class _Stopped(Exception):
-    """A preparation that was asked to stop."""
+    """Raised in a worker process that is asked to stop."""
 
 
 def _begin(ticks: Any, stop: Any) -> None:
-    """In a worker: Ctrl-C is for the parent to handle, and nothing outlives it."""
+    """Set up a worker process: it ignores Ctrl-C, which the parent handles, and exits if the parent dies."""
     global _ticks, _stop
     _ticks, _stop = ticks, stop
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -63,8 +63,8 @@ def _write(path: Path, sources: list[Source], size: int) -> None:
     shards.write(path, sources, size, _tick)
 
 
-def write_all(tasks: list[Task], size: int, workers: int, progress: bool) -> None:
-    """Write the shards: in this process, or in several. Raises UserError where one dies, or the disk is full."""
+def write_shards(tasks: list[Task], size: int, workers: int, progress: bool) -> None:
+    """Write the shards in ``workers`` processes. Raises UserError if one dies or the disk is full."""
     workers = min(workers, len(tasks))
     total = sum(len(task.sources) for task in tasks)
     with tqdm(total=total, desc="preparing", unit=" images", disable=not progress) as bar:
@@ -95,7 +95,7 @@ def _write_in_processes(tasks: list[Task], size: int, workers: int, bar: Any) ->
 
 @contextmanager
 def _pool(pool: ProcessPoolExecutor, stop: Any) -> Iterator[ProcessPoolExecutor]:
-    """The pool; however the block ends, its processes end within an image."""
+    """The pool; at the end of the block its processes stop after the image that they are decoding."""
     try:
         yield pool
     finally:

@@ -1,4 +1,4 @@
-"""ImageNet, or any folder of classes, prepared once: squares of pixels in shards, their sums, a manifest, a report."""
+"""Prepare ImageNet, or any folder of classes, for training: decoded squares in shards, a manifest and a report."""
 
 import csv
 import hashlib
@@ -25,14 +25,14 @@ from ...experiments.manifest import Manifest, Part, Shard
 from . import shards
 from .decode import Unreadable, check, square
 from .image_folders import Found, Source, find
-from .pool import Task, write_all
+from .pool import Task, write_shards
 from .shards import Written
 
 REPORT = "report.csv"
 PLAN = "plan.json"
 LOCK = "lock"
 TRIAL = 24
-"""Images that are decoded for the estimate of time."""
+"""Images that are decoded to estimate the time."""
 
 Say = Callable[[str], None]
 
@@ -45,13 +45,13 @@ def prepare(
     say: Say = print,
     hold_out: float | None = None,
 ) -> Manifest:
-    """Prepare the images in ``source`` (see ``folders.find``) into ``prepared.folder(size)``, ``size`` pixels a side.
+    """Prepare the images in ``source`` (see ``image_folders.find``) as squares of ``size`` x ``size`` pixels.
 
-    Killed at any point and called again, it goes on where it was; what comes out is the same for any number of
-    ``workers`` (processes, one per core by default). Every file that was left out or mended is in the report. Says
-    first what it found and what it will take, and at the end what each part holds. Raises UserError where the images,
-    or the room for them, are missing, where the folder lies in the source or holds other prepared images, and for a
-    class of which no training image can be read.
+    They are written into ``prepared.folder(size)``. If killed and called again, it resumes. The result is the same for
+    any number of ``workers`` (processes; by default one per core). The report lists every file that was left out or
+    changed. ``say`` is given lines about what was found, what it will take, and what each part holds. Raises UserError
+    if images or disk space are missing, if the folder lies inside the source or holds other prepared images, and if no
+    training image of a class can be read.
     """
     folder, source = prepared.folder(size), source.expanduser()
     if workers is not None and workers < 1:
@@ -74,7 +74,7 @@ def prepare(
         missing = [task for task in tasks if shards.whole(task.path) is None]
         count = workers or cores()
         _announce(found, tasks, missing, folder, size, count, say)
-        write_all(missing, size, count, progress)
+        write_shards(missing, size, count, progress)
         manifest = _finish(folder, found, tasks, size)
     for line in summary(folder, manifest):
         say(line)
@@ -83,7 +83,7 @@ def prepare(
 
 
 def summary(folder: Path, manifest: Manifest) -> list[str]:
-    """A line per part of a folder of prepared images: images, classes, least and most a class, left out and why."""
+    """A line per part (train, val, test): how many images and classes it has, and why files were left out."""
     reasons = _reasons(folder / REPORT)
     lines = []
     for name in manifest.parts:
@@ -95,7 +95,7 @@ def summary(folder: Path, manifest: Manifest) -> list[str]:
 
 
 def _counted(counts: list[int], classes: tuple[str, ...]) -> str:
-    """How many images there are of how many classes, and the classes of which there are least and most."""
+    """A sentence with the number of images and classes, and the smallest and largest class."""
     there = [count for count in counts if count]
     of = f"all {len(classes):,}" if len(there) == len(classes) else f"{len(there):,} of {len(classes):,}"
     least, most = (f"{pick(there):,} ({classes[counts.index(pick(there))]})" for pick in (min, max))
@@ -104,7 +104,7 @@ def _counted(counts: list[int], classes: tuple[str, ...]) -> str:
 
 
 def _reasons(report: Path) -> dict[str, Counter[str]]:
-    """Part -> why its files were left out, without what differs from one to the next; empty without a report."""
+    """Part -> reasons why its files were left out, without numbers and details, counted; empty without a report."""
     found: dict[str, Counter[str]] = {}
     try:
         if regular_file(report):
@@ -119,7 +119,7 @@ def _reasons(report: Path) -> dict[str, Counter[str]]:
 
 
 def _images_in_each_class(found: Found) -> None:
-    """Raise UserError for a class of which no training file begins as images do, before any is decoded."""
+    """Raise UserError, before images are decoded, if by their first bytes no training file of a class is an image."""
     without, why = dict(enumerate(found.classes)), {}
     files = Counter(source.label for source in found.parts["train"])
     for source in found.parts["train"]:
@@ -140,7 +140,7 @@ def _images_in_each_class(found: Found) -> None:
 
 
 def verify(folder: Path, progress: bool = True) -> Manifest:
-    """Read all that a folder of prepared images holds, and compare digests.
+    """Check every file of a folder of prepared images against its digest.
 
     Raises UserError that names the first fault.
     """
@@ -163,7 +163,7 @@ def verify(folder: Path, progress: bool = True) -> Manifest:
 
 
 def _same_plan(folder: Path, found: Found, size: int) -> bool:
-    """Whether the folder holds a preparation of these very images, begun or whole; where it is empty, begins one."""
+    """Whether the folder holds a preparation of the same images, complete or not. In an empty folder, starts one."""
     digest = hashlib.sha256(json.dumps([size, found.classes, PIL.__version__]).encode())
     for part, sources in found.parts.items():
         digest.update(part.encode())
@@ -226,7 +226,7 @@ def _announce(
 
 
 def _seconds_each(sources: list[Source], size: int) -> float:
-    """Seconds that an image takes, by a few from all over the place."""
+    """Seconds per image, measured on a few evenly spaced ones."""
     step = max(1, len(sources) // TRIAL)
     chosen = sources[::step][:TRIAL]
     start = time.perf_counter()
@@ -250,7 +250,7 @@ def _duration(seconds: float) -> str:
 
 
 def _finish(folder: Path, found: Found, tasks: list[Task], size: int) -> Manifest:
-    """Write labels, sums and report, then the manifest, then remove what only the preparation needed."""
+    """Write labels, sums, report and manifest; then remove temporary files."""
     written: list[tuple[Task, Written]] = []
     for task in tasks:
         shard = shards.whole(task.path)
@@ -306,14 +306,14 @@ def _finish(folder: Path, found: Found, tasks: list[Task], size: int) -> Manifes
 
 
 def _sweep(folder: Path) -> None:
-    """Remove what a killed preparation left half-written."""
+    """Remove incomplete files of a killed preparation."""
     for left in folder.glob(".*.part"):
         left.unlink(missing_ok=True)
 
 
 def _forget(tasks: list[Task]) -> None:
     for task in tasks:
-        shards.forget(task.path)
+        shards.remove_notes(task.path)
 
 
 def _part(folder: Path, part: str, written: list[Written]) -> Part:
@@ -324,7 +324,7 @@ def _part(folder: Path, part: str, written: list[Written]) -> Part:
 
 
 def _array(path: Path, values: np.ndarray[Any, Any]) -> str:
-    """Save an array; the SHA-256 of its file."""
+    """Save an array; return the SHA-256 of the file."""
     file = io.BytesIO()
     np.save(file, values, allow_pickle=False)
     write_atomic(path, file.getvalue())

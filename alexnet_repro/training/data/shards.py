@@ -1,4 +1,4 @@
-"""Prepared images on disk: a .npy file for every thousand, written whole or not at all, read an image at a time."""
+"""Prepared images on disk in shards: .npy files of about a thousand images, written atomically, read image by image."""
 
 import hashlib
 import io
@@ -19,13 +19,17 @@ from .decode import BYTES, Pixels, Unreadable, square
 from .image_folders import Source
 
 IMAGES = 1_024
-"""Source images of a shard; 200 MB at 256 pixels."""
+"""Source images per shard: 200 MB at 256 x 256 pixels."""
 HEADER = 128
-"""Bytes before the pixels of a shard: numpy pads its header to this for any shape that occurs."""
+"""Bytes of a shard's .npy header, for any shape that occurs."""
 
 
 class Written(NamedTuple):
-    """A shard as it was written: counts, labels, digest of the pixels; sums of the colours, exact; (name, remark)."""
+    """A written shard.
+
+    labels: of the images in it. sha256: of their pixels. color_sums, color_products: sums over all pixels of the three
+    channels and of their products, exact. left_out, remarks: (file, reason) of source files.
+    """
 
     file: str
     labels: list[int]
@@ -39,8 +43,8 @@ class Written(NamedTuple):
 def write(path: Path, sources: Sequence[Source], size: int, tick: Callable[[], object] = lambda: None) -> Written:
     """Prepare ``sources`` into the shard at ``path``; ``tick`` is called after each of them.
 
-    Beside it come the sums of its pixels and, last, what ``Written`` holds: a shard without that is not whole.
-    Raises UserError on a full or read-only disk.
+    Two files beside it hold the sum of its images and, written last, ``Written`` as JSON: without that the shard is
+    incomplete. Raises UserError on a full or read-only disk.
     """
     pixel_sums = np.zeros((size, size, 3), np.int64)
     products = np.zeros((3, 3), np.int64)
@@ -85,7 +89,7 @@ def read(source: Source) -> bytes:
 
 
 def whole(path: Path) -> Written | None:
-    """What ``write`` wrote of the shard at ``path``; None where it did not end, or where what it wrote is damaged."""
+    """The ``Written`` of the shard at ``path``; None if it is incomplete or damaged."""
     try:
         if not (regular_file(_note(path)) and regular_file(path) and regular_file(_sums(path))):
             return None
@@ -109,18 +113,18 @@ def _numbers(values: Any, shape: tuple[int, ...]) -> list[Any]:
 
 
 def pixel_sums(path: Path) -> NDArray[np.int64]:
-    """The sums of the pixels of a shard that ``write`` wrote: (size, size, 3)."""
+    """The sum of a shard's images: (size, size, 3)."""
     return np.load(_sums(path), allow_pickle=False)
 
 
-def forget(path: Path) -> None:
-    """Remove what only the preparation needed of a shard."""
+def remove_notes(path: Path) -> None:
+    """Remove the two files beside a shard, which only the preparation needs."""
     _note(path).unlink(missing_ok=True)
     _sums(path).unlink(missing_ok=True)
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of the pixels of a shard. Raises UserError for what is no file; OSError."""
+    """SHA-256 of the pixels of a shard. Raises OSError, and UserError if it is a folder or a device."""
     regular_file(path)
     with path.open("rb") as file:
         file.seek(HEADER)
@@ -128,12 +132,12 @@ def digest(path: Path) -> str:
 
 
 def sums(folder: Path, manifest: Manifest) -> NDArray[np.int64]:
-    """The sum of every pixel of the training images, (size, size, 3). Raises UserError where it is not there."""
+    """The sum of the training images, (size, size, 3). Raises UserError if it is missing or damaged."""
     return _load(folder, manifest.pixel_sums, (manifest.size, manifest.size, 3), np.int64)
 
 
 def _load(folder: Path, file: str, shape: tuple[int, ...], kind: type) -> NDArray[Any]:
-    """A whole array of a folder of prepared images; no more is read than ``shape`` takes."""
+    """Load an array of known shape and type. Raises UserError if the file is different."""
     path = folder / file
     try:
         size = HEADER + math.prod(shape) * np.dtype(kind).itemsize
@@ -148,7 +152,7 @@ def _load(folder: Path, file: str, shape: tuple[int, ...], kind: type) -> NDArra
 
 
 def damaged(folder: Path, error: Exception) -> UserError:
-    """The error for a folder of prepared images that is not what its manifest says."""
+    """The error for a folder of prepared images that does not match its manifest."""
     return UserError(
         f"the images in {folder} are damaged ({error}): delete that folder and run 'alexnet-repro data imagenet "
         "--from DIR' again",
@@ -157,9 +161,9 @@ def damaged(folder: Path, error: Exception) -> UserError:
 
 
 class Shards:
-    """The prepared images of one part, in order, and their ``labels`` (n,) int64.
+    """The prepared images of one part (train, val or test), and their ``labels`` (n,) int64.
 
-    Raises UserError where a file is missing or has another size than the manifest says.
+    Raises UserError if a file is missing or does not have the size that follows from the manifest.
     """
 
     def __init__(self, folder: Path, manifest: Manifest, part: str) -> None:
@@ -181,9 +185,9 @@ class Shards:
         return len(self.labels)
 
     def read(self, index: Sequence[int] | NDArray[np.int64], into: Pixels, top: int = 0) -> None:
-        """Copy the images at ``index`` into an array (len(index), rows, size, 3), their rows from ``top`` on.
+        """Copy rows of the images at ``index``, from row ``top`` on, into an array (len(index), rows, size, 3).
 
-        One call to the system an image: a mapped page at a time, a cold disk would be asked fifty times for each.
+        Each image is read in one system call: a memory map would read a cold disk page by page, fifty times as often.
         """
         for row, number in zip(into, index, strict=True):
             shard = int(np.searchsorted(self._ends, number, side="right"))
@@ -200,7 +204,7 @@ class Shards:
 
 
 def _products(pixels: Pixels) -> NDArray[np.int64]:
-    """Sums over an image of the products of each two channels: whole numbers that a double holds exactly."""
+    """Sums over an image of the products of each two channels, (3, 3): exact, because float64 holds such integers."""
     colors = pixels.reshape(-1, 3).astype(np.float64)
     return (colors.T @ colors).astype(np.int64)
 

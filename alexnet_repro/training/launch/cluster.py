@@ -1,4 +1,4 @@
-"""Many runs on a Dask cluster: each in a process of its own under a Dask worker, one progress display here."""
+"""Train many runs on a Dask cluster: each in its own process under a Dask worker, with one progress bar here."""
 
 import asyncio
 import queue
@@ -23,7 +23,7 @@ from ...records.store import Store
 from .local import TRIES, Event, Worker, follow
 
 CONNECT = 10.0
-"""Seconds that a scheduler may take to answer."""
+"""Seconds to wait for the scheduler's answer."""
 POLL = 0.5
 """Seconds between looks at whether a run is still wanted."""
 
@@ -36,13 +36,13 @@ def launch(
     title: str = "runs",
     progress: bool = True,
 ) -> None:
-    """Train those of ``configs`` that the store lacks on the workers of the Dask scheduler at ``address``.
+    """Train the runs that the store lacks on the workers of the Dask scheduler at ``address``.
 
-    As many runs at once as the workers have threads. A worker uses ``store.root`` where it sees that folder, and its
-    own store otherwise; its records come back into ``store`` either way. A run whose worker is lost starts again on
-    another one, from its checkpoint where both see the same store. Ctrl-C ends the runs, each with a checkpoint, and
-    is raised again. Raises UserError with the first error once all other runs have ended, and where no scheduler
-    answers.
+    As many runs train at once as the workers have threads. A worker uses the folder ``store.root`` if it exists there,
+    else its own store; records are sent back into ``store`` in both cases. If a worker is lost, another one restarts
+    its run, from the checkpoint if both see the same store. On Ctrl-C the runs write checkpoints and end, and
+    KeyboardInterrupt is raised. Raises UserError with the first error once all other runs have ended, and if no
+    scheduler answers.
     """
     check_device(device)
     missing = store.missing(configs)
@@ -79,7 +79,7 @@ def _launch(
 
 
 async def _answer(address: str) -> None:
-    """Returns once a scheduler has answered; a client would wait for ever for a server of another kind."""
+    """Wait for a scheduler's answer. A dask Client would wait forever for a server of another kind."""
     async with asyncio.timeout(CONNECT + 1):
         comm = await connect(address, timeout=CONNECT)
         await comm.close()
@@ -87,7 +87,7 @@ async def _answer(address: str) -> None:
 
 @contextmanager
 def _connected(address: str) -> Iterator[Client]:
-    """A client of the scheduler. Raises UserError in one line where there is none."""
+    """A client of the scheduler. Raises UserError if none answers."""
     try:
         # First, because a client that fails on these is not cleaned up.
         get_address_host_port(resolve_address(address), strict=True)
@@ -102,7 +102,7 @@ def _connected(address: str) -> Iterator[Client]:
 
 
 def _outcome(future: Future, key: str, store: Store) -> Event:
-    """What a run came to, in the words of worker.py, its record saved."""
+    """The last event of a run (see worker.py), after its record is saved."""
     said = f"run {key} was taken off the cluster: run the study again to resume"
     try:
         if not future.cancelled():

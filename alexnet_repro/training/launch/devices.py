@@ -1,4 +1,4 @@
-"""Several processes of this machine for one command, each with the environment that torchrun would give it."""
+"""Start a command in several processes of this machine, with the environment variables that torchrun sets."""
 
 import os
 import signal
@@ -16,14 +16,14 @@ from .local import MEMORY
 COMMAND = [sys.executable, "-m", "alexnet_repro"]
 HERE = "127.0.0.1"
 GRACE = LOST + 20.0
-"""Seconds that the others have to end after the first process has failed or been asked to stop."""
+"""Seconds that the other processes have to exit after one has failed or all were asked to stop."""
 
 
 def start(words: list[str], count: int) -> None:
-    """Run ``alexnet-repro words`` in ``count`` processes of one group; return when all have ended well.
+    """Run ``alexnet-repro`` with the arguments ``words`` in ``count`` processes of one group, and wait for them.
 
-    Ctrl-C or SIGTERM stops them, each run with a checkpoint, and raises KeyboardInterrupt. Raises UserError where
-    processes died and none was left to say so, and SystemExit with the exit code of one that has said why it failed.
+    On Ctrl-C or SIGTERM the processes write checkpoints and exit, and KeyboardInterrupt is raised. Raises SystemExit
+    with the exit code of a process that has printed its error, and UserError if processes died without one.
     """
     # Held here, so that whichever process dies, the others can still meet.
     store = dist.TCPStore(HERE, 0, is_master=True, wait_for_workers=False, timeout=timedelta(seconds=GRACE))
@@ -50,7 +50,7 @@ def start(words: list[str], count: int) -> None:
 
 
 def _end(team: "list[subprocess.Popen[bytes]]", ask: bool) -> None:
-    """Wait for the processes to end, after asking them to; kill those that do not."""
+    """Wait for the processes to exit, and kill those that do not. ask: send SIGTERM first."""
     if ask:
         for process in team:
             process.terminate()
@@ -64,7 +64,7 @@ def _end(team: "list[subprocess.Popen[bytes]]", ask: bool) -> None:
 
 
 def _judge(codes: list[int]) -> None:
-    """Raise what the exit codes mean."""
+    """Raise the error that the exit codes mean."""
     stopped = 128 + signal.SIGTERM
     said = [code for code in codes if code > 0 and code != stopped]
     if said:

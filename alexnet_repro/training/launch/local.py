@@ -1,4 +1,4 @@
-"""Many runs at once: one-thread processes on CPU cores, one process per GPU, with one progress display."""
+"""Train many runs at once on this machine: one process per CPU core or per GPU, with one progress bar."""
 
 import json
 import os
@@ -25,20 +25,20 @@ MEMORY = {
 }
 TRIES = 2
 GRACE = 30.0
-"""Seconds that a worker has for its last step, an evaluation at most, and its checkpoint."""
+"""Seconds that a worker has to finish a step or an evaluation and write its checkpoint."""
 
 Event = dict[str, Any]
 Tell = Callable[[tuple[str, Event]], object]
-"""Takes (key of a run, what a worker says of it): see worker.py."""
+"""Callback: is given (key of a run, event of a worker). The events are listed in worker.py."""
 
 
 def stackable(config: RunConfig) -> bool:
-    """Whether runs of this config and other seeds can share steps: one schedule, and images in memory."""
+    """Whether seeds of this config can be stacked: images in memory, a fixed schedule, not compiled."""
     return config.data.dataset != "imagenet" and config.optimizer.plateau is None and not config.compiled
 
 
 def stacks(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
-    """The configs in stacks of at most ``most`` that differ in their seeds alone, in order of their first."""
+    """Group configs that differ only in their seeds, at most ``most`` in a group, in the order of the first of each."""
     found: dict[str, list[list[RunConfig]]] = {}
     every: list[list[RunConfig]] = []
     for config in configs:
@@ -52,7 +52,7 @@ def stacks(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
 
 
 class Worker:
-    """A training process and the thread that feeds it."""
+    """A training process (worker.py)."""
 
     def __init__(self, placement: Placement, store: Store, gpu: int | None) -> None:
         environment = {**os.environ, **MEMORY, "OMP_NUM_THREADS": str(placement.threads)}
@@ -75,7 +75,7 @@ class Worker:
         )
 
     def run(self, configs: Sequence[RunConfig], tell: Tell) -> bool:
-        """Train one config, or several stacked; False where the process died under them."""
+        """Train one config, or several stacked. False if the process died."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -97,7 +97,7 @@ class Worker:
         return False
 
     def close(self) -> int:
-        """End the process, which saves a checkpoint of what it was training; its exit code."""
+        """End the process after it has saved a checkpoint; return its exit code."""
         self.process.terminate()
         try:
             return self.process.wait(GRACE)
@@ -107,7 +107,7 @@ class Worker:
 
 
 def places(device: str, workers: int | None) -> list[tuple[Placement, int | None]]:
-    """Where the workers go: one per core on the CPU, one per GPU on "cuda"; ``workers`` limits the number."""
+    """A placement and a GPU number per worker: one per core on "cpu", one per GPU on "cuda", at most ``workers``."""
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers}: ask for at least one")
     check_device(device)
@@ -130,11 +130,11 @@ def launch(
     progress: bool = True,
     stack: int = 1,
 ) -> None:
-    """Train those of ``configs`` that the store lacks, in order, over the machine; return when all are saved.
+    """Train the runs that the store lacks on this machine; return when all are saved.
 
-    With ``stack``, up to so many that differ in their seeds alone train in one computation (vmap_seeds.py). A run whose
-    process dies is tried once more, from its checkpoint. Ctrl-C ends the workers, each with a checkpoint, and is raised
-    again. Raises UserError with the first error once all other runs have ended.
+    stack: how many seeds of one config may train in one computation (vmap_seeds.py). If a process dies, its run is
+    resumed once from its checkpoint. On Ctrl-C the workers write checkpoints and exit, and KeyboardInterrupt is raised.
+    Raises UserError with the first error once all other runs have ended.
     """
     missing = store.missing(configs)
     if not missing:
@@ -198,7 +198,7 @@ def launch(
 
 
 def _bar(total: int, title: str, shape: str, progress: bool) -> Any:
-    """The progress bar; a silent one where stderr is closed or full."""
+    """A progress bar; a silent one if stderr is closed or cannot be written."""
     try:
         return tqdm(total=float(total), desc=title, bar_format=shape, disable=not progress or sys.stderr is None)
     except OSError:
@@ -208,7 +208,7 @@ def _bar(total: int, title: str, shape: str, progress: bool) -> Any:
 def follow(
     events: "queue.Queue[tuple[str, Event]]", alive: Callable[[], bool], total: int, title: str, progress: bool
 ) -> None:
-    """Show events until every run has ended, or nothing more can come; then raise the first error, if there was one."""
+    """Show the progress of all runs until they have ended or the workers have; then raise the first error, if any."""
     parts: dict[str, float] = {}
     ended: set[str] = set()
     first: UserError | None = None

@@ -1,4 +1,4 @@
-"""A recorded run, trained afresh and held against its record."""
+"""Train a recorded run again, and compare the result with its record."""
 
 import math
 import signal
@@ -21,15 +21,15 @@ from ...records.record import Measurement, RunRecord
 from ...records.store import Store
 
 NAMES = ("device", "threads", "python", "torch", "numpy", "data")
-"""Parts of the provenance on which the last bit depends, and which every record has."""
+"""Fields of the provenance that the last bits depend on, and that every record has."""
 PLACE = ("instructions", "processor", "onednn", "capability", "driver")
-"""Those that records made before December 2026 lack."""
+"""Further such fields, which records made before December 2026 lack."""
 LEVEL = 0.99
-"""Of the prediction intervals; for several metrics each is made so wide that all hold together (Bonferroni)."""
+"""Level of the prediction intervals, for all metrics together (Bonferroni)."""
 REPEATS = 3
-"""How often the first epoch is trained again, with other rounding."""
+"""Repeats of the first epoch with other rounding errors."""
 FEWEST = 3
-"""So many other seeds are needed for an interval: with two it is sixty standard deviations wide."""
+"""Other seeds needed for a prediction interval: with two it would be sixty standard deviations wide."""
 
 Outcome = Literal[
     "bit-exact", "equal within rounding over the first epoch", "like another seed", "not met", "cannot be judged"
@@ -39,10 +39,10 @@ MET: tuple[Outcome, ...] = ("bit-exact", "equal within rounding over the first e
 
 @dataclass(frozen=True)
 class Comparison:
-    """A record beside a fresh run of the same config.
+    """A record and a fresh run of the same config.
 
-    same_place: by provenance the machine and the versions are the record's; None where the record does not say all of
-    it. where: that in words. why: the numbers that decided on the outcome, in words.
+    same_place: whether machine and versions are the record's; None if the record does not say. where: the same as a
+    sentence. why: the numbers that decided the outcome, as a sentence.
     """
 
     record: RunRecord
@@ -54,15 +54,15 @@ class Comparison:
 
     @property
     def met(self) -> bool:
-        """Whether the outcome is what a sound record has."""
+        """Whether the fresh run confirms the record."""
         return self.outcome in MET
 
 
 def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", progress: bool = True) -> Comparison:
-    """Train one recorded run of a study again, and compare. The store stays as it is.
+    """Train a recorded run of a study again, and compare it with its record. The store is not changed.
 
-    An interrupted rerun resumes from its last checkpoint. Raises UserError for an arm or seed that the study lacks, or
-    one without a record, and for another device than "cpu" and "cuda".
+    An interrupted rerun resumes from its last checkpoint. Raises UserError for an unknown arm or seed, for a run
+    without a record, and for other devices than "cpu" and "cuda".
     """
     check_device(device)
     if arm in plan.arms and seed not in plan.seeds_of(arm):
@@ -75,7 +75,7 @@ def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", p
         raise UserError(
             f"{plan.name}, arm {arm!r}, seed {seed} has no record to meet: 'alexnet-repro run {plan.name}' makes one", 1
         )
-    from ..trainer import Stopped, rounded_otherwise, train  # torch is imported only to train
+    from ..trainer import Stopped, repeats_with_other_rounding, train  # torch is imported only to train
 
     checkpoint = store.root / "reruns" / f"{config.key}.safetensors"
     with lock(checkpoint.with_suffix(".lock")):
@@ -87,7 +87,7 @@ def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", p
 
         def repeat() -> list[float]:
             with _bar("its first epoch, rounded otherwise", progress) as show:
-                return [_first_loss(curve) for curve in rounded_otherwise(config, placement, REPEATS, show)]
+                return [_first_loss(curve) for curve in repeats_with_other_rounding(config, placement, REPEATS, show)]
 
         others = [other for number, other in records(plan, store)[arm].items() if number != seed]
         found = compare(record, fresh, others, repeat)
@@ -97,7 +97,7 @@ def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", p
 
 @contextmanager
 def _bar(title: str, progress: bool) -> Iterator[Callable[[int, int], None]]:
-    """A progress bar, as a function of (steps done, steps in all)."""
+    """A progress bar as a callback: is given (steps done, steps in all)."""
     with tqdm(desc=title, disable=not progress) as bar:
 
         def show(done: int, total: int) -> None:
@@ -109,7 +109,7 @@ def _bar(title: str, progress: bool) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def _interruptible() -> Iterator[Callable[[], bool]]:
-    """Says whether Ctrl-C was pressed, so that a checkpoint can be written first; pressed again, it ends at once."""
+    """A function that says whether Ctrl-C was pressed, so that a checkpoint can be written. A second Ctrl-C exits."""
     pressed = training = False
 
     def remember(number: int, frame: FrameType | None) -> None:
@@ -133,10 +133,10 @@ def _interruptible() -> Iterator[Callable[[], bool]]:
 def compare(
     record: RunRecord, fresh: RunRecord, others: Sequence[RunRecord], repeat: Callable[[], Sequence[float]]
 ) -> Comparison:
-    """Hold a fresh run against the record of the same config, in the light of the arm's ``others``, of other seeds.
+    """Compare a fresh run with the record of the same config; ``others`` are records of other seeds of the arm.
 
-    ``repeat`` gives the mean losses of the first epochs of repeats of the fresh run that round otherwise; it is asked
-    where they can decide. Metrics that the record lacks are not compared: it may be older than they are.
+    repeat: called if needed; gives the mean loss of the first epoch for repeats of the fresh run with other rounding
+    errors. Metrics that the record lacks are not compared: older records have fewer.
     """
     same, where = _place(record, fresh)
 
@@ -160,7 +160,7 @@ def compare(
 
 
 def _place(record: RunRecord, fresh: RunRecord) -> tuple[bool | None, str]:
-    """Whether the fresh run was made in the record's place, and that in words; None where the record does not say."""
+    """Whether machine and versions are the record's (None if the record does not say), and a sentence about it."""
     there, here = record.provenance, fresh.provenance
     known = NAMES if there.instructions is None else NAMES + PLACE
     for name in known:
@@ -173,7 +173,7 @@ def _place(record: RunRecord, fresh: RunRecord) -> tuple[bool | None, str]:
 
 
 def _difference(record: RunRecord, fresh: RunRecord) -> str | None:
-    """The first number in which the two differ; None where every bit is the same."""
+    """The first number in which the two differ, as a sentence; None if all bits are the same."""
     if record.status != fresh.status:
         return f"it is {fresh.status}, the record {record.status}"
     for there, here in zip(record.curve, fresh.curve, strict=False):
@@ -197,17 +197,17 @@ def _unlike(there: Measurement, here: Measurement) -> str:
 
 
 def judged_metrics(record: RunRecord) -> list[str]:
-    """The metrics that are compared with those of other seeds: the test error, and one of the training.
+    """The metrics that are compared with those of other seeds: the test error and one metric of training.
 
-    That is the time to the threshold, where the run stops there: its training error is then the threshold. Else the
-    training error of the final network or, of the nets that lack it, that of the last epoch.
+    The latter is the number of epochs to the threshold if the run has one (its final training error is the threshold),
+    else the training error of the final network in eval mode, or if that was not recorded, of the last epoch.
     """
     training = ("epochs_to_threshold", "clean_train_error", "train_error")
     return ["test_error", next(name for name in training if name in record.metrics or name == training[-1])]
 
 
 def _like_others(record: RunRecord, fresh: RunRecord, others: Sequence[RunRecord]) -> tuple[bool | None, str]:
-    """Whether the end of the fresh run is that of one more seed; None for too few others. And why, in words."""
+    """Whether the fresh run's metrics are those of one more seed (None for too few seeds), and a sentence why."""
     known = {record.status, *(other.status for other in others)}
     if fresh.status not in known:
         return False, f"it is {fresh.status}, the record and the other seeds are {' or '.join(sorted(known))}"
@@ -233,11 +233,11 @@ def _like_others(record: RunRecord, fresh: RunRecord, others: Sequence[RunRecord
 def _like_repeats(
     record: RunRecord, fresh: RunRecord, others: Sequence[RunRecord], repeat: Callable[[], Sequence[float]]
 ) -> tuple[bool, str]:
-    """Whether the first epoch differs from the record's as rounding alone makes it differ; and why, in words.
+    """Whether the first epoch differs from the record's by no more than rounding errors, and a sentence why.
 
-    How far that is, is measured and not assumed, since errors grow at their own rate in each net: the repeats move
-    every weight to a neighbouring number after each step, which is no less than what another order of sums does to it.
-    Where that is as far as from seed to seed, the first epoch tells nothing.
+    The size of that difference is measured, because it grows at a different rate in each network: the repeats move
+    every weight to a neighbouring float after each step, which is at least what another order of summation does. If
+    rounding makes as much of a difference as another seed, the first epoch decides nothing.
     """
     recorded, ours = _first_loss(record.curve), _first_loss(fresh.curve)
     if math.isnan(recorded) or math.isnan(ours):
@@ -257,7 +257,7 @@ def _like_repeats(
 
 
 def _first_loss(curve: Sequence[Measurement]) -> float:
-    """The mean training loss over the first epoch; NaN where it is no number."""
+    """The mean training loss over the first epoch; NaN if it was not finite."""
     total, before = 0.0, 0
     for point in curve:
         if point.epoch > 1:

@@ -1,4 +1,4 @@
-"""The door from a study to its records: trains what is missing, when asked, and nothing else."""
+"""Load a study's records, train the missing runs, and publish the finished ones."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ from ...records.record import RunRecord
 from ...records.store import Store, published_folder, rows_by_key, write_table
 
 
-def obtain(
+def load_or_train(
     plan: Study,
     store: Store,
     train: bool,
@@ -23,11 +23,11 @@ def obtain(
     scheduler: str | None = None,
     stack: int = 1,
 ) -> Found:
-    """The records of a study: those in the store, and with ``train`` the missing ones, trained now.
+    """Load a study's records; with train=True, first train the missing runs.
 
-    Runs go to this machine's cores, or to its GPUs with device "cuda"; ``workers`` limits how many at once, and
-    ``stack`` is how many seeds each trains in one computation. Or they go to the workers of a Dask ``scheduler``, an
-    address.
+    They are trained on this machine's cores, or with device "cuda" on its GPUs. workers: how many runs at once, at
+    most. stack: how many seeds each worker trains in one computation. scheduler: the address of a Dask scheduler, whose
+    workers train instead.
     """
     configs = [config for _, config in plan.runs()]
     if train and scheduler is not None:
@@ -41,21 +41,21 @@ def obtain(
     return records(plan, store)
 
 
-def start_together(plan: Study, devices: int, parallel: str, device: str) -> None:
-    """Train what is missing, each run on ``devices`` devices of this machine: starts a process for each.
+def launch_distributed(plan: Study, devices: int, parallel: str, device: str) -> None:
+    """Train the missing runs of a study, each on ``devices`` devices of this machine: starts a process per device.
 
-    Raises UserError where so many can't be arranged, or no arm has columns to spread.
+    Raises UserError for an odd number of devices with "columns", and if no arm has two columns.
     """
-    from ..parallel.process_group import shareable
+    from ..parallel.process_group import check_parallel
     from .devices import start
 
-    shareable([config for _, config in plan.runs()], parallel, devices, device)
+    check_parallel([config for _, config in plan.runs()], parallel, devices, device)
     words = ["run", plan.name, "--device", device, "--parallel", parallel]
     start([*words, *_options(plan)], devices)
 
 
 def _options(plan: Study) -> list[str]:
-    """What the command line needs beside a study's name to mean these runs."""
+    """The command line's options, beside the study's name, for the runs of this study."""
     base = plan.baseline
     return [
         *["--scale", plan.scale] * (plan.scale != "cifar10" and len(scales(plan.name)) > 1),
@@ -65,18 +65,18 @@ def _options(plan: Study) -> list[str]:
     ]
 
 
-def together(plan: Study, store: Store, parallel: str, device: str, progress: bool = True) -> None:
-    """This process's part in training what is missing, each run by all the processes that torchrun has started.
+def train_distributed(plan: Study, store: Store, parallel: str, device: str, progress: bool = True) -> None:
+    """Train the missing runs of a study, each in all the processes that torchrun has started; this is one of them.
 
-    With "columns", the arms of nets that have two; the last line names those that are left.
+    With "columns", only networks with two columns are trained; the last line printed names the arms that are left.
     """
-    from ..parallel.process_group import Group, shareable
-    from ..parallel.trainer import train_together
+    from ..parallel.process_group import Group, check_parallel
+    from ..parallel.trainer import train_runs
 
     configs = [config for _, config in plan.runs()]
-    able = shareable(configs, parallel, int(os.environ["WORLD_SIZE"]), device)
+    able = check_parallel(configs, parallel, int(os.environ["WORLD_SIZE"]), device)
     group = Group(parallel, device)
-    train_together(able, store, group, plan.name, progress)
+    train_runs(able, store, group, plan.name, progress)
     if group.rank == 0:
         left = {config.key for config in store.missing(configs)}
         arms = dict.fromkeys(arm for arm, config in plan.runs() if config.key in left)
@@ -88,10 +88,11 @@ def together(plan: Study, store: Store, parallel: str, device: str, progress: bo
 
 
 class Published(NamedTuple):
-    """runs: how many the table holds now. dirty: how many were left out, their code no clean commit.
+    """The result of ``publish``.
 
-    predicted, without: of the runs that are new in the table, how many predictions were published, and how many
-    could not be, because the working store has no weights of them.
+    runs: how many the table has now. dirty: how many were left out because their code had uncommitted changes.
+    predicted: of how many new runs the predictions were published. without: of how many they could not be, because the
+    working store lacks their weights.
     """
 
     runs: int
@@ -101,11 +102,11 @@ class Published(NamedTuple):
 
 
 def publish(plan: Study, store: Store, into: Path | None = None) -> Published:
-    """Write the study's finished runs into data/evidence/, each into the table of the study that had it first.
+    """Write a study's finished runs into its table in data/evidence/, and the predictions of the new ones.
 
-    What the table holds already stays in it, or makes way for a clean run of the same key. Or, to be contributed, into
-    a folder of the study's name in ``into``: those of the working store alone. In data/, what new runs predict is
-    published, too. Raises UserError where there is nothing to publish, and for seeds that are no study's here.
+    Runs that another study has published are left out. Published runs stay, unless there is a clean run of the same
+    key. into: write a table of the working store's runs into a folder of the study's name there instead, to be
+    contributed. Raises UserError if there is nothing to publish, and for seeds that belong to no study here.
     """
     if plan.scale == "smoke":
         raise UserError(f"{plan.name} at smoke scale is a rehearsal, never evidence: publish the cifar10 scale")
@@ -139,8 +140,8 @@ def _publish_predictions(new: list[RunRecord], store: Store) -> tuple[int, int]:
     wanted = predictions.due(new, store)
     kept = [record for record in wanted if store.weights(record.key).is_file()]
     if kept:
-        from ..predict import publish_classes  # torch is imported only to compute
+        from ..predict import publish_predicted_classes  # torch is imported only to compute
 
         for record in kept:
-            publish_classes(record, store)
+            publish_predicted_classes(record, store)
     return len(kept), len(wanted) - len(kept)

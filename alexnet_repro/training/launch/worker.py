@@ -28,7 +28,7 @@ STOPPED = 128 + signal.SIGTERM
 
 
 class Stop:
-    """Says when to stop training: once SIGTERM has come, or the parent has died."""
+    """Callable: whether to stop training, because SIGTERM has come or the parent process has died."""
 
     def __init__(self, parent: int) -> None:
         self.parent = parent
@@ -40,7 +40,7 @@ class Stop:
         return self.asked or os.getppid() != self.parent
 
     def on_signal(self, *_: object) -> None:
-        """While training, remember; the loop saves a checkpoint first. Otherwise there is nothing to save."""
+        """While training, let the loop save a checkpoint first; otherwise exit."""
         self.asked = True
         if not self.training:
             # Asked again, it is ending already, and an exit within an exit would print a traceback.
@@ -54,7 +54,7 @@ def _say(out: TextIO, **event: Any) -> None:
 
 
 def _work(configs: list[RunConfig], placement: Placement, store: Store, out: TextIO, stop: Stop) -> None:
-    """Train what of ``configs`` the store lacks, in one computation where they are several."""
+    """Train the configs that the store lacks; several are stacked."""
     with ExitStack() as locks:
         for key in sorted(config.key for config in configs):  # in one order, or two processes could wait for each other
             locks.enter_context(lock(store.root / "locks" / key))
@@ -93,14 +93,14 @@ def _train(
 
 
 def _unforeseen(error: Exception, key: str, store: Store) -> UserError:
-    """One line for an error that nobody foresaw; its traceback goes to a file."""
+    """A UserError for an unexpected error; its traceback is written to a file."""
     path = store.root / "errors" / f"{key}.txt"
     write_atomic(path, traceback.format_exc())
     return UserError(f"run {key} failed ({type(error).__name__}: {error}): report it with {path}", 1)
 
 
 def main() -> None:
-    """Serve until stdin closes, the parent dies or SIGTERM comes. Ctrl-C is for the parent to handle."""
+    """Train the runs given on stdin until it closes, the parent dies or SIGTERM comes. Ctrl-C is left to the parent."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Whatever else prints must not mix with the events.
     out = os.fdopen(os.dup(1), "w")

@@ -1,4 +1,4 @@
-"""The network of 2012 on two devices: each process holds one column, and they talk where Fig. 2 has links."""
+"""Model parallelism as in 2012: each of two processes holds one column, and they exchange activations as in Fig. 2."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,10 +17,10 @@ from ..models.lrn import LocalResponseNorm
 
 
 class Link:
-    """The way from this process's column to the peer's.
+    """The connection between the two processes that hold the columns of one network.
 
     column: 0 or 1, which half of every layer this process holds. peer: the global rank of the process that holds the
-    other. group: the process group that both are in. sent: bytes sent so far; as many have been received.
+    other. group: the process group of both. sent: bytes sent so far; as many were received.
     """
 
     def __init__(self, column: int, peer: int, group: dist.ProcessGroup | None = None) -> None:
@@ -28,20 +28,20 @@ class Link:
         self.sent = 0
 
     def own(self, whole: Tensor, dim: int = 0) -> Tensor:
-        """This column's half of a tensor of both, a view."""
+        """This column's half of a whole tensor: a view."""
         return whole.chunk(2, dim)[self.column]
 
     def both(self, own: Tensor, peers: Tensor, dim: int) -> Tensor:
-        """The whole again, columns in order."""
+        """Concatenate both halves in the order of the columns."""
         return torch.cat([own, peers] if self.column == 0 else [peers, own], dim)
 
     def gather(self, own: Tensor, dim: int = 0) -> Tensor:
-        """The whole of a tensor of which each column holds a half. Both processes must call it."""
+        """All-gather: the whole tensor from this column's half and the peer's. Both processes must call it."""
         return self.both(own, _Transfer(self).start(own).wait(), dim)
 
 
 class _Transfer:
-    """One exchange with the peer: ``start`` sends a tensor and makes room for the peer's like it; ``wait`` ends it."""
+    """An asynchronous exchange of two tensors of one shape: ``start`` sends and receives, ``wait`` waits for both."""
 
     def __init__(self, link: Link) -> None:
         self.link = link
@@ -71,7 +71,7 @@ class _Transfer:
 
 
 class _Post(torch.autograd.Function):
-    """Starts to send activations; going backward, waits for the gradients that ``_Collect`` has asked for."""
+    """Forward: start to exchange activations. Backward: wait for the gradients whose exchange ``_Collect`` started."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, transfer: _Transfer, back: _Transfer) -> Tensor:
@@ -84,7 +84,7 @@ class _Post(torch.autograd.Function):
 
 
 class _Collect(torch.autograd.Function):
-    """Waits for the peer's activations; going backward, starts to send their gradients to it."""
+    """Forward: wait for the peer's activations. Backward: start to exchange their gradients."""
 
     @staticmethod
     def forward(ctx: Any, room: Tensor, transfer: _Transfer, back: _Transfer) -> Tensor:
@@ -97,7 +97,7 @@ class _Collect(torch.autograd.Function):
 
 
 class _Whole(torch.autograd.Function):
-    """The outputs of both columns. Both processes compute one loss from them: each has its own gradient already."""
+    """Forward: gather the outputs of both columns. Backward: this column's half of the gradient, not communicated."""
 
     @staticmethod
     def forward(ctx: Any, own: Tensor, link: Link) -> Tensor:
@@ -110,13 +110,13 @@ class _Whole(torch.autograd.Function):
 
 
 class Column(AlexNet):
-    """One column of an ``AlexNet``, and the whole net together with the peer that runs the same code on the other.
+    """One column of an ``AlexNet``; the peer process runs the other column.
 
-    Takes and returns what ``AlexNet`` does, on both processes alike: the same images in, the same logits out. Its
-    parameters are this column's halves of the whole net's, of the same names, cut along their first dimension: each
-    neuron is on one device, as in 2012. Where a layer reads both columns, its own column's part is computed while the
-    peer's is on its way; going backward, the gradients for the peer travel while those of the own part are computed.
-    Dropout draws for both columns and keeps its half. Raises UserError where the config has no two columns.
+    Inputs and outputs are those of ``AlexNet``, the same in both processes. The parameters have the names of the whole
+    network's and are halves of them, cut along the first dimension: each neuron is on one device, as in 2012. In a
+    layer that reads both columns, this column's part is computed while the peer's activations are transferred; in the
+    backward pass, gradients for the peer are transferred while this column's are computed. Dropout masks are drawn for
+    both columns, and half of each is used. Raises UserError if the config does not have two columns.
     """
 
     def __init__(self, config: AlexNetConfig, seed: int, link: Link) -> None:
@@ -145,11 +145,11 @@ class Column(AlexNet):
         return whole
 
     def masks(self, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
-        """This column's half of the dropout masks: drawn for both columns, as on one device."""
+        """This column's half of the dropout masks, which are drawn for both columns as on one device."""
         return {name: self.link.own(mask, 1) for name, mask in super().masks(batch, generator).items()}
 
     def conv1_kernels(self) -> tuple[Tensor, ...]:
-        """conv1's kernels of each column, as of the whole net. Both processes must call it."""
+        """conv1's kernels of both columns, as in ``AlexNet``. Both processes must call it."""
         return self.link.gather(self.conv1.get_parameter("weight").detach()).chunk(2)
 
 
@@ -171,12 +171,12 @@ class _Linked(nn.Module):
 
 
 def _part(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """What one column's maps add to the outputs of a layer that reads both."""
+    """The contribution of one column's activations to a layer that reads both columns."""
     if weight.dim() == 4:  # a convolution, which keeps the side of its maps
         return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
     return F.linear(x, weight, bias)
 
 
 def whole(tensors: Mapping[str, Tensor], link: Link) -> dict[str, Tensor]:
-    """From this column's halves to the one-device net's tensors, such as a state dict. Both processes must call it."""
+    """Tensors of the whole network, such as a state dict, from this column's halves. Both processes must call it."""
     return {name: link.gather(half) for name, half in tensors.items()}

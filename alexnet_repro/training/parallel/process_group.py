@@ -1,4 +1,4 @@
-"""The processes of one run: how they are arranged, how they agree, and what happens when one of them dies."""
+"""The processes that share a run: their arrangement, communication on the CPU, and the detection of dead processes."""
 
 import json
 import os
@@ -22,25 +22,25 @@ from ...networks.config import AlexNetConfig
 from ..devices import available
 
 LOST = 20.0
-"""Seconds without a sign of life after which a process counts as dead, and its peers end."""
+"""Seconds without a heartbeat after which a process counts as dead, and its peers exit."""
 
 STUCK = 300.0
-"""Seconds that an exchange may take while every process shows signs of life: a checkpoint, at most an evaluation."""
+"""Seconds that a collective operation may wait while all processes are alive, such as for a peer that evaluates."""
 
 BEAT = 1.0
-"""Seconds between signs of life."""
+"""Seconds between heartbeats."""
 
 BROKEN = ("peer", "socket", "connection", "timed out", "timeout", "nccl")
-"""Words of the errors that an exchange with a dead process ends in."""
+"""Words in the errors that torch raises if a peer has died."""
 
 
 class Group:
-    """This process and its peers, of which all run the same code on the same runs.
+    """This process and its peers, made from the environment variables that torchrun sets.
 
-    parallel: "columns", two processes hold one net, a column each; with 4, 6, ... processes, so many pairs share the
-    batch. "data": each process holds the net and takes its part of the batch. rank counts processes, columns first:
-    the pair of a net is next to each other, on one machine where machines have an even number of devices. Made from the
-    environment that torchrun sets. Raises UserError for a number of processes that does not suit.
+    parallel: "columns": each pair of processes holds one network, a column each, and the pairs share every batch.
+    "data": each process holds the whole network, and all share every batch. The ranks of a pair are neighbours, so a
+    pair is on one machine if machines have an even number of devices. Raises UserError for an odd number of processes
+    with "columns".
     """
 
     def __init__(self, parallel: str, device: str) -> None:
@@ -71,19 +71,19 @@ class Group:
         return self.rank ^ 1
 
     def rows(self, batch: slice) -> slice:
-        """This replica's part of a batch: consecutive images, as many as any other's or one more or fewer."""
+        """This replica's part of a batch: consecutive images, shared out as evenly as possible."""
         count = batch.stop - batch.start
         cuts = [batch.start + count * i // self.replicas for i in (self.replica, self.replica + 1)]
         return slice(*cuts)
 
     def agree(self, *flags: bool) -> list[bool]:
-        """Which flags any process raises."""
+        """For each flag, whether any process raises it."""
         raised = torch.tensor(flags, dtype=torch.uint8)
         dist.all_reduce(raised, dist.ReduceOp.MAX, self.host)
         return [bool(flag) for flag in raised]
 
     def tell(self, values: Any) -> Any:
-        """Process 0's plain values, for all."""
+        """Broadcast JSON values from process 0."""
         text = json.dumps(values).encode() if self.rank == 0 else b""
         length = torch.tensor([len(text)])
         dist.broadcast(length, 0, self.host)
@@ -96,7 +96,7 @@ class Group:
         return json.loads(content.numpy().tobytes())
 
     def close(self) -> None:
-        """Leave together, once all have come here."""
+        """Wait until all processes have called this, then leave the group."""
         dist.barrier(self.host)
         self.monitor.stop()
         # Process 0 may hold the store: it goes last.
@@ -106,10 +106,10 @@ class Group:
 
 
 class Monitor(threading.Thread):
-    """Shows that this process lives, and ends it where a peer no longer does, whatever it is waiting for.
+    """A thread that sends heartbeats, and exits this process if a peer's stop, whatever the process is waiting for.
 
-    A thread that counts up in the store every second and reads the peers' counts. ``resume`` is what its message says
-    about going on. Of the processes that are left one says it, and all exit with code 1.
+    Every second it increments a counter in the store and reads the peers' counters. ``resume`` is what its error
+    message says about resuming. One of the remaining processes prints the message, and all exit with code 1.
     """
 
     def __init__(self, store: dist.Store, rank: int, size: int, lost: float) -> None:
@@ -140,7 +140,7 @@ class Monitor(threading.Thread):
                 self.end(f"{silent[0]} has shown no sign of life for {self.lost:g} s: {self.resume}")
 
     def _silent(self, seconds: float) -> list[str]:
-        """Processes that have shown no sign of life for so long, after a first one: some start late."""
+        """Processes whose last heartbeat is older than that; processes that have not started yet are left out."""
         now = time.monotonic()
         return [
             f"process {peer} of {self.size}"
@@ -149,7 +149,7 @@ class Monitor(threading.Thread):
         ]
 
     def failed(self, error: RuntimeError) -> None:
-        """An exchange has failed with ``error``: end if that is because a peer did; return if it is not."""
+        """Handle an ``error`` of a collective operation: exit if a peer has died, else return."""
         if any(word in str(error).lower() for word in BROKEN):
             time.sleep(6 * BEAT)  # to see who is silent
             silent = self._silent(3 * BEAT)
@@ -158,7 +158,7 @@ class Monitor(threading.Thread):
             self.end(f"{' and '.join(silent) or 'a process'} has died: {self.resume}")
 
     def end(self, line: str, code: int = 1) -> None:
-        """End this process, after one line for all that are left; nothing if it is ending anyway."""
+        """Exit this process, unless it is exiting already; only one of the remaining processes prints ``line``."""
         with self._ending:
             if self._ended.is_set():
                 return
@@ -171,15 +171,15 @@ class Monitor(threading.Thread):
             os._exit(code)
 
     def stop(self) -> None:
-        """Watch no more."""
+        """Stop sending and watching heartbeats."""
         with self._ending:
             self._ended.set()
 
 
-def shareable(configs: Sequence[RunConfig], parallel: str, processes: int, device: str) -> list[RunConfig]:
-    """The runs that so many processes can share: with "columns", those of nets that have two.
+def check_parallel(configs: Sequence[RunConfig], parallel: str, processes: int, device: str) -> list[RunConfig]:
+    """The runs that so many processes can train together: with "columns", those of networks with two columns.
 
-    Raises UserError, before any has started, where there are none, or for another device than "cpu" and "cuda".
+    Raises UserError if there are none, if a GPU is missing, and for other devices than "cpu" and "cuda".
     """
     split = columns_of(parallel, processes) == 2
     able: list[RunConfig] = []
@@ -208,8 +208,8 @@ def _check_columns(config: RunConfig) -> None:
         raise UserError("--compile with a column per device: leave it out, their exchanges are not compiled")
 
 
-class Asked:
-    """Whether this process has been asked to stop, by SIGTERM or Ctrl-C."""
+class StopSignal:
+    """Callable: whether this process has received SIGTERM or Ctrl-C."""
 
     def __init__(self) -> None:
         self.yes = False

@@ -1,4 +1,4 @@
-"""One run on several devices: a column on each, a part of every batch on each, or both; the numbers of one device."""
+"""Train one run on several devices: a column on each, a part of every batch on each, or both."""
 
 import signal
 import sys
@@ -25,16 +25,16 @@ from ..models.alexnet import AlexNet
 from ..trainer import Run, Stopped, train
 from . import model_parallel
 from .model_parallel import Column, Link
-from .process_group import Asked, Group
+from .process_group import Group, StopSignal
 
 
 class ParallelRun(Run):
-    """This process's part of a run that the processes of ``group`` make together.
+    """This process's part of a run that is trained by the processes of ``group``.
 
-    The same examples in the same order as on one device, and the same masks: each replica takes its rows of every
-    batch, and gradients are weighted by their number, so that an uneven batch counts as it would as a whole. Sums are
-    added up in another order, which is all that differs. Checkpoints are those of one device. Raises UserError for a
-    batch of fewer images than replicas.
+    Images, their order and dropout masks are those of a run on one device: each replica takes its rows of every batch,
+    and gradients are weighted by their number, so an uneven batch counts as it does on one device. Only the order of
+    summation differs. Checkpoints are interchangeable with those of one device. Raises UserError for a batch of fewer
+    images than replicas.
     """
 
     def __init__(self, config: RunConfig, placement: Placement, group: Group) -> None:
@@ -51,7 +51,7 @@ class ParallelRun(Run):
     def build(self) -> nn.Module:
         if self.group.columns == 1:
             return super().build()
-        assert isinstance(self.config.model, AlexNetConfig)  # see group.shareable
+        assert isinstance(self.config.model, AlexNetConfig)  # see group.check_parallel
         self.link = Link(self.group.column, self.group.peer, self.group.pair)
         return Column(self.config.model, self.config.seed, self.link)
 
@@ -93,7 +93,7 @@ class ParallelRun(Run):
         return self.group.agree(*flags)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Those of one device, on every process. All must call it."""
+        """The tensors that a checkpoint of one device has, in every process. All processes must call it."""
         own = super().tensors()
         sums = {name: own.pop(name).clone() for name in ("wrong", "loss")}
         for tensor in sums.values():
@@ -114,11 +114,11 @@ class ParallelRun(Run):
         self.group.monitor.resume = f"run the same command again to resume from step {self.step}"
 
     def saved(self, path: Path) -> bool:
-        """What process 0 sees, which alone reads it."""
+        """Whether process 0 sees a checkpoint: only that process reads it."""
         return bool(self.group.tell(path.is_file()))
 
     def load(self, path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What process 0 reads: the others may be on machines that do not see its disk."""
+        """Read a checkpoint in process 0 and broadcast it: other processes may be on machines without that disk."""
         tensors, values = checkpoint.load(path) if self.group.rank == 0 else ({}, {})
         about = {name: (list(t.shape), str(t.dtype).removeprefix("torch.")) for name, t in tensors.items()}
         about, values = self.group.tell([about, values])
@@ -134,16 +134,16 @@ class ParallelRun(Run):
             checkpoint.save(path, weights, {"key": self.config.key})
 
 
-def train_together(
+def train_runs(
     configs: Sequence[RunConfig], store: Store, group: Group, title: str = "runs", progress: bool = True
 ) -> None:
-    """Train those of ``configs`` that process 0's store lacks, one after another, each by all processes of ``group``.
+    """Train the runs that process 0's store lacks, one after another, each in all processes of ``group``.
 
-    All processes call it with the same configs. Process 0 reads and writes the store. Where a process dies, or hangs
-    for as long as the group's monitor waits, all others end after one line of it; the next call resumes from the
-    checkpoint. SIGTERM or Ctrl-C to any process stops all of them, with a checkpoint, and raises SystemExit.
+    All processes must call it with the same configs. Only process 0 reads and writes the store. If a process dies or
+    hangs (see Monitor), the others exit with one line of error; the next call resumes from the checkpoint. SIGTERM or
+    Ctrl-C in any process stops all of them, after writing a checkpoint, and raises SystemExit.
     """
-    asked = Asked()
+    asked = StopSignal()
     try:
         keys = group.tell([config.key for config in store.missing(configs)])
         waiting = {config.key: config for config in configs if config.key in keys}
@@ -173,7 +173,7 @@ def _show(bar: Any, runs: int, done: int, total: int) -> None:
     bar.refresh()
 
 
-def _train(config: RunConfig, store: Store, group: Group, asked: Asked, observe: Any) -> None:
+def _train(config: RunConfig, store: Store, group: Group, asked: StopSignal, observe: Any) -> None:
     saved, weights = store.checkpoint(config.key), store.weights(config.key)
     first = group.rank == 0
     group.monitor.resume = "run the same command again; it had no checkpoint yet"

@@ -1,4 +1,4 @@
-"""Several seeds of one net in one computation: where each alone is too small to keep a GPU busy."""
+"""Train several seeds of one network in one computation (torch.vmap), for networks too small to keep a GPU busy."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,23 +15,23 @@ from ...experiments.config import Placement, RunConfig
 from ...records.record import RunRecord, Status
 from ..models.alexnet import AlexNet
 from ..optim import AlexNetSGD
-from ..precision import at_least_single, autocast
-from ..trainer import Observer, Run, Stopped, explained
+from ..precision import at_least_float32, autocast
+from ..trainer import Observer, Run, Stopped, resource_errors
 
 
 class Member(Run):
-    """A run whose steps a stack makes. All else of it, checkpoints too, is as of a run alone."""
+    """A run whose steps are made by a Stack; everything else, checkpoints too, is as in a Run."""
 
     def device_name(self) -> str:
         return f"{super().device_name()}, seeds stacked"
 
 
 class Stack:
-    """Runs that differ in their seeds, at one step. Their parameters and velocities become views of stacked tensors.
+    """Runs that differ only in their seeds and are at the same step; their weights become views of stacked tensors.
 
-    Each gets its own images, order, crops and masks, as alone. Sums are added up in another order, which is all that
-    differs: a step gives what it would give alone to 1e-5 of the largest weight or velocity of its layer, and over many
-    steps that grows as it does between two machines.
+    Each run has the images, order, crops and dropout masks that it has alone. Only the order of summation differs: one
+    step agrees with that of a run alone to 1e-5 of the largest weight or velocity of a layer, and over many steps the
+    difference grows as it does between two machines.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -53,14 +53,14 @@ class Stack:
                 run.optimizer.state[net[name]]["velocity"] = velocity[number]
 
     def update(self) -> None:
-        """One step of every run, the next of each; no host synchronization."""
+        """The next step of every run, without waiting for the GPU."""
         first = self.runs[0]
         parts = [run.start_step() for run in self.runs]
         batches = [run.batch(part) for run, part in zip(self.runs, parts, strict=True)]
         inputs, labels = _stacked([each for each, _ in batches]), torch.stack([each for _, each in batches])
         with autocast(first.config.precision, first.device):
             logits = vmap(self._logits)(self.parameters, inputs, self._masks(labels.shape[1]))
-        logits = at_least_single(logits)
+        logits = at_least_float32(logits)
         losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
         self.optimizer.zero_grad()
         losses.sum().backward()
@@ -76,13 +76,13 @@ class Stack:
         return logits
 
     def _masks(self, batch: int) -> dict[str, Tensor]:
-        """What dropout keeps, as each run draws it."""
+        """The dropout masks of all runs, stacked; each run draws its own."""
         drawn = [run.net.masks(batch, *run.masks()) for run in self.runs if isinstance(run.net, AlexNet)]
         return {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]} if drawn else {}
 
 
 def _stacked(tensors: Sequence[Tensor]) -> Tensor:
-    """A copy of all, one after another, each in the memory format that it has."""
+    """torch.stack that keeps the memory format of the tensors."""
     whole = torch.stack([t.detach().permute(_by_stride(t)) for t in tensors])
     back = sorted(range(tensors[0].dim()), key=_by_stride(tensors[0]).__getitem__)
     return whole.permute(0, *(place + 1 for place in back))
@@ -101,13 +101,13 @@ def train(
     stop: Callable[[], bool] = lambda: False,
     weights_path: Callable[[RunConfig], Path | None] = lambda _: None,
 ) -> Iterator[RunRecord]:
-    """Run configs that differ in their seeds to their ends, stacked; the record of each as it ends.
+    """Train configs that differ only in their seeds, stacked, and yield the record of each when it ends.
 
-    Each resumes from the checkpoint at its path, where that exists; those that stand at one step go on together.
-    A run's seconds are its share. Otherwise as ``training.train``.
+    Each run resumes from the checkpoint at its path if that exists; runs at the same step are stacked. The time of a
+    step is divided among the runs. Otherwise as ``trainer.train``.
     """
     torch.set_num_threads(placement.threads)
-    with explained(configs[0], placement):
+    with resource_errors(configs[0], placement):
         runs = [Member(config, placement) for config in configs]
         for run in runs:
             own = path(run.config)
@@ -131,7 +131,7 @@ def _until_one_ends(
     observe: Callable[[RunConfig], Observer],
     stop: Callable[[], bool],
 ) -> list[tuple[Member, Status]]:
-    """Train until one has ended, or more; those that have, with how. Raises Stopped, all checkpoints written."""
+    """Train until a run has ended; return the ended runs and their status. Raises Stopped after writing checkpoints."""
     stack, before = Stack(runs), time.monotonic()
     saved = before
     while not (ended := [(run, status) for run in runs if (status := run.status()) is not None]):
@@ -146,7 +146,7 @@ def _until_one_ends(
             raise Stopped
         stack.update()
         for run in runs:
-            if run.due():
+            if run.should_log():
                 run.measure()
                 observe(run.config)(run.step, run.budget_steps)
         now = time.monotonic()

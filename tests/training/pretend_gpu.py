@@ -1,0 +1,168 @@
+"""Tensors that claim to be on "cuda" and compute on the CPU, so that a tensor on the wrong device fails on a laptop.
+
+torch's FakeTensorMode claims a device, too, but holds no numbers: the first ``.item()`` of a run would end the test.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+import torch
+import torch.distributed as dist
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
+
+from alexnet_repro.training import provenance
+from alexnet_repro.training.models import lrn
+from alexnet_repro.training.parallel import trainer
+
+aten = torch.ops.aten
+GPU = torch.device("cuda", 0)
+COPIES = {aten.copy_.default, aten._to_copy.default}
+"""The operations whose tensors may be on different devices."""
+
+
+class PretendTensor(torch.Tensor):
+    """A tensor whose ``device`` is cuda:0. ``held`` is a CPU tensor with its numbers.
+
+    For torch's C++ code it is on "meta": were it on the CPU, ``.cpu()`` would give the same tensor, unseen by
+    ``__torch_dispatch__``.
+    """
+
+    @staticmethod
+    def __new__(cls, held):
+        tensor = torch.Tensor._make_wrapper_subclass(
+            cls, held.size(), held.stride(), held.storage_offset(), dtype=held.dtype, device="meta"
+        )
+        tensor.held = held
+        return tensor
+
+    device = property(lambda self: GPU)
+    is_cuda = property(lambda self: True)
+    is_meta = property(lambda self: False)
+    data = property(lambda self: self.detach(), lambda self, other: setattr(self, "held", other.held))
+
+    def tolist(self):
+        return self.held.tolist()
+
+    def pin_memory(self):
+        raise RuntimeError("cannot pin 'cuda' memory: only dense CPU tensors can be pinned")
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+
+    @classmethod
+    def __torch_dispatch__(cls, operation, types, args=(), kwargs=None):
+        return compute(operation, args, kwargs or {})
+
+
+class PretendGenerator(torch.Generator):
+    """A CPU generator that claims another device."""
+
+    def __new__(cls, device="cpu"):
+        return super().__new__(cls, device="cpu")
+
+    def __init__(self, device="cpu"):
+        self.claimed = torch.device(device)
+
+    device = property(lambda self: self.claimed)
+
+
+class PretendMode(TorchDispatchMode):
+    """While entered, in this thread, ``device="cuda"`` makes a PretendTensor."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        return compute(operation, args, kwargs or {})
+
+
+def compute(operation, args, kwargs):
+    """Compute on the CPU. The result claims the device that it would have. Raises RuntimeError where torch would."""
+    claiming, others = {}, []
+
+    def held(value):
+        if isinstance(value, PretendTensor):
+            claiming[id(value.held)] = value
+            return value.held
+        if isinstance(value, torch.Tensor):
+            others.append(value)
+        return value
+
+    own_args, own_kwargs = tree_map(held, args), tree_map(held, kwargs)
+    # A number on the CPU may be added to what is on a GPU, but not the other way.
+    written = operation._schema.is_mutable and any(value is args[0] for value in others)
+    if claiming and operation not in COPIES and (written or any(value.dim() for value in others)):
+        raise RuntimeError(f"Expected all tensors to be on the same device, but found cuda:0 and cpu in {operation}")
+    device = kwargs.get("device")
+    if device is not None:
+        own_kwargs["device"] = torch.device("cpu")
+    result = operation(*own_args, **own_kwargs)
+    if operation is aten._to_copy.default and any(result is each for each in (*others, *own_args)):
+        result = result.clone()
+
+    def claim(value):
+        if type(value) is not torch.Tensor:
+            return value
+        return claiming[id(value)] if id(value) in claiming else PretendTensor(value)
+
+    # "meta" is what autograd asks for where it makes zeros like a PretendTensor.
+    on_gpu = bool(claiming) if device is None else torch.device(device).type in ("cuda", "meta")
+    return tree_map(claim, result) if on_gpu else result
+
+
+class Averaged(torch.nn.Module):
+    """What DistributedDataParallel does to gradients: their mean over the processes of a group, once all are there."""
+
+    def __init__(self, module, process_group):
+        super().__init__()
+        self.module = module
+
+        def average(parameter):
+            parameter.grad /= process_group.size()
+            dist.all_reduce(parameter.grad, group=process_group)
+
+        for parameter in module.parameters():
+            parameter.register_post_accumulate_grad_hook(average)
+
+    def forward(self, *given, **options):
+        return self.module(*given, **options)
+
+
+def unfused(x, pieces, formula):
+    """The formula that cross-map normalization has on GPUs, which torch.compile fuses there."""
+    return formula
+
+
+def in_pretend_mode(function, *arguments):
+    """Call a function in a thread of its own, where the mode of the thread that asks does not hold."""
+    with PretendMode():
+        return function(*arguments)
+
+
+@contextmanager
+def pretend_gpu():
+    """One GPU that is not there. What the block does on "cuda" is done on the CPU, with all devices compared.
+
+    Not covered: what torch does in C++ alone (autocast chooses no other type, pinned memory is ordinary memory, copies
+    wait, DistributedDataParallel is replaced by ``Averaged``), torch.compile (cross-map normalization computes its
+    formula without being fused), NCCL (replaced by Gloo), and more than one GPU a process.
+    """
+    empty = torch.empty
+    with pytest.MonkeyPatch.context() as patch:
+        torch._C._ensureCUDADeviceGuardSet()
+        patch.setattr(torch.cuda, "_lazy_init", lambda: None)
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "device_count", lambda: 2)
+        patch.setattr(torch.cuda, "set_device", lambda device: None)
+        patch.setattr(torch.cuda, "get_device_name", lambda device: "pretended GPU")
+        patch.setattr(torch.cuda, "get_device_capability", lambda device: (0, 0))
+        patch.setattr(provenance, "query_nvidia_smi", lambda device, question: None)
+        patch.setattr(torch, "Generator", PretendGenerator)
+        patch.setattr(torch, "empty", lambda *size, pin_memory=False, **options: empty(*size, **options))
+        patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
+        patch.setattr(lrn, "_choose", unfused)
+        patch.setattr(trainer, "DistributedDataParallel", Averaged)
+        submit = ThreadPoolExecutor.submit
+        patch.setattr(ThreadPoolExecutor, "submit", lambda pool, *call: submit(pool, in_pretend_mode, *call))
+        start = dist.init_process_group
+        patch.setattr(dist, "init_process_group", lambda backend, **options: start("gloo", **options))
+        with PretendMode():
+            yield

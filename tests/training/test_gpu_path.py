@@ -1,0 +1,138 @@
+"""What a run does on a GPU, done on a CPU: a tensor on the wrong device fails here. pretend_gpu says what is left."""
+
+import pytest
+import torch
+
+from alexnet_repro.experiments import imagenet
+from alexnet_repro.experiments.config import Placement
+from alexnet_repro.networks.config import CIFAR_ALEXNET
+from alexnet_repro.training import trainer as loop
+from alexnet_repro.training.data import augment, cifar10, prepare
+from alexnet_repro.training.data.images import Images
+from alexnet_repro.training.models import lrn
+from alexnet_repro.training.parallel.vmap_seeds import Member, Stack
+from alexnet_repro.training.trainer import Run, Stopped, repeats_with_other_rounding, train
+
+from ..pictures import tree
+from . import team
+from .pretend_gpu import PretendTensor, pretend_gpu, unfused
+from .test_parallel import CUDA_CONVNET, TINY, advance, few, found, one_device, same, share
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="tests/gpu does this on the GPU that is here")
+
+ALEXNET = TINY.changed(**{"budget.ten_views": True, "budget.test_curve": True})
+NETS = {"alexnet": ALEXNET, "cuda-convnet": CUDA_CONVNET}
+GPU = Placement(device="cuda")
+
+
+@pytest.fixture(autouse=True)
+def _gpu_formula_and_few_test_images(monkeypatch):
+    monkeypatch.setattr(lrn, "_choose", unfused)  # or the last bits would differ
+    data = few(cifar10.sample())
+    monkeypatch.setattr(loop, "load", lambda name: data)
+
+
+def halfway(config, placement, path):
+    """Train, stop in the second epoch with a checkpoint, and resume from that: the record."""
+    asked = iter([False] * 6 + [True])
+    with pytest.raises(Stopped):
+        train(config, placement, path, stop=lambda: next(asked))
+    return train(config, placement, path)
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_a_run_stops_resumes_and_is_evaluated_as_on_the_cpu(net, tmp_path):
+    expected = halfway(NETS[net], Placement(), tmp_path / "cpu")
+    with pretend_gpu():
+        record = halfway(NETS[net], GPU, tmp_path / "gpu")
+    assert record.provenance.device == "pretended GPU"
+    assert (record.metrics, record.curve) == (expected.metrics, expected.curve)
+    assert record.provenance.weights == expected.provenance.weights
+
+
+def test_all_that_a_checkpoint_holds_is_on_the_gpu(tmp_path):
+    with pretend_gpu():
+        run = Run(ALEXNET, GPU)
+        advance(run, 3)
+        run.save(tmp_path / "checkpoint")
+        run.resume(tmp_path / "checkpoint")
+        assert all(type(tensor) is PretendTensor for tensor in run.tensors().values())
+        assert all(type(parameter.data) is PretendTensor for parameter in run.net.parameters())
+
+
+def test_images_from_disk_are_read_ahead_and_cut_on_the_gpu(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALEXNET_REPRO_DATA", str(tmp_path))
+    manifest = prepare.prepare(tree(tmp_path / "source"), 80, 1, progress=False, say=lambda _: None)
+    net = CIFAR_ALEXNET.change(kernels=(8, 8, 8, 8, 8), hidden=16, classes=3, image_size=70).model_dump()
+    config = imagenet.baseline(imagenet.Images.of(manifest)).changed(
+        model=net, **{"budget.epochs": 2, "budget.measurements": 2, "optimizer.batch_size": 10}
+    )
+    expected = train(config, Placement())
+    with pretend_gpu():
+        record = train(config, GPU)
+    assert (record.metrics, record.curve) == (expected.metrics, expected.curve)
+
+
+def test_stacked_seeds_train_as_on_the_cpu():
+    configs = [ALEXNET.changed(seed=seed) for seed in (3, 5)]
+    alone = [one_device(config, 5) for config in configs]
+    with pretend_gpu():
+        stack = Stack([Member(config, GPU) for config in configs])
+        while stack.runs[0].step < 5:
+            stack.update()
+            for run in stack.runs:
+                if run.should_log():
+                    run.measure()
+        ours = [found(run) for run in stack.runs]
+    for run, expected in zip(ours, alone, strict=True):
+        same(run, expected)
+
+
+def test_repeats_with_other_rounding_draw_on_the_gpu():
+    with pretend_gpu():
+        ours = repeats_with_other_rounding(CUDA_CONVNET, GPU, 1)
+    assert ours == repeats_with_other_rounding(CUDA_CONVNET, Placement(), 1)
+
+
+def shared(rank, how, folder):
+    with pretend_gpu():
+        results = share(rank, how, {"alexnet": TINY}, folder, "cuda")
+    # Plain tensors: what the other process has claimed, this one could not read.
+    return {**results, **{name: _plain(results[name]) for name in ("alexnet", "resumed")}}
+
+
+def _plain(run):
+    return {**run, "tensors": {name: getattr(tensor, "held", tensor) for name, tensor in run["tensors"].items()}}
+
+
+@pytest.mark.parametrize("how", ["columns", "data"])
+def test_two_processes_share_a_run_as_on_the_cpu(how, tmp_path):
+    expected = one_device(TINY)
+    for results in team.run(2, tmp_path, shared, how, tmp_path):
+        same(results["alexnet"], expected)
+        same(results["resumed"], expected)
+        assert results["record"]["provenance"]["device"].startswith("2 x pretended GPU")
+
+
+def left_on_the_cpu(name):
+    """A fault to be found: a function of the data whose result is not moved to the device."""
+    if name == "labels":
+        made = Images.of.__func__
+
+        def of(cls, *arguments):
+            images = made(cls, *arguments)
+            images.labels = images.labels.cpu()
+            return images
+
+        return Images, "of", classmethod(of)
+    drawn = augment.ColorNoise.draw
+    return augment.ColorNoise, "draw", lambda noise, *arguments: drawn(noise, *arguments).cpu()
+
+
+@pytest.mark.parametrize("name", ["labels", "color noise"])
+def test_a_tensor_left_on_the_cpu_fails(name, monkeypatch):
+    with pretend_gpu():
+        monkeypatch.setattr(*left_on_the_cpu(name))
+        run = Run(ALEXNET, GPU)
+        with pytest.raises(RuntimeError, match="same device, but found cuda:0 and cpu"):
+            run.update()
