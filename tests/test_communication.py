@@ -7,7 +7,7 @@ import pytest
 from alexnet_repro.analysis.verdicts import Verdict, scorecard
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments import step_timing
-from alexnet_repro.networks import communication
+from alexnet_repro.networks import cost
 from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER
 from alexnet_repro.networks.layers import learned_layers
 from alexnet_repro.paper.claims import claim
@@ -17,48 +17,48 @@ from alexnet_repro.report import traffic
 def test_the_links_of_fig_2() -> None:
     # 128 maps of 13 x 13 after conv2's pooling, 128 of 6 x 6 after conv5's, and 2048 units, per column.
     expected = {"conv3": 128 * 13 * 13, "fc6": 128 * 6 * 6, "fc7": 2048, "fc8": 2048, "softmax": 500}
-    assert communication.links(PAPER) == expected
+    assert cost.links(PAPER) == expected
     # Single precision; activations one way, their gradients the other; the last layer's outputs once.
-    assert communication.bytes_sent(PAPER, 128) == 128 * 4 * (2 * (21632 + 4608 + 2048 + 2048) + 500)
+    assert cost.bytes_sent(PAPER, 128) == 128 * 4 * (2 * (21632 + 4608 + 2048 + 2048) + 500)
 
 
 def test_unlinked_columns_meet_in_the_last_layer() -> None:
-    assert communication.links(PAPER.change(columns="unlinked")) == {"fc8": 2048, "softmax": 500}
+    assert cost.links(PAPER.change(columns="unlinked")) == {"fc8": 2048, "softmax": 500}
 
 
 def test_the_link_moves_to_the_layer_that_is_left() -> None:
-    assert list(communication.links(PAPER.change(removed=("conv3",)))) == ["conv4", "fc6", "fc7", "fc8", "softmax"]
+    assert list(cost.links(PAPER.change(removed=("conv3",)))) == ["conv4", "fc6", "fc7", "fc8", "softmax"]
 
 
 @pytest.mark.parametrize("config", [PAPER, CIFAR_ALEXNET, PAPER.change(columns="unlinked")])
 def test_a_column_is_half_of_the_net(config) -> None:
-    column = [layer for layer in communication.column_layers(config) if layer.learned]
+    column = [layer for layer in cost.column_layers(config) if layer.learned]
     for half, whole in zip(column, learned_layers(config), strict=True):
         assert (2 * half.parameters, 2 * half.multiply_adds) == (whole.parameters, whole.multiply_adds)
-    assert 2 * communication.multiply_adds(config, column) == communication.multiply_adds(config)
+    assert 2 * cost.multiply_adds(config, column) == cost.multiply_adds(config)
 
 
 def test_data_parallel_sends_gradients() -> None:
-    assert communication.data_parallel_bytes(PAPER, 2) == 4 * 60_965_224
-    assert communication.data_parallel_bytes(PAPER, 1) == 0
+    assert cost.data_parallel_bytes(PAPER, 2) == 4 * 60_965_224
+    assert cost.data_parallel_bytes(PAPER, 1) == 0
 
 
 @pytest.mark.parametrize("columns", ["half", "single"])
 def test_a_net_without_columns_is_named(columns) -> None:
     with pytest.raises(UserError, match=f"columns='{columns}'"):
-        communication.column_layers(PAPER.change(columns=columns))
+        cost.column_layers(PAPER.change(columns=columns))
 
 
 def test_the_page_counts_what_is_derived() -> None:
     table = traffic.volume(PAPER, 128)
-    assert table["bytes"].sum() == communication.bytes_sent(PAPER, 128)
-    column = communication.column_layers(PAPER)
-    assert table["multiply-adds"].sum() == 128 * communication.multiply_adds(PAPER, column)
+    assert table["bytes"].sum() == cost.bytes_sent(PAPER, 128)
+    column = cost.column_layers(PAPER)
+    assert table["multiply-adds"].sum() == 128 * cost.multiply_adds(PAPER, column)
 
 
 def times(half: float, columns: float, rounds: int) -> dict:
     cases = {step_timing.HALF: half, step_timing.ONE: 2.0, step_timing.COLUMNS: columns, step_timing.DATA: 1.1}
-    sent = communication.bytes_sent(PAPER, 128)
+    sent = cost.bytes_sent(PAPER, 128)
     rows = [
         {
             "case": case,

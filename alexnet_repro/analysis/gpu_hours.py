@@ -7,8 +7,8 @@ import pandas as pd
 from ..common import paths
 from ..common.errors import UserError
 from ..common.files import read_csv
-from ..networks.communication import multiply_adds
 from ..networks.config import PAPER
+from ..networks.cost import multiply_adds
 from ..paper.claims import claim
 
 GPUS_OF_2012 = ("GTX 580", 2)

@@ -186,31 +186,16 @@ PAPER = AlexNetConfig(
 )
 
 # Net 145 of the 2012 source. Its k of the within-map normalization is cuda-convnet's constant 1.
-SOURCE = AlexNetConfig(
-    net="alexnet",
-    image_size=224,
-    classes=1000,
-    kernels=(96, 256, 384, 384, 256),
-    conv1_kernel=11,
-    conv1_stride=4,
-    conv1_padding=(0, 3),
-    hidden=4096,
-    nonlinearity="relu",
+SOURCE = PAPER.change(
     conv1_order="norm-pool-nonlinearity",
     cross_map_norm=CrossMapNorm(size=5, alpha=1e-4, beta=0.75, k=2.0, divide_alpha=True, layers=(1, 2)),
     within_map_norm=WithinMapNorm(size=5, scale=1e-3, power=0.75, k=1.0, layers=(2,)),
-    pool=(3, 2),
     pool_rounding="ceil",
-    dropout=0.5,
-    columns="linked",
-    bias_init="one",
     weight_init="source",
-    removed=(),
 )
 
 # The paper's net in CIFAR size, the baseline of the ablations. With std 0.01 throughout it stays at chance.
-CIFAR_ALEXNET = AlexNetConfig(
-    net="alexnet",
+CIFAR_ALEXNET = PAPER.change(
     image_size=24,
     classes=10,
     kernels=(24, 64, 96, 96, 64),
@@ -218,22 +203,12 @@ CIFAR_ALEXNET = AlexNetConfig(
     conv1_stride=1,
     conv1_padding=(2, 2),
     hidden=512,
-    nonlinearity="relu",
-    conv1_order="nonlinearity-norm-pool",
-    cross_map_norm=CrossMapNorm(size=5, alpha=1e-4, beta=0.75, k=2.0, divide_alpha=False, layers=(1, 2)),
-    within_map_norm=None,
-    pool=(3, 2),
     pool_rounding="ceil",
-    dropout=0.5,
-    columns="linked",
-    bias_init="one",
     weight_init="he-hidden",
-    removed=(),
 )
 
 # The same for Tiny ImageNet: crops of 56 out of 64 pixels, and 200 classes.
-TINY_ALEXNET = AlexNetConfig(
-    net="alexnet",
+TINY_ALEXNET = CIFAR_ALEXNET.change(
     image_size=56,
     classes=200,
     kernels=(32, 96, 128, 128, 96),
@@ -241,17 +216,6 @@ TINY_ALEXNET = AlexNetConfig(
     conv1_stride=2,
     conv1_padding=(3, 2),
     hidden=1024,
-    nonlinearity="relu",
-    conv1_order="nonlinearity-norm-pool",
-    cross_map_norm=CrossMapNorm(size=5, alpha=1e-4, beta=0.75, k=2.0, divide_alpha=False, layers=(1, 2)),
-    within_map_norm=None,
-    pool=(3, 2),
-    pool_rounding="ceil",
-    dropout=0.5,
-    columns="linked",
-    bias_init="one",
-    weight_init="he-hidden",
-    removed=(),
 )
 
 

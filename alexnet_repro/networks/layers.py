@@ -4,6 +4,7 @@
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from .config import AlexNetConfig, side_after
@@ -57,17 +58,17 @@ class Layer:
         if self.kind == "convolution":
             return (self.outputs[0], self.inputs[0] // self.groups, self.kernel, self.kernel)
         if self.kind == "fully-connected":
-            return (self.outputs[0], _size(self.inputs) // self.groups)
+            return (self.outputs[0], prod(self.inputs) // self.groups)
         return ()
 
     @property
     def fan_in(self) -> int:
         """Inputs of one neuron."""
-        return _product(self.weight_shape[1:])
+        return prod(self.weight_shape[1:])
 
     @property
     def weights(self) -> int:
-        return _product(self.weight_shape) if self.learned else 0
+        return prod(self.weight_shape) if self.learned else 0
 
     @property
     def biases(self) -> int:
@@ -80,7 +81,7 @@ class Layer:
     @property
     def neurons(self) -> int:
         """Outputs of a learned layer, as Fig. 2 counts them: before pooling."""
-        return _size(self.outputs) if self.learned else 0
+        return prod(self.outputs) if self.learned else 0
 
     @property
     def multiply_adds(self) -> int:
@@ -88,18 +89,7 @@ class Layer:
 
     def activation_bytes(self, batch: int, bytes_each: int = 4) -> int:
         """Memory of the outputs of a batch; 4 bytes each in single precision."""
-        return batch * bytes_each * _size(self.outputs)
-
-
-def _product(values: tuple[int, ...]) -> int:
-    result = 1
-    for value in values:
-        result *= value
-    return result
-
-
-def _size(shape: Shape) -> int:
-    return _product(shape)
+        return batch * bytes_each * prod(self.outputs)
 
 
 def layers(config: AlexNetConfig) -> list[Layer]:
@@ -127,25 +117,15 @@ def layers(config: AlexNetConfig) -> list[Layer]:
             stride, padding = 1, (kernel // 2, kernel // 2)
             groups = 1 if config.columns == "linked" and n == linked else split
         side = side_after(shape[1], kernel, stride, sum(padding))
-        add(
-            name,
-            "convolution",
-            (kernels[n - 1], side, side),
-            kernel=kernel,
-            stride=stride,
-            padding=padding,
-            groups=groups,
-        )
-        norms: list[tuple[str, Kind, int]] = []
-        if config.cross_map_norm and n in config.cross_map_norm.layers:
-            norms.append(("cross-map norm", "cross-map norm", config.cross_map_norm.size))
-        if config.within_map_norm and n in config.within_map_norm.layers:
-            norms.append(("within-map norm", "within-map norm", config.within_map_norm.size))
+        outputs = (kernels[n - 1], side, side)
+        add(name, "convolution", outputs, kernel=kernel, stride=stride, padding=padding, groups=groups)
         nonlinearity_last = n == 1 and config.conv1_order == "norm-pool-nonlinearity"
         if not nonlinearity_last:
             add(f"{name} nonlinearity", "nonlinearity", shape)
-        for label, kind, size in norms:
-            add(f"{name} {label}", kind, shape, kernel=size, groups=split if kind == "cross-map norm" else 1)
+        if config.cross_map_norm and n in config.cross_map_norm.layers:
+            add(f"{name} cross-map norm", "cross-map norm", shape, kernel=config.cross_map_norm.size, groups=split)
+        if config.within_map_norm and n in config.within_map_norm.layers:
+            add(f"{name} within-map norm", "within-map norm", shape, kernel=config.within_map_norm.size)
         if n in (1, 2, left[-1]):
             window, step = config.pool
             side = side_after(shape[1], window, step, 0, config.pool_rounding)

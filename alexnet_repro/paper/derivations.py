@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..common.errors import one_of
-from ..networks.communication import multiply_adds
 from ..networks.config import PAPER, side_after
+from ..networks.cost import multiply_adds
 from ..networks.layers import learned_layers, parameters
 from .claims import Derived
 

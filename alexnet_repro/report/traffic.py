@@ -9,8 +9,8 @@ from IPython.display import Markdown
 from ..common.markup import escaped
 from ..common.text import number
 from ..experiments.step_timing import CASES, COMMAND, CPU_COMMAND, HALF, Found, published, seconds
-from ..networks.communication import SINGLE, bytes_sent, column_layers, data_parallel_bytes, links, multiply_adds
 from ..networks.config import CIFAR_ALEXNET, PAPER, AlexNetConfig
+from ..networks.cost import SINGLE, bytes_sent, column_layers, data_parallel_bytes, links, multiply_adds
 from ..networks.layers import learned_layers
 from .cards import written
 

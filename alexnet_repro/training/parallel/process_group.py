@@ -17,8 +17,8 @@ import torch.distributed as dist
 from ...common.errors import UserError
 from ...common.machine import check_device, columns_of, cores, launched
 from ...experiments.config import Placement, RunConfig
-from ...networks.communication import column_layers
 from ...networks.config import AlexNetConfig
+from ...networks.cost import column_layers
 from ..devices import available
 
 LOST = 20.0
