@@ -10,7 +10,7 @@ from scipy import stats
 
 import alexnet_repro
 from alexnet_repro import load_curves, load_runs
-from alexnet_repro.analysis.lookup import finder
+from alexnet_repro.analysis.lookup import record_lookup
 from alexnet_repro.analysis.verdicts import scorecard
 from alexnet_repro.common import paths
 from alexnet_repro.common.errors import UserError
@@ -66,7 +66,7 @@ def test_four_lines_give_the_effect_that_the_verdict_has() -> None:
     error = 100 * load_runs("lrn").pivot(index="seed", columns="arm", values="test_error")
     gain = error["no_lrn"] - error["baseline"]
     interval = stats.ttest_1samp(gain, 0).confidence_interval(0.95)
-    verdict = next(each for each in scorecard(finder(Store())) if each.claim == "lrn")
+    verdict = next(each for each in scorecard(record_lookup(Store())) if each.claim == "lrn")
     assert gain.mean() == pytest.approx(verdict.effect)
     assert tuple(interval) == pytest.approx(verdict.interval)
 
@@ -75,7 +75,7 @@ def test_without_a_study_every_published_run_stands_once() -> None:
     runs, known = load_runs(), Store().published()
     assert runs["key"].is_unique
     assert set(runs["key"]) == set(known)
-    assert set(runs["study"]) == set(Store().homes().values())
+    assert set(runs["study"]) == set(Store().published_in().values())
     assert set(load_curves()["key"]) == set(known)
 
 

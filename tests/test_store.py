@@ -102,7 +102,7 @@ def test_find_and_missing(store):
     assert store.find(nowhere) is None
     assert store.missing([nowhere, here, nowhere, published]) == [nowhere]
     assert [found.key for found in store.records()] == [here.key]
-    assert store.homes() == {published.key: "study"}
+    assert store.published_in() == {published.key: "study"}
 
 
 WRITER = """

@@ -7,13 +7,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, NamedTuple
 
 from ..common.errors import UserError
+from ..common.text import NONE, with_interval
 from ..paper import claims
 from ..paper.claims import Claim
 from ..records.metrics import outcome
 from . import rules
 from .rules import Role, Rule
 from .statistics import holm
-from .verdicts import ALPHA, MIN_PAIRS, Find, Records, Verdict, effect_of, plain
+from .verdicts import ALPHA, MIN_PAIRS, Find, Records, Verdict, effect_of, effect_text, plain
 
 Name = Literal[
     "supported",
@@ -106,7 +107,7 @@ def scale_of(verdict: Verdict) -> str | None:
     return "cifar10" if verdict.evidence == "measured" else None
 
 
-def classify(
+def classify_two_sided(
     interval: tuple[float, float], narrow: tuple[float, float], bounds: tuple[float, float], null: float
 ) -> Name:
     """The verdict on an effect, from its 95 % ``interval``, its 90 % one and the thresholds on both sides."""
@@ -151,7 +152,7 @@ def _judged(rule: Rule, empty: Comparison, arm: Records, against: Records, seeds
     pairs = [a / b if rule.comparison == "ratio" else a - b for (a, _), (b, _) in zip(ours, others, strict=True)]
     return replace(
         empty,
-        verdict=classify(interval, inner, rule.bounds, rule.null),
+        verdict=classify_two_sided(interval, inner, rule.bounds, rule.null),
         effect=None if math.isnan(wide.estimate) else wide.estimate,
         interval=interval,
         narrow=inner,
@@ -267,11 +268,9 @@ def reading(claim: Claim, verdicts: Sequence[Verdict], found: Sequence[Compariso
 
     Raises UserError for a placeholder that nothing fills.
     """
-    from ..common.text import NONE  # formatting builds on verdicts
-    from .verdicts import found as shown
 
-    known = {each.label or "effect": shown(each) for each in verdicts}
-    known |= {f"{each.label or each.role}@{each.scale}": effect_text(each) for each in found}
+    known = {each.label or "effect": effect_text(each) for each in verdicts}
+    known |= {f"{each.label or each.role}@{each.scale}": comparison_text(each) for each in found}
 
     missing = False
 
@@ -291,8 +290,6 @@ def reading(claim: Claim, verdicts: Sequence[Verdict], found: Sequence[Compariso
 
 def _of_two_arms(name: str, find: Find) -> str:
     """The effect of "arm-against@study" or "arm/against@study", over all pairs that have runs. Raises KeyError."""
-    from ..common.text import with_interval  # formatting builds on verdicts
-
     parts = re.fullmatch(r"(\w+)([-/])(\w+)@(\w+)", name)
     if parts is None:
         raise KeyError(name)
@@ -316,8 +313,6 @@ class Pair(NamedTuple):
     metric: str
 
 
-def effect_text(each: Comparison) -> str:
+def comparison_text(each: Comparison) -> str:
     """The effect with its unit and 95 % interval; "not run" where there is none."""
-    from ..common.text import with_interval  # formatting builds on verdicts
-
     return NOT_RUN if each.verdict == NOT_RUN else with_interval(each.effect, each.interval, each.unit)

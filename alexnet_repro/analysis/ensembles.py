@@ -4,7 +4,7 @@ import numpy as np
 
 from ..experiments.registry import study
 from ..experiments.study import Study
-from ..records.metrics import counted
+from ..records.metrics import scored_metric
 from ..records.outputs import MEMBERS, error, predictions
 from ..records.record import RunRecord
 from ..records.store import Store
@@ -27,7 +27,7 @@ def judged(store: Store, scale: str = "cifar10") -> dict[str, dict[int, RunRecor
         found = [each for config in configs if (each := predictions(config, store)) is not None]
         if len(records) < len(configs) or len(found) < len(configs):
             continue
-        single = float(np.mean([counted(record, "test_error") for record in records]))
+        single = float(np.mean([scored_metric(record, "test_error") for record in records]))
         together = error([outputs for outputs, _ in found], found[0][1])
         for arm, value in (("one", single), ("five", together)):
             arms[arm][number] = records[0].model_copy(update={"status": "finished", "metrics": {"test_error": value}})

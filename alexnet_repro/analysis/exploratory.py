@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from ..records.curves import Floats
-from ..records.metrics import chance, counted, outcome
+from ..records.metrics import chance, outcome, scored_metric
 from ..records.record import RunRecord
 from .statistics import LEVEL, ROUNDING, Effect, paired_ratio, t_interval, t_quantile
 from .verdicts import MIN_PAIRS, Records
@@ -101,13 +101,13 @@ def parts(arm: Records, against: Records) -> pd.DataFrame:
 
 def _points(record: RunRecord, metric: str) -> float:
     """An error or gap in percent, as it counts; both errors of a diverged run are chance, so that its gap is 0."""
-    return 0.0 if metric == "gap" and record.status == "diverged" else 100 * counted(record, metric)
+    return 0.0 if metric == "gap" and record.status == "diverged" else 100 * scored_metric(record, metric)
 
 
 def values(runs: Mapping[str, Records], metric: str) -> pd.DataFrame:
     """A metric of every run, a row each: arm, seed, value; errors and gaps in percent. Runs without it are left out."""
     rows = [
-        (arm, seed, _points(record, metric) if metric in PARTS else counted(record, metric))
+        (arm, seed, _points(record, metric) if metric in PARTS else scored_metric(record, metric))
         for arm, by_seed in runs.items()
         for seed, record in by_seed.items()
         if metric in record.metrics or record.status == "diverged"

@@ -14,7 +14,7 @@ from .rules import SETTINGS
 from .verdicts import Find, Records, Verdict, scorecard
 
 
-def finder(store: Store, scale: str = "cifar10") -> Find:
+def record_lookup(store: Store, scale: str = "cifar10") -> Find:
     """What the scorecard asks for, (study, arm) -> records by seed; a study is read when it is first asked for.
 
     A pilot is looked at, not rehearsed: at any scale its records are the published ones. Raises UserError for no such
@@ -42,7 +42,7 @@ def concluded(store: Store, verdicts: Sequence[Verdict] | None = None) -> list[c
 
     verdicts: those of stage one, where they have been computed already.
     """
-    finders: dict[str, Find] = {scale: finder(store, scale) for scale in SCALES}
+    finders: dict[str, Find] = {scale: record_lookup(store, scale) for scale in SCALES}
 
     def find_at(name: str, arm: str) -> Records:
         setting = SETTINGS[name]

@@ -81,7 +81,7 @@ class Verdict:
     beside: Beside = ""
 
     @property
-    def counted(self) -> str:
+    def pairs_judged(self) -> str:
         """Pairs judged, and of how many while there are fewer than the rule declares: "20", "3 of 20"."""
         if self.seeds is None:
             return ""
@@ -93,7 +93,7 @@ class Verdict:
         return self.seeds is not None and self.declared is not None and self.seeds < self.declared
 
     @property
-    def alone(self) -> bool:
+    def lost_after_holm(self) -> bool:
         """Whether the interval excludes zero (1 of a ratio), but not once corrected for all comparisons (Holm)."""
         return self.p is not None and self.p_holm is not None and self.p < ALPHA <= self.p_holm
 
@@ -138,7 +138,7 @@ def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verd
     return _judged(claim, entry, first, second, notes)
 
 
-def timed(claim: Claim, entry: Measured, found: step_timing.Found | None) -> Verdict:
+def timed(claim: Claim, entry: Measured, found: step_timing.StepTimes | None) -> Verdict:
     """The verdict on training steps timed side by side, paired by repetition; and how long the paper's run would take.
 
     "not run" where there are none, or others than the rule describes, with the command that measures them.
@@ -277,7 +277,7 @@ def scorecard(find: Find) -> list[Verdict]:
     tested = [i for i, verdict in enumerate(verdicts) if verdict.p is not None]
     for i, p in zip(tested, holm([verdicts[i].p or 0.0 for i in tested]), strict=True):
         verdicts[i] = replace(verdicts[i], p_holm=float(p))
-        if verdicts[i].alone:
+        if verdicts[i].lost_after_holm:
             all_of_them = f"all {len(tested)} comparisons of the scorecard"
             note = f"corrected for {all_of_them}, an effect is not shown ({probability(p)})"
             verdicts[i] = replace(verdicts[i], note="; ".join(filter(None, [verdicts[i].note, note])))
@@ -292,7 +292,7 @@ def _judged(
         notes.append("without a number for every run the effect is unbounded")
         return replace(_empty(claim, entry), verdict="inconclusive", seeds=len(first), note="; ".join(notes), p=1.0)
     effect = effect_of(entry, first, second)
-    name = named(effect.low, effect.high, entry.size, entry.null)
+    name = classify(effect.low, effect.high, entry.size, entry.null)
     notes += _size_notes(name, effect, entry)
     return replace(
         _empty(claim, entry),
@@ -307,7 +307,7 @@ def _judged(
     )
 
 
-def named(low: float, high: float, size: float, null: float) -> Name:
+def classify(low: float, high: float, size: float, null: float) -> Name:
     """The verdict on an interval: ``size`` is the smallest effect that counts as the paper's, ``null`` is none."""
     if low >= size:
         return "reproduced"
@@ -404,7 +404,7 @@ def _size_notes(name: Name, effect: Effect, entry: Measured) -> list[str]:
         notes.append(f"about {needed} seeds would settle it (standard deviation over seeds {scatter})")
     elif name == "inconclusive":
         notes.append("a longer budget would settle it, not more seeds")
-    other = named(*effect.bootstrap, entry.size, entry.null)
+    other = classify(*effect.bootstrap, entry.size, entry.null)
     if other != name:
         notes.append(f"the bootstrap interval alone would say {other!r}")
     return notes
@@ -463,9 +463,6 @@ def _not_run(claim: Claim, entry: Measured, pairs: int, why: str) -> Verdict:
     return replace(_empty(claim, entry), seeds=pairs, note=note)
 
 
-# MOVED HERE
-
-
-def found(verdict: Verdict) -> str:
+def effect_text(verdict: Verdict) -> str:
     """The effect with its unit and interval: "1.52× (1.40 to 1.66)"; a dash where there is none."""
     return with_interval(verdict.effect, verdict.interval, verdict.unit)

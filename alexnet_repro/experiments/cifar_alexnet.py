@@ -175,7 +175,7 @@ class Scaled(NamedTuple):
     """The ablations at another scale than the first: the study whose table holds all of its runs, how titles call the
     scale, the baseline, the arms in the order of their worth, and the number of seeds."""
 
-    home: str
+    published_in: str
     words: str
     baseline: RunConfig
     arms: Mapping[str, Mapping[str, Any]]
@@ -247,7 +247,7 @@ def rate_search(scale: str) -> dict[str, dict[str, Any]]:
     }
 
 
-FEWER: Mapping[str, int] = {
+SEEDS_PER_ARM: Mapping[str, int] = {
     arm: seeds
     for arm, changes in ARMS.items()
     if (

@@ -1,4 +1,4 @@
-"""What a run is (RunConfig) and where it runs (Placement): two values, kept apart.
+"""What a run is (RunConfig) and where it runs (DeviceConfig): two values, kept apart.
 
 Fields have no defaults, so that a changed default can never change what a recorded run means. A field that
 a later recipe adds gets a default that means "as before", and is left out of the key at that value.
@@ -14,7 +14,7 @@ from ..common.errors import UserError
 from ..common.fields import STRICT
 from ..networks.config import AlexNetConfig, CudaConvnetConfig
 
-RECIPE = 1
+NUMERICS_VERSION = 1
 """Version of everything that turns a RunConfig into numbers; a change of recipe bumps it."""
 
 CIFAR10_TRAIN_IMAGES = 50_000
@@ -251,7 +251,7 @@ class RunConfig(BaseModel):
     @property
     def key(self) -> str:
         """Sixteen hexadecimal digits: hash of this config and the recipe version."""
-        identity = {"recipe": RECIPE, "config": self.model_dump(mode="json", exclude_defaults=True)}
+        identity = {"recipe": NUMERICS_VERSION, "config": self.model_dump(mode="json", exclude_defaults=True)}
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -271,7 +271,7 @@ class RunConfig(BaseModel):
         return parse(values)
 
 
-class Placement(BaseModel):
+class DeviceConfig(BaseModel):
     """Where a run computes, and how often it saves a checkpoint: never part of its key."""
 
     model_config = STRICT

@@ -142,10 +142,10 @@ def study(name: str) -> Study:
     if name not in names():
         raise one_of("study", name, names())
     size = 128 if name.endswith(SMALL) else 256
-    return plan(name, Images.of(prepared.read(prepared.folder(size))))
+    return study_on(name, Images.of(prepared.read(prepared.folder(size))))
 
 
-def plan(name: str, images: Images) -> Study:
+def study_on(name: str, images: Images) -> Study:
     """The study of this name on these images, here or elsewhere. Raises UserError for too few or too small ones."""
     plain = name.removesuffix(SMALL)
     recipe, base = RECIPES[plain], baseline(images)

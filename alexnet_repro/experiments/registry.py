@@ -10,9 +10,9 @@ from . import cifar_alexnet, step_timing
 from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
 from .study import FRESH_SEEDS, PILOT_SEEDS, SCALES, Scale, Study
 
-HOMES: dict[str, Scale] = {each.home: scale for scale, each in cifar_alexnet.SCALED.items()}  # type: ignore[misc]
+SCALE_STUDIES: dict[str, Scale] = {each.published_in: scale for scale, each in cifar_alexnet.SCALED.items()}  # type: ignore[misc]
 """The studies that hold all runs of a scale of stage two, each in a table of data/evidence/: its only scale."""
-RATE_SEARCHES: dict[str, Scale] = {f"{home}_rates": scale for home, scale in HOMES.items()}
+RATE_SEARCHES: dict[str, Scale] = {f"{home}_rates": scale for home, scale in SCALE_STUDIES.items()}
 """The pilots that choose the learning rates of a scale, which is their only one."""
 
 
@@ -45,7 +45,7 @@ MODERN = {"model.initialization": "he", "data.divisor": 64.0}
 def _relu_rates(
     name: str, title: str, setting: Mapping[str, Any], rates: tuple[float, ...], epochs: int, scale: Scale
 ) -> Study:
-    """A search: for each nonlinearity, the rate of the grid that `fastest` picks."""
+    """A search: for each nonlinearity, the rate of the grid that `select_learning_rates` picks."""
     baseline = CUDA_CONVNET_19PCT.changed(**setting, **{"budget.epochs": epochs})
     if scale == "smoke":
         baseline, rates = baseline.changed(**SMOKE, **{"budget.epochs": 2}), rates[1:3]
@@ -59,7 +59,7 @@ def _relu_rates(
 
 PICKED = {"relu": 0.00316, "tanh": 0.01}
 PICKED_MODERN = {"relu": 0.01, "tanh": 0.0316}
-"""What `fastest` picks from the published searches; a test compares."""
+"""What `select_learning_rates` picks from the published searches; a test compares."""
 
 
 def _relu_speed(
@@ -116,9 +116,9 @@ def _ablation(
     seeds: int,
     scale: Scale,
     pilot: bool = False,
-    fewer: Mapping[str, int] | None = None,
+    seeds_per_arm: Mapping[str, int] | None = None,
     smoke_seeds: int = SMOKE_SEEDS,
-    home: str = "",
+    published_in: str = "",
     first: int = 0,
 ) -> Study:
     """AlexNet in CIFAR size, and arms that change it, at so many seeds from ``first`` up."""
@@ -128,17 +128,19 @@ def _ablation(
         if pilot:  # many arms, and nothing to pair
             baseline = baseline.changed(**{"data.train_images": 500, "budget.epochs": 1})
         arms = {arm: changes for arm, changes in arms.items() if not cifar_alexnet.SIZES & changes.keys()}
-    return Study(name, title, baseline, arms, tuple(range(first, first + seeds)), pilot, fewer or {}, home)
+    return Study(
+        name, title, baseline, arms, tuple(range(first, first + seeds)), pilot, seeds_per_arm or {}, published_in
+    )
 
 
 def _scaled(name: str, scale: str) -> Study:
     """An ablation study at a scale of stage two, or the one that holds the runs of them all."""
-    there, whole = cifar_alexnet.SCALED[scale], name in HOMES
+    there, whole = cifar_alexnet.SCALED[scale], name in SCALE_STUDIES
     plan = cifar_alexnet.ABLATIONS["ablations" if whole else name]
     arms = cifar_alexnet.arms_at(scale, "ablations" if whole else name)
     seeds = tuple(range(min(plan.seeds, there.seeds)))
     title = f"{'Every ablation of AlexNet for small images' if whole else plan.title}, {there.words}"
-    return Study(name, title, there.baseline, arms, seeds, home="" if whole else there.home)
+    return Study(name, title, there.baseline, arms, seeds, published_in="" if whole else there.published_in)
 
 
 def _rate_search(name: str, scale: Scale) -> Study:
@@ -151,8 +153,8 @@ def _rate_search(name: str, scale: Scale) -> Study:
 
 def scales(name: str) -> tuple[Scale, ...]:
     """The scales that a study of ``STUDIES`` has."""
-    if name in HOMES:
-        return (HOMES[name],)
+    if name in SCALE_STUDIES:
+        return (SCALE_STUDIES[name],)
     if name in RATE_SEARCHES:
         return (RATE_SEARCHES[name],)
     larger = [
@@ -221,13 +223,13 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
             {},
             plan.arms,
             plan.seeds,
-            fewer=cifar_alexnet.FEWER if name == "ablations" else {},
-            home="" if name == "ablations" else "ablations",
+            seeds_per_arm=cifar_alexnet.SEEDS_PER_ARM if name == "ablations" else {},
+            published_in="" if name == "ablations" else "ablations",
         )
         for name, plan in cifar_alexnet.ABLATIONS.items()
     },
     "ensemble": partial(
-        _ablation, "ensemble", "Networks to average", {}, {"baseline": {}}, 20, smoke_seeds=15, home="ablations"
+        _ablation, "ensemble", "Networks to average", {}, {"baseline": {}}, 20, smoke_seeds=15, published_in="ablations"
     ),
     "lrn_fresh": partial(
         _ablation,
@@ -254,7 +256,7 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         {arm: cifar_alexnet.ARMS[arm] for arm in ("baseline", "no_crops", "no_dropout")},
         5,
     ),
-    **{name: partial(_scaled, name) for name in HOMES},
+    **{name: partial(_scaled, name) for name in SCALE_STUDIES},
     **{name: partial(_rate_search, name) for name in RATE_SEARCHES},
 }
 
@@ -262,7 +264,7 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
 def study(name: str, scale: str = "cifar10") -> Study:
     """A study by name, at a scale. Raises UserError that lists the valid names, or says how the study is timed.
 
-    A study with one scale of its own needs none given: the full-size ones, those of imagenet.py; ``HOMES`` and
+    A study with one scale of its own needs none given: the full-size ones, those of imagenet.py; ``SCALE_STUDIES`` and
     ``RATE_SEARCHES``.
     """
     if name.startswith("imagenet"):

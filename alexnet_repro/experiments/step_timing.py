@@ -9,7 +9,7 @@ from ..common import paths
 from ..common.fields import Count, Plain
 from ..common.files import read_json
 
-Found = dict[str, Any]
+StepTimes = dict[str, Any]
 """A published measurement: machine, settings, and rows by case and round."""
 
 HALF = "half the kernels, one device"
@@ -21,7 +21,7 @@ CASES = (HALF, ONE, COLUMNS, DATA)
 STUDIES = {"two_gpu_time": {"one_device": HALF, "two_devices": COLUMNS}, "throughput": {"alexnet": ONE}}
 """The studies that are this benchmark, by the claim that asks for them: arms, and the case that each is."""
 
-RULE: Found = {"net": "paper", "precision": "float32", "batch": 128, "warm_up": 10, "steps": 100}
+RULE: StepTimes = {"net": "paper", "precision": "float32", "batch": 128, "warm_up": 10, "steps": 100}
 """The measurement that the rules of these claims describe."""
 
 COMMAND = "python benchmarks/parallel.py --device cuda --publish"
@@ -55,23 +55,23 @@ def path(kind: str) -> Path:
     return paths.data() / "benchmarks" / f"parallel-{kind}.json"
 
 
-def published(kind: str) -> Found | None:
+def published(kind: str) -> StepTimes | None:
     """The last published measurement; None where there is none. Raises UserError for a damaged file."""
     where = path(kind)
     return read_json(where, _Times).model_dump() if where.is_file() else None
 
 
-def seconds(found: Found, case: str) -> list[float]:
+def seconds(found: StepTimes, case: str) -> list[float]:
     """Seconds of a step, round by round."""
     return [row["step_seconds"] for row in found["rows"] if row["case"] == case]
 
 
-def images_per_second(found: Found, study: str, arm: str) -> list[float]:
+def images_per_second(found: StepTimes, study: str, arm: str) -> list[float]:
     """The speed of one arm, round by round."""
     return [found["batch"] / each for each in seconds(found, STUDIES[study][arm])]
 
 
-def unfit(found: Found | None, study: str, rounds: int) -> str:
+def unfit(found: StepTimes | None, study: str, rounds: int) -> str:
     """Why a study's claim cannot be judged by a measurement of at least ``rounds``; empty where it can."""
     asked_for = STUDIES[study].values()
     if found is None:

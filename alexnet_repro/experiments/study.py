@@ -30,8 +30,8 @@ class Study:
     arms: Mapping[str, Mapping[str, Any]]
     seeds: tuple[int, ...]
     pilot: bool = False
-    fewer: Mapping[str, int] = field(default_factory=dict)
-    home: str = ""
+    seeds_per_arm: Mapping[str, int] = field(default_factory=dict)
+    published_in: str = ""
     moved: bool = False
 
     def config(self, arm: str, seed: int) -> RunConfig:
@@ -53,7 +53,7 @@ class Study:
 
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """The seeds of one arm."""
-        return self.seeds[: self.fewer.get(arm)]
+        return self.seeds[: self.seeds_per_arm.get(arm)]
 
     def runs(self) -> list[tuple[str, RunConfig]]:
         """Every (arm, run), seed by seed, so that a study cut short still has whole pairs."""

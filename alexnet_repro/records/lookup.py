@@ -20,7 +20,7 @@ def records(plan: Study, store: Store) -> dict[str, dict[int, RunRecord]]:
     return found
 
 
-def fastest(plan: Study, store: Store) -> dict[str, float]:
+def select_learning_rates(plan: Study, store: Store) -> dict[str, float]:
     """What a rate search picks: for each nonlinearity, the learning rate that reaches the threshold first.
 
     By the mean over the pilot seeds of the epochs to the threshold; a rate counts only if every seed reaches it
@@ -45,5 +45,5 @@ def _mean(runs: Mapping[int, RunRecord], metric: str) -> float:
     return math.inf if any(math.isnan(value) for value in values) else sum(values) / len(values)
 
 
-Found = dict[str, dict[int, RunRecord]]
+RunsByArm = dict[str, dict[int, RunRecord]]
 """arm -> seed -> record"""

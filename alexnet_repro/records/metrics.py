@@ -18,13 +18,13 @@ def outcome(record: RunRecord, metric: str) -> tuple[float, bool]:
         return float(getattr(record.provenance, metric)), False
     if metric not in record.metrics and record.status != "diverged":
         raise UserError(f"run {record.key} has no metric {metric!r}: it has {', '.join(sorted(record.metrics))}")
-    number = counted(record, metric)
+    number = scored_metric(record, metric)
     if metric.startswith(TIMES) and math.isnan(number):
         return float(record.config.budget.epochs), True
     return number, False
 
 
-def counted(record: RunRecord, metric: str) -> float:
+def scored_metric(record: RunRecord, metric: str) -> float:
     """A metric as it counts, wherever runs are averaged or compared: a diverged run's errors are chance."""
     return chance(record, metric) if record.status == "diverged" and metric in ERRORS else record.metric(metric)
 

@@ -14,7 +14,7 @@ from ..common.errors import UserError
 from ..common.files import read_regular, remedy, sha256, write_atomic
 from ..experiments.config import RunConfig
 from ..experiments.registry import study
-from .metrics import counted
+from .metrics import scored_metric
 from .record import RunRecord
 from .store import Store
 
@@ -121,4 +121,4 @@ def absent(path: Path) -> str:
 
 def off(outputs: Outputs, labels: Labels, record: RunRecord) -> int:
     """By how many test images these predictions err more or less often than the record says."""
-    return round(abs(error([outputs], labels) - counted(record, "test_error")) * len(labels))
+    return round(abs(error([outputs], labels) - scored_metric(record, "test_error")) * len(labels))

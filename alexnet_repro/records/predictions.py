@@ -13,7 +13,7 @@ from ..common.files import is_hidden, remedy, sha256, write_atomic
 from ..experiments.registry import study
 from . import outputs as ensembles
 from .curves import TOP
-from .metrics import counted
+from .metrics import scored_metric
 from .outputs import DAMAGE, MEMBERS, ROUNDED, published
 from .record import RunRecord
 from .store import Store
@@ -42,7 +42,7 @@ class Predictions:
         metrics = ["test_error"] + ["test_top5_error"] * ("test_top5_error" in record.metrics)
         count = len(self.labels)
         return max(
-            round(abs(wrong - counted(record, metric) * count))
+            round(abs(wrong - scored_metric(record, metric) * count))
             for wrong, metric in zip(self.wrong, metrics, strict=False)
         )
 

@@ -81,7 +81,7 @@ def _found(study: str | None, scale: str, store: str | Path | None) -> Iterator[
         plans = [registry.study(study, scale)]
     else:
         every = [registry.study(name, scale) for name in registry.STUDIES if scale in registry.scales(name)]
-        plans = [plan for plan in every if not plan.home]
+        plans = [plan for plan in every if not plan.published_in]
     seen: set[str] = set()  # rehearsals are so short that studies of different lengths share them
     for plan in plans:
         found = [(arm, run) for arm, by_seed in records(plan, where).items() for run in by_seed.values()]

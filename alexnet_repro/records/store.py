@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 from ..common import paths
 from ..common.errors import UserError
 from ..common.files import LARGEST, is_hidden, read_regular, sha256, write_atomic
-from ..experiments.config import RECIPE, RunConfig, parse
+from ..experiments.config import NUMERICS_VERSION, RunConfig, parse
 from .record import METRIC, PROVENANCE, Measurement, Provenance, RunRecord, curve_rows, run_row
 
 SUMS = "SHA256SUMS"
@@ -74,7 +74,7 @@ class Store:
         """Every published record by key."""
         return {key: record for table in self._tables().values() for key, record in table.items()}
 
-    def homes(self) -> dict[str, str]:
+    def published_in(self) -> dict[str, str]:
         """The study in whose table each published key stands."""
         return {key: name for name, table in self._tables().items() for key in table}
 
@@ -113,9 +113,9 @@ def _read_record(path: Path) -> RunRecord:
     """The record at ``path``, whose name is its key. Raises UserError for a damaged one, FileNotFoundError for none."""
     try:
         text = _opened(read_regular(path))
-        if _recipe(text) > RECIPE:
+        if _recipe(text) > NUMERICS_VERSION:
             raise UserError(
-                f"{path} was written by recipe {_recipe(text)}, newer than this version's {RECIPE}: "
+                f"{path} was written by recipe {_recipe(text)}, newer than this version's {NUMERICS_VERSION}: "
                 "update alexnet-repro, or name another store with ALEXNET_REPRO_STORE",
                 1,
             )
@@ -126,7 +126,7 @@ def _read_record(path: Path) -> RunRecord:
         raise UserError(f"cannot read {path}: {error.strerror}; make it readable", 1) from error
     except ValueError as error:
         raise UserError(f"{path} is damaged: delete it and run the study again", 1) from error
-    if record.key != path.stem or (record.recipe == RECIPE and record.config.key != record.key):
+    if record.key != path.stem or (record.recipe == NUMERICS_VERSION and record.config.key != record.key):
         raise UserError(f"{path} holds another run than its name says: delete it and run the study again", 1)
     return record
 

@@ -15,7 +15,7 @@ from ..common.errors import UserError
 from ..common.fields import PLAIN
 from ..common.files import is_hidden, regular_file, remedy
 from ..experiments import imagenet, step_timing
-from ..experiments.config import DIGESTS, RECIPE, RunConfig
+from ..experiments.config import DIGESTS, NUMERICS_VERSION, RunConfig
 from ..experiments.registry import STUDIES, study
 from ..experiments.study import FRESH_SEEDS, PILOT_SEEDS, Study
 from . import outputs, predictions
@@ -169,8 +169,10 @@ def check(name: str, arm: str, record: RunRecord, contributed: bool = False) -> 
 
 def _identity(name: str, arm: str, record: RunRecord, any_seed: bool) -> Iterator[Fault]:
     config = record.config
-    if record.recipe != RECIPE:
-        yield Fault(f"recipe {record.recipe} is not this version's {RECIPE}: its key cannot be derived", "recipe")
+    if record.recipe != NUMERICS_VERSION:
+        yield Fault(
+            f"recipe {record.recipe} is not this version's {NUMERICS_VERSION}: its key cannot be derived", "recipe"
+        )
     elif record.key != config.key:
         yield Fault(f"its config has the key {config.key}", "key")
     if config.data.dataset == "sample":
@@ -201,7 +203,7 @@ def _plan(name: str, config: RunConfig) -> Study | None:
         whole = config.data.dataset == "imagenet"
         if not whole:
             return None
-        return imagenet.plan(name, imagenet.Images.behind(config)).changed(**imagenet.computing(config))
+        return imagenet.study_on(name, imagenet.Images.behind(config)).changed(**imagenet.computing(config))
     if name not in STUDIES or config.data.dataset == "imagenet":
         return None
     return study(name, "tiny-imagenet" if config.data.dataset == "tiny-imagenet" else "cifar10")

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from ..common.errors import UserError
 from ..common.files import regular_file
 from ..common.rng import stream, torch_stream
-from ..experiments.config import RECIPE, Placement, RunConfig
+from ..experiments.config import NUMERICS_VERSION, DeviceConfig, RunConfig
 from ..networks.config import AlexNetConfig
 from ..records.curves import crossing, trailing_error
 from ..records.record import Measurement, Provenance, RunRecord, Status
@@ -43,7 +43,7 @@ class Run:
     ``step`` counts updates; ``wrong`` and ``loss`` sum over the images since the last measurement.
     """
 
-    def __init__(self, config: RunConfig, placement: Placement) -> None:
+    def __init__(self, config: RunConfig, placement: DeviceConfig) -> None:
         self.config, self.placement = config, placement
         self.device = available(placement)
         if config.data.dataset == "imagenet":
@@ -200,7 +200,7 @@ class Run:
             metrics["epochs_to_threshold"] = None if math.isnan(crossed) or status == "diverged" else crossed
         return RunRecord(
             key=config.key,
-            recipe=RECIPE,
+            recipe=NUMERICS_VERSION,
             config=config,
             status=status,
             curve=tuple(self.curve),
@@ -284,12 +284,12 @@ class Run:
 
 def train(
     config: RunConfig,
-    placement: Placement,
+    placement: DeviceConfig,
     checkpoint_path: Path | None = None,
     observe: Observer = lambda done, total: None,
     stop: Callable[[], bool] = lambda: False,
     weights_path: Path | None = None,
-    make: Callable[[RunConfig, Placement], Run] = Run,
+    make: Callable[[RunConfig, DeviceConfig], Run] = Run,
 ) -> RunRecord:
     """Run ``config`` to its end, resuming from ``checkpoint_path`` where that exists.
 
@@ -310,7 +310,7 @@ def train(
 
 
 def rounded_otherwise(
-    config: RunConfig, placement: Placement, count: int, observe: Observer = lambda done, total: None
+    config: RunConfig, placement: DeviceConfig, count: int, observe: Observer = lambda done, total: None
 ) -> list[tuple[Measurement, ...]]:
     """The curves of the first epoch of ``count`` repeats of a run, each with rounding errors of its own.
 
@@ -336,7 +336,7 @@ def rounded_otherwise(
 
 
 @contextmanager
-def explained(config: RunConfig, placement: Placement) -> Iterator[None]:
+def explained(config: RunConfig, placement: DeviceConfig) -> Iterator[None]:
     """What a machine lacks to train ``config``, memory or a compiler, becomes a UserError."""
     try:
         yield

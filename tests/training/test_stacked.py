@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.records.store import Store
 from alexnet_repro.training import trainer
@@ -29,7 +29,7 @@ def seeds(config):
 def test_each_of_ten_steps_is_that_of_separate_runs(net):
     config = NETS["alexnet"].changed(**{"data.color_noise": "paper"}) if net == "augmented" else NETS[net]
     config = config.changed(**{"data.train_images": 150, "optimizer.batch_size": 40})  # an uneven last batch
-    alone, members = ([kind(each, Placement()) for each in seeds(config)] for kind in (Run, Member))
+    alone, members = ([kind(each, DeviceConfig()) for each in seeds(config)] for kind in (Run, Member))
     stack = Stack(members)
     for step in range(10):
         stack.update()
@@ -47,9 +47,9 @@ def test_each_of_ten_steps_is_that_of_separate_runs(net):
 
 
 def test_members_are_recorded_as_runs_alone():
-    found = {record.config.seed: record for record in vmap_seeds.train(seeds(SHORT), Placement())}
+    found = {record.config.seed: record for record in vmap_seeds.train(seeds(SHORT), DeviceConfig())}
     for config in seeds(SHORT):
-        ours, alone = found[config.seed], trainer.train(config, Placement())
+        ours, alone = found[config.seed], trainer.train(config, DeviceConfig())
         assert ours.key == alone.key == config.key
         assert [m.images for m in ours.curve] == [m.images for m in alone.curve]
         for mine, its in zip(ours.curve, alone.curve, strict=True):
@@ -60,15 +60,15 @@ def test_members_are_recorded_as_runs_alone():
 
 
 def test_a_member_that_ends_leaves_the_others_training():
-    losses = [record.curve[-1].train_error for record in vmap_seeds.train(seeds(SHORT), Placement())]
+    losses = [record.curve[-1].train_error for record in vmap_seeds.train(seeds(SHORT), DeviceConfig())]
     # The best seed is there at about the end of two epochs, and the others later.
     config = SHORT.changed(**{"budget.stop_at_train_error": min(losses) + 0.02, "budget.epochs": 6})
-    ended = [(each.config.seed, each.curve[-1].epoch) for each in vmap_seeds.train(seeds(config), Placement())]
+    ended = [(each.config.seed, each.curve[-1].epoch) for each in vmap_seeds.train(seeds(config), DeviceConfig())]
     assert sorted(seed for seed, _ in ended) == list(SEEDS)
     assert len({epoch for _, epoch in ended}) > 1
     assert [epoch for _, epoch in ended] == sorted(epoch for _, epoch in ended)
     for seed, epoch in ended:
-        assert trainer.train(config.changed(seed=seed), Placement()).curve[-1].epoch == epoch
+        assert trainer.train(config.changed(seed=seed), DeviceConfig()).curve[-1].epoch == epoch
 
 
 def test_a_stopped_stack_resumes_bit_for_bit(tmp_path):
@@ -77,9 +77,10 @@ def test_a_stopped_stack_resumes_bit_for_bit(tmp_path):
 
     asked = iter([False, False, True])
     with pytest.raises(Stopped):
-        list(vmap_seeds.train(seeds(SHORT), Placement(), path, stop=lambda: next(asked)))
+        list(vmap_seeds.train(seeds(SHORT), DeviceConfig(), path, stop=lambda: next(asked)))
     resumed, whole = (
-        {record.key: record for record in vmap_seeds.train(seeds(SHORT), Placement(), *given)} for given in ([path], [])
+        {record.key: record for record in vmap_seeds.train(seeds(SHORT), DeviceConfig(), *given)}
+        for given in ([path], [])
     )
     for key, record in whole.items():
         assert resumed[key].curve == record.curve
@@ -90,15 +91,16 @@ def test_a_checkpoint_of_a_stack_is_one_of_a_run_alone(tmp_path):
     config = SHORT.changed(seed=SEEDS[1])
     asked = iter([False, False, True])
     with pytest.raises(Stopped):
-        list(vmap_seeds.train(seeds(SHORT), Placement(), lambda each: tmp_path / each.key, stop=lambda: next(asked)))
-    ours = trainer.train(config, Placement(), tmp_path / config.key)
-    assert ours.curve[-1].train_loss == pytest.approx(trainer.train(config, Placement()).curve[-1].train_loss, rel=1e-4)
+        list(vmap_seeds.train(seeds(SHORT), DeviceConfig(), lambda each: tmp_path / each.key, stop=lambda: next(asked)))
+    ours = trainer.train(config, DeviceConfig(), tmp_path / config.key)
+    whole = trainer.train(config, DeviceConfig())
+    assert ours.curve[-1].train_loss == pytest.approx(whole.curve[-1].train_loss, rel=1e-4)
     # And back: one further than the others goes on by itself.
     stopped = iter([False] * 4 + [True])
     with pytest.raises(Stopped):
-        trainer.train(config, Placement(), tmp_path / "again", stop=lambda: next(stopped))
+        trainer.train(config, DeviceConfig(), tmp_path / "again", stop=lambda: next(stopped))
     (tmp_path / "again").rename(tmp_path / config.key)
-    every = list(vmap_seeds.train(seeds(SHORT), Placement(), lambda each: tmp_path / each.key))
+    every = list(vmap_seeds.train(seeds(SHORT), DeviceConfig(), lambda each: tmp_path / each.key))
     assert [record.config.seed for record in every] == [SEEDS[0], SEEDS[2], SEEDS[1]]
 
 
@@ -136,7 +138,7 @@ def test_a_launch_stacks_seeds_past_a_killed_worker(tmp_path, monkeypatch):
 
             return super().run(configs, watched)
 
-    placement = Placement(checkpoint_seconds=0.0)
+    placement = DeviceConfig(checkpoint_seconds=0.0)
     monkeypatch.setattr(local, "Worker", Killed)
     monkeypatch.setattr(local, "places", lambda device, workers: [(placement, None)])
     local.launch(configs, store, progress=False, stack=3)

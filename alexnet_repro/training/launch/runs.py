@@ -8,7 +8,7 @@ from ...common.errors import UserError
 from ...experiments.registry import scales
 from ...experiments.study import Study
 from ...records import predictions
-from ...records.lookup import Found, records
+from ...records.lookup import RunsByArm, records
 from ...records.record import RunRecord
 from ...records.store import Store, published_folder, rows_by_key, write_table
 
@@ -22,7 +22,7 @@ def obtain(
     progress: bool = True,
     scheduler: str | None = None,
     stack: int = 1,
-) -> Found:
+) -> RunsByArm:
     """The records of a study: those in the store, and with ``train`` the missing ones, trained now.
 
     Runs go to this machine's cores, or to its GPUs with device "cuda"; ``workers`` limits how many at once, and
@@ -111,9 +111,10 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> Published:
         raise UserError(f"{plan.name} at smoke scale is a rehearsal, never evidence: publish the cifar10 scale")
     if plan.moved and into is None:
         raise UserError(f"first seed {plan.seeds[0]}: data/evidence/ holds the seeds of studies; add --to FOLDER")
-    if plan.home and into is None:
-        raise UserError(f"{plan.name} shares its runs with {plan.home}: 'alexnet-repro publish {plan.home}'")
-    elsewhere = {key for key, home in store.homes().items() if into is not None or home != plan.name}
+    if plan.published_in and into is None:
+        there = plan.published_in
+        raise UserError(f"{plan.name} shares its runs with {there}: 'alexnet-repro publish {there}'")
+    elsewhere = {key for key, home in store.published_in().items() if into is not None or home != plan.name}
     rows = [
         (arm, record)
         for arm, by_seed in records(plan, store).items()
