@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -11,6 +11,7 @@ from ..common import paths
 from ..common.errors import one_of
 from ..common.files import read_csv
 from ..paper.claims import Audited, Published, load
+from ..paper.derivations import Finding
 from .statistics import LEVEL, t_quantile
 
 VARIANT = "schedule variant (net 153)"
@@ -35,18 +36,6 @@ RESULTS_COLUMNS = {
 }
 FALL_2011 = ".2011"
 """How the file of a submission marks a net that was pre-trained on ImageNet Fall 2011."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the log says of one number: ``value`` in the entry's unit, None where it has none.
-
-    The log's six decimals of a fraction are four of a percentage.
-    """
-
-    verdict: Literal["audited: agrees", "audited: disagrees", "audited: not in the log"]
-    value: float | None
-    note: str
 
 
 @dataclass(frozen=True)

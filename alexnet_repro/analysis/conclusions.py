@@ -4,12 +4,12 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from ..common.errors import UserError
 from ..common.text import NONE, with_interval
 from ..paper import claims
-from ..paper.claims import Claim
+from ..paper.claims import ArmComparison, Claim
 from ..records.metrics import outcome
 from . import rules
 from .rules import Role, Rule
@@ -294,8 +294,9 @@ def _of_two_arms(name: str, find: Find) -> str:
     if parts is None:
         raise KeyError(name)
     arm, sign, against, study = parts.groups()
-    ratio, difference = Pair("ratio", "×", "epochs_to_threshold"), Pair("difference", "points", "test_error")
-    entry = ratio if sign == "/" else difference
+    ratio = {"comparison": "ratio", "unit": "×", "metric": "epochs_to_threshold"}
+    difference = {"comparison": "difference", "unit": "points", "metric": "test_error"}
+    entry = ArmComparison(arm=arm, against=against, **(ratio if sign == "/" else difference))  # type: ignore[arg-type]
     first, second = find(study, arm), find(study, against)
     seeds = sorted(first.keys() & second.keys())
     if len(seeds) < MIN_PAIRS:
@@ -303,14 +304,6 @@ def _of_two_arms(name: str, find: Find) -> str:
     ours, others = ([outcome(runs[seed], entry.metric) for seed in seeds] for runs in (first, second))
     effect = effect_of(entry, ours, others, resample=False)
     return with_interval(effect.estimate, (effect.low, effect.high), entry.unit)
-
-
-class Pair(NamedTuple):
-    """Two arms compared without a rule."""
-
-    comparison: Literal["difference", "ratio"]
-    unit: str
-    metric: str
 
 
 def comparison_text(each: Comparison) -> str:

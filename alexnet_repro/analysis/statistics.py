@@ -4,7 +4,7 @@ scipy is imported where it is used: the training loop and the command line need 
 """
 
 import math
-from collections.abc import Callable
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,7 @@ from ..records.curves import Floats
 LEVEL = 0.95
 POWER = 0.8
 RESAMPLES = 9_999
+MOST_PAIRS = 2**62
 ROUNDING = 1e-12
 """The mean of differences that cancel is not quite zero, and lies on one side of it; nearer than this it is zero."""
 
@@ -100,7 +101,11 @@ def smallest_detectable(n: int, sd: float, power: float = POWER, level: float = 
 
 def seeds_to_settle(size: float, sd: float, level: float = LEVEL) -> int:
     """The fewest pairs whose interval is narrower than ``size``, so that it cannot hold both none and ``size``."""
-    return _fewest(size, sd, lambda n: 2 * t_quantile(n - 1, level) * sd / math.sqrt(n) < size)
+    if not 0 < size < math.inf or not 0 <= sd < math.inf:
+        raise ValueError(f"effect={size} and sd={sd} must be finite, and the effect positive")
+    return bisect_left(
+        range(MOST_PAIRS), True, 2, key=lambda n: 2 * t_quantile(n - 1, level) * sd / math.sqrt(n) < size
+    )
 
 
 def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats, Floats]:
@@ -180,13 +185,12 @@ def _mean(values: Floats, level: float, resample: bool) -> Effect:
         return Effect(mean, mean, mean, (mean, mean), 0.0, 1.0 if mean == 0 else 0.0, n, level)
     from scipy.special import stdtr
 
-    error = sd / math.sqrt(n)
+    # As scipy.stats.ttest_1samp, but for the order of operations: published numbers keep their last digit.
+    p = float(2 * stdtr(n - 1, -abs(mean) / (sd / math.sqrt(n))))
     _, start, end = t_interval(values, level)
     ends = _bootstrap(values, level) if resample else (math.nan, math.nan)
-    p = float(2 * stdtr(n - 1, -abs(mean) / error))
-    mean, low, high, first, last = (
-        0.0 if abs(each) < ROUNDING else each for each in (mean, float(start), float(end), *ends)
-    )
+    numbers = (mean, float(start), float(end), *ends)
+    mean, low, high, first, last = (0.0 if abs(each) < ROUNDING else each for each in numbers)
     return Effect(mean, low, high, (first, last), sd, p, n, level)
 
 
@@ -206,16 +210,3 @@ def _check_power(n: int, sd: float, power: float, level: float) -> None:
             f"n={n}, sd={sd}, power={power}, level={level}: "
             "need two pairs or more, a finite scatter, and chances between 0 and 1"
         )
-
-
-def _fewest(effect: float, sd: float, enough: Callable[[int], bool]) -> int:
-    """The smallest n >= 2 that is ``enough``, which every larger n is too."""
-    if not 0 < effect < math.inf or not 0 <= sd < math.inf:
-        raise ValueError(f"effect={effect} and sd={sd} must be finite, and the effect positive")
-    low, high = 1, 2
-    while not enough(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high

@@ -4,14 +4,25 @@ import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from ..common.errors import UserError
 from ..common.text import probability, with_interval, with_unit
 from ..experiments import step_timing
 from ..paper import source_code
-from ..paper.claims import Audited, Claim, Derived, Measured, Observed, Published, Sourced, Untested, load
-from ..paper.derivations import Derivation, derive
+from ..paper.claims import (
+    ArmComparison,
+    Audited,
+    Claim,
+    Derived,
+    Measured,
+    Observed,
+    Published,
+    Sourced,
+    Untested,
+    load,
+)
+from ..paper.derivations import Finding, derive
 from ..records.metrics import ERRORS, outcome
 from ..records.record import RunRecord
 from . import audit, gpu_hours
@@ -39,9 +50,11 @@ Find = Callable[[str, str], Records]
 """(study, arm) -> records by seed, empty where there are none."""
 
 MIN_PAIRS = 3
+UNBOUNDED = "without a number for every run the effect is unbounded"
 ALPHA = 0.05
 """Of an interval of 95 %."""
-NOT_RUN: dict[str, Any] = {"verdict": "not run", "effect": None, "interval": None, "seeds": 0, "note": ""}
+Outcomes = list[tuple[float, bool]]
+"""(value, censored) of each run of an arm."""
 Entry = Measured | Observed | Audited | Published | Sourced | Derived | Untested
 
 
@@ -65,11 +78,11 @@ class Verdict:
     paper: str
     evidence: Evidence
     verdict: Name
-    effect: float | None
-    interval: tuple[float, float] | None
-    unit: str
-    seeds: int | None
-    note: str
+    effect: float | None = None
+    interval: tuple[float, float] | None = None
+    unit: str = ""
+    seeds: int | None = None
+    note: str = ""
     setting: str = ""
     paper_value: float | None = None
     size: float | None = None
@@ -125,15 +138,11 @@ def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verd
     seeds = sorted(arm.keys() if constant else arm.keys() & against.keys())
     if len(seeds) < MIN_PAIRS:
         return _not_run(claim, entry, len(seeds), f"{len(seeds)} of {entry.seeds} pairs so far" if seeds else "")
-    metric = entry.against_metric or entry.metric
-    ours, others = [arm[seed] for seed in seeds], [] if constant else [against[seed] for seed in seeds]
-    first = [outcome(record, entry.metric) for record in ours]
-    second = [outcome(record, metric) for record in others] or [(float(entry.against), False)] * len(seeds)
+    first, second, failed = _outcomes(entry, arm, against, seeds)
     notes = [
-        *_first_note(entry, ours + others),
+        *_first_note(entry, [runs[seed] for runs in (arm, {} if constant else against) for seed in seeds if runs]),
         *_seed_notes(entry, seeds, arm.keys() if constant else arm.keys() | against.keys()),
-        *_failures(entry.arm, entry.metric, ours, [censored for _, censored in first]),
-        *_failures(str(entry.against), metric, others, [censored for _, censored in second]),
+        *failed,
     ]
     return _judged(claim, entry, first, second, notes)
 
@@ -146,7 +155,7 @@ def timed(claim: Claim, entry: Measured, found: step_timing.StepTimes | None) ->
     why = step_timing.unfit(found, entry.study, entry.seeds)
     if found is None or why:
         settles = f"{why}; '{step_timing.COMMAND}' settles it ({entry.cost})"
-        return replace(_empty(claim, entry), note="; ".join(filter(None, [settles, entry.note])))
+        return replace(_empty(claim, entry), note=_joined(settles, entry.note))
     ours = step_timing.images_per_second(found, entry.study, entry.arm)
     if isinstance(entry.against, float):
         others = [entry.against] * len(ours)
@@ -164,14 +173,11 @@ def paired(entry: Measured | Observed, arm: Records, against: Records | None) ->
 
     ``against`` is None where the entry compares with a number. A censored time stands for itself.
     """
-    metric, constant = entry.against_metric or entry.metric, entry.against if isinstance(entry.against, float) else None
-    effects = {}
-    for seed in sorted(arm.keys() if against is None else arm.keys() & against.keys()):
-        first, _ = outcome(arm[seed], entry.metric)
-        second = outcome(against[seed], metric)[0] if against is not None else float(constant or math.nan)
-        scale = 100.0 if entry.unit == "points" else 1.0
-        effects[seed] = first / second if entry.comparison == "ratio" else scale * (first - second)
-    return effects
+    seeds = sorted(arm.keys() if against is None else arm.keys() & against.keys())
+    first, second, _ = _outcomes(entry, arm, against or {}, seeds)
+    scale = 100.0 if entry.unit == "points" else 1.0
+    pairs = zip(seeds, first, second, strict=True)
+    return {seed: a / b if entry.comparison == "ratio" else scale * (a - b) for seed, (a, _), (b, _) in pairs}
 
 
 def observed(claim: Claim, entry: Observed, arm: Records, against: Records) -> Verdict:
@@ -179,28 +185,22 @@ def observed(claim: Claim, entry: Observed, arm: Records, against: Records) -> V
 
     One or two pairs give an effect without an interval. A failed run counts as in `judge`.
     """
-    empty = _about(claim, entry, evidence="observed", setting=entry.setting, **NOT_RUN)
+    empty = _about(claim, entry, evidence="observed", verdict="not run", seeds=0, setting=entry.setting)
     seeds = sorted(arm.keys() & against.keys())
     if not seeds:
         return replace(empty, note=f"run it with 'alexnet-repro run {entry.study}'")
-    metric = entry.against_metric or entry.metric
-    ours, others = [arm[seed] for seed in seeds], [against[seed] for seed in seeds]
-    first, second = [outcome(each, entry.metric) for each in ours], [outcome(each, metric) for each in others]
-    notes = [
-        *_first_note(entry, ours + others),
-        *_failures(entry.arm, entry.metric, ours, [censored for _, censored in first]),
-        *_failures(entry.against, metric, others, [censored for _, censored in second]),
-    ]
-    found = replace(empty, verdict="no rule", seeds=len(seeds), note="; ".join(notes))
+    first, second, failed = _outcomes(entry, arm, against, seeds)
+    notes = [*_first_note(entry, [runs[seed] for runs in (arm, against) for seed in seeds]), *failed]
+    verdict = replace(empty, verdict="no rule", seeds=len(seeds), note=_joined(*notes))
     if any(math.isnan(value) for value, _ in first + second):
-        return replace(found, note="; ".join([*notes, "without a number for every run the effect is unbounded"]))
+        return replace(verdict, note=_joined(*notes, UNBOUNDED))
     if len(seeds) < MIN_PAIRS:
         mean = statistics.fmean(paired(entry, arm, against).values())
         few = f"{len(seeds)} pair{'s' if len(seeds) > 1 else ''}: too few for an interval"
-        return replace(found, effect=mean, note="; ".join([*notes, few]))
+        return replace(verdict, effect=mean, note=_joined(*notes, few))
     effect = effect_of(entry, first, second)
     estimate = None if math.isnan(effect.estimate) else effect.estimate
-    return replace(found, effect=estimate, interval=(effect.low, effect.high))
+    return replace(verdict, effect=estimate, interval=(effect.low, effect.high))
 
 
 def audited(claim: Claim, entry: Audited) -> Verdict:
@@ -226,9 +226,6 @@ def sourced(claim: Claim, entry: Sourced) -> Verdict:
         entry,
         evidence="audited",
         verdict="audited: agrees" if same else "audited: disagrees",
-        effect=None,
-        interval=None,
-        seeds=None,
         note=f"the paper: {row.paper}; the source: {row.source}",
         setting="the source of 2012, net 145",
         beside="source",
@@ -237,16 +234,7 @@ def sourced(claim: Claim, entry: Sourced) -> Verdict:
 
 def untested(claim: Claim, entry: Untested) -> Verdict:
     """That nothing here can judge a part of a claim, and why."""
-    return _about(
-        claim,
-        entry,
-        evidence="untested",
-        verdict="not testable here",
-        effect=None,
-        interval=None,
-        seeds=None,
-        note=entry.reason,
-    )
+    return _about(claim, entry, evidence="untested", verdict="not testable here", note=entry.reason)
 
 
 def derived(claim: Claim, entry: Derived) -> Verdict:
@@ -278,19 +266,16 @@ def scorecard(find: Find) -> list[Verdict]:
     for i, p in zip(tested, holm([verdicts[i].p or 0.0 for i in tested]), strict=True):
         verdicts[i] = replace(verdicts[i], p_holm=float(p))
         if verdicts[i].lost_after_holm:
-            all_of_them = f"all {len(tested)} comparisons of the scorecard"
-            note = f"corrected for {all_of_them}, an effect is not shown ({probability(p)})"
-            verdicts[i] = replace(verdicts[i], note="; ".join(filter(None, [verdicts[i].note, note])))
+            note = f"corrected for all {len(tested)} comparisons of the scorecard, an effect is not shown"
+            verdicts[i] = replace(verdicts[i], note=_joined(verdicts[i].note, f"{note} ({probability(p)})"))
     return verdicts
 
 
-def _judged(
-    claim: Claim, entry: Measured, first: list[tuple[float, bool]], second: list[tuple[float, bool]], notes: list[str]
-) -> Verdict:
+def _judged(claim: Claim, entry: Measured, first: Outcomes, second: Outcomes, notes: list[str]) -> Verdict:
     """The verdict on pairs of (value, censored), and after ``notes`` what else a reader must know."""
     if any(math.isnan(value) for value, _ in first + second):
-        notes.append("without a number for every run the effect is unbounded")
-        return replace(_empty(claim, entry), verdict="inconclusive", seeds=len(first), note="; ".join(notes), p=1.0)
+        note = _joined(*notes, UNBOUNDED)
+        return replace(_empty(claim, entry), verdict="inconclusive", seeds=len(first), note=note, p=1.0)
     effect = effect_of(entry, first, second)
     name = classify(effect.low, effect.high, entry.size, entry.null)
     notes += _size_notes(name, effect, entry)
@@ -318,25 +303,25 @@ def classify(low: float, high: float, size: float, null: float) -> Name:
     return "no effect found" if high < size else "inconclusive"
 
 
-class Compared(Protocol):
-    """What says how two arms are compared: an entry of a claim, or a rule of stage two."""
+def _outcomes(
+    entry: Measured | Observed, arm: Records, against: Records, seeds: list[int]
+) -> tuple[Outcomes, Outcomes, list[str]]:
+    """The outcomes of both arms at these seeds, and notes on runs that failed. A number to compare with is repeated."""
+    metric = entry.against_metric or entry.metric
+    ours = [outcome(arm[seed], entry.metric) for seed in seeds]
+    notes = _failures(entry.arm, entry.metric, [arm[seed] for seed in seeds], ours)
+    if isinstance(entry.against, float):
+        return ours, [(entry.against, False)] * len(seeds), notes
+    others = [outcome(against[seed], metric) for seed in seeds]
+    return ours, others, notes + _failures(entry.against, metric, [against[seed] for seed in seeds], others)
 
-    @property
-    def comparison(self) -> Literal["difference", "ratio"]: ...
 
-    @property
-    def unit(self) -> str: ...
-
-    @property
-    def metric(self) -> str: ...
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def effect_of(
-    entry: Compared,
-    first: list[tuple[float, bool]],
-    second: list[tuple[float, bool]],
-    level: float = LEVEL,
-    resample: bool = True,
+    entry: ArmComparison, first: Outcomes, second: Outcomes, level: float = LEVEL, resample: bool = True
 ) -> Effect:
     """The paired effect, in the entry's unit, from (value, censored) of either arm; resample=False: no bootstrap."""
     scale = 100.0 if entry.unit == "points" else 1.0
@@ -375,8 +360,8 @@ def _first_note(entry: Measured | Observed, records: list[RunRecord]) -> list[st
     return [entry.note] if entry.note else []
 
 
-def _failures(arm: str, metric: str, records: list[RunRecord], censored: list[bool]) -> list[str]:
-    notes = []
+def _failures(arm: str, metric: str, records: list[RunRecord], outcomes: Outcomes) -> list[str]:
+    notes, censored = [], [late for _, late in outcomes]
     diverged = sum(record.status == "diverged" for record in records)
     if diverged:
         time = "count as never reaching the threshold"
@@ -425,35 +410,19 @@ def _about(claim: Claim, entry: Entry, **rest: Any) -> Verdict:
 
 
 def _empty(claim: Claim, entry: Measured) -> Verdict:
-    return _about(
-        claim,
-        entry,
-        evidence="measured",
-        declared=entry.seeds,
-        setting=entry.setting,
-        size=entry.size,
-        **NOT_RUN,
-    )
+    rule: dict[str, Any] = {"declared": entry.seeds, "setting": entry.setting, "size": entry.size}
+    return _about(claim, entry, evidence="measured", verdict="not run", seeds=0, **rule)
 
 
 def _single(
     claim: Claim,
     entry: Audited | Published | Derived,
     evidence: Literal["audited", "derived"],
-    found: audit.Finding | Derivation,
+    found: Finding,
     setting: str,
 ) -> Verdict:
-    return _about(
-        claim,
-        entry,
-        evidence=evidence,
-        verdict=found.verdict,
-        effect=found.value,
-        interval=None,
-        seeds=None,
-        note=found.note,
-        setting=setting,
-    )
+    said = {"verdict": found.verdict, "effect": found.value, "note": found.note}
+    return _about(claim, entry, evidence=evidence, setting=setting, **said)
 
 
 def _not_run(claim: Claim, entry: Measured, pairs: int, why: str) -> Verdict:

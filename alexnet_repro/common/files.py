@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import hashlib
+import json
 import math
 import os
 import stat
@@ -143,12 +144,22 @@ def first_fault(error: ValidationError) -> str:
     return ": ".join(filter(None, [".".join(map(str, first["loc"])), message]))
 
 
+def parse_entry(form: type[Form], entry: object, place: str) -> Form:
+    """An entry of a TOML file as a pydantic model. Raises UserError: "PLACE at FIELD: what is wrong with it"."""
+    try:
+        # JSON mode: strict types then accept a list for a tuple, as TOML gives it.
+        return form.model_validate_json(json.dumps(entry, default=str))
+    except ValidationError as error:
+        at = " at " if error.errors()[0]["loc"] else ": "
+        raise UserError(f"{place}{at}{first_fault(error)}", 1) from None
+
+
 def read_toml(path: Path) -> dict[str, Any]:
     """What a TOML file of data/ holds. Raises UserError for one that is missing or no TOML."""
     try:
         return tomllib.loads(read_regular(path, LARGEST).decode("utf-8-sig"))
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; restore it with 'git checkout {path}'", 1) from error
+        raise UserError(f"cannot read {path}: {error.strerror}; restore it with 'git checkout -- {path}'", 1) from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no TOML ({error}): mend that line", 1) from error
 

@@ -35,24 +35,19 @@ BASELINE = RunConfig(
 first run of a study: images, epochs, dated drops, and the scale of the pixels, at which conv1 starts with responses
 about as large as those that the paper's own initial weights give it at full size."""
 
-TINY_BASELINE = RunConfig(
-    model=TINY_ALEXNET,
-    data=DataConfig(
-        dataset="tiny-imagenet",
-        train_images=TINY_IMAGENET_TRAIN_IMAGES,
-        divisor=64.0,
-        crop=56,
-        random_crops=True,
-        reflect=True,
-        color_noise="paper",
-        whole=TINY_IMAGENET_SIDE,
-        classes=TINY_IMAGENET_CLASSES,
-    ),
-    optimizer=OptimizerConfig(
-        learning_rate=0.03, bias_rate_factor=1.0, momentum=0.9, weight_decay=0.0005, batch_size=128, drops=(14, 18)
-    ),
-    budget=BudgetConfig(epochs=20, measurements=1, stop_at_train_error=None, ten_views=True),
-    seed=0,
+TINY_BASELINE = BASELINE.changed(
+    **{
+        "model": TINY_ALEXNET.model_dump(),
+        "data.dataset": "tiny-imagenet",
+        "data.train_images": TINY_IMAGENET_TRAIN_IMAGES,
+        "data.divisor": 64.0,
+        "data.crop": 56,
+        "data.whole": TINY_IMAGENET_SIDE,
+        "data.classes": TINY_IMAGENET_CLASSES,
+        "optimizer.learning_rate": 0.03,
+        "optimizer.drops": (14, 18),
+        "budget.epochs": 20,
+    }
 )
 """The same at the scale tiny-imagenet."""
 
@@ -109,6 +104,11 @@ LABELS: Mapping[str, str] = {
 """The arms as a page calls them."""
 
 
+def arms(*names: str) -> dict[str, Mapping[str, Any]]:
+    """These of ``ARMS``, in this order."""
+    return {name: ARMS[name] for name in names}
+
+
 def arm_label(arm: str) -> str:
     """An arm or a trial as a page calls it."""
     return LABELS.get(arm, arm.replace("_", " ").replace("relu", "ReLU"))
@@ -137,8 +137,8 @@ class Ablation(NamedTuple):
     arms: Mapping[str, Mapping[str, Any]]
 
 
-def _against_baseline(title: str, seeds: int, *arms: str) -> Ablation:
-    return Ablation(title, seeds, {arm: ARMS[arm] for arm in ("baseline", *arms)})
+def _against_baseline(title: str, seeds: int, *names: str) -> Ablation:
+    return Ablation(title, seeds, arms("baseline", *names))
 
 
 ABLATIONS: Mapping[str, Ablation] = {
@@ -182,16 +182,12 @@ class Scaled(NamedTuple):
     seeds: int
 
 
-def _arms(*names: str) -> dict[str, Mapping[str, Any]]:
-    return {name: ARMS[name] for name in names}
-
-
 SCALED: Mapping[str, Scaled] = {
     "cifar10-long": Scaled(
         "cifar10_long",
         "over 96 epochs",
         LONG_BASELINE,
-        _arms(
+        arms(
             *("baseline", "no_crops", "no_dropout", "no_color", "no_lrn", "lrn_scale", "pool_2_2", "no_conv4"),
             "no_weight_decay",
         ),
@@ -201,10 +197,10 @@ SCALED: Mapping[str, Scaled] = {
         "tiny_imagenet",
         "on Tiny ImageNet",
         TINY_BASELINE,
-        _arms("baseline", "no_crops", "no_dropout", "half", "no_lrn", "lrn_scale")
+        arms("baseline", "no_crops", "no_dropout", "half", "no_lrn", "lrn_scale")
         # So that both poolings leave maps of 3 x 3: windows of 2 over the edge would leave 4 x 4.
         | {"pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"}}
-        | _arms("no_color", "no_conv4")
+        | arms("no_color", "no_conv4")
         | {"tanh": {"model.nonlinearity": "tanh"}},
         3,
     ),
@@ -214,15 +210,15 @@ SCALED: Mapping[str, Scaled] = {
 
 def arms_at(scale: str, name: str) -> dict[str, Mapping[str, Any]]:
     """An ablation study's arms at one of ``SCALED``; none where only the baseline would be left of several."""
-    arms, there = ABLATIONS[name].arms, SCALED[scale].arms
+    wanted, there = ABLATIONS[name].arms, SCALED[scale].arms
     if name == "ablations":
         return dict(there)
-    found = {arm: there.get(arm, changes) for arm, changes in arms.items() if arm in there or not changes}
-    return found if len(found) > 1 or len(arms) == 1 else {}
+    left = {arm: there.get(arm, changes) for arm, changes in wanted.items() if arm in there or not changes}
+    return left if len(left) > 1 or len(wanted) == 1 else {}
 
 
 RATE_ARMS: Mapping[str, Mapping[str, Any]] = {
-    **_arms("baseline", "no_lrn", "no_dropout", "half"),
+    **arms("baseline", "no_lrn", "no_dropout", "half"),
     "tanh": {"model.nonlinearity": "tanh"},
 }
 """The arms that change how large the responses of the layers are, and so may need another rate than the baseline."""
@@ -247,16 +243,11 @@ def rate_search(scale: str) -> dict[str, dict[str, Any]]:
     }
 
 
-SEEDS_PER_ARM: Mapping[str, int] = {
-    arm: seeds
-    for arm, changes in ARMS.items()
-    if (
-        seeds := max(
-            plan.seeds for name, plan in ABLATIONS.items() if name != "ablations" and changes in plan.arms.values()
-        )
-    )
-    < ABLATIONS["ablations"].seeds
+_OF_CLAIMS = [ablation for name, ablation in ABLATIONS.items() if name != "ablations"]
+_MOST_SEEDS = {
+    arm: max(each.seeds for each in _OF_CLAIMS if changes in each.arms.values()) for arm, changes in ARMS.items()
 }
+SEEDS_PER_ARM = {arm: seeds for arm, seeds in _MOST_SEEDS.items() if seeds < ABLATIONS["ablations"].seeds}
 """In "ablations", the arms whose claims ask for fewer seeds than the others'."""
 
 SMOKE = {

@@ -136,10 +136,10 @@ def _ablation(
 def _scaled(name: str, scale: str) -> Study:
     """An ablation study at a scale of stage two, or the one that holds the runs of them all."""
     there, whole = cifar_alexnet.SCALED[scale], name in SCALE_STUDIES
-    plan = cifar_alexnet.ABLATIONS["ablations" if whole else name]
+    ablation = cifar_alexnet.ABLATIONS["ablations" if whole else name]
     arms = cifar_alexnet.arms_at(scale, "ablations" if whole else name)
-    seeds = tuple(range(min(plan.seeds, there.seeds)))
-    title = f"{'Every ablation of AlexNet for small images' if whole else plan.title}, {there.words}"
+    seeds = tuple(range(min(ablation.seeds, there.seeds)))
+    title = f"{'Every ablation of AlexNet for small images' if whole else ablation.title}, {there.words}"
     return Study(name, title, there.baseline, arms, seeds, published_in="" if whole else there.published_in)
 
 
@@ -157,13 +157,30 @@ def scales(name: str) -> tuple[Scale, ...]:
         return (SCALE_STUDIES[name],)
     if name in RATE_SEARCHES:
         return (RATE_SEARCHES[name],)
-    larger = [
-        scale
-        for scale in cifar_alexnet.SCALED
-        if name in cifar_alexnet.ABLATIONS and cifar_alexnet.arms_at(scale, name)
-    ]
-    return tuple(scale for scale in SCALES if scale not in cifar_alexnet.SCALED or scale in larger)
+    larger = cifar_alexnet.SCALED
+    known = name in cifar_alexnet.ABLATIONS
+    return tuple(s for s in SCALES if s not in larger or (known and cifar_alexnet.arms_at(s, name)))
 
+
+PILOTS: dict[str, tuple[str, Mapping[str, Any], Mapping[str, Mapping[str, Any]]]] = {
+    "alexnet_rates": (
+        "Search for the rate and the pixel scale of AlexNet in CIFAR size",
+        cifar_alexnet.PROBE,
+        cifar_alexnet.RATE_PROBES,
+    ),
+    "alexnet_init": (
+        "Search for the initial weights of AlexNet in CIFAR size",
+        cifar_alexnet.PROBE,
+        cifar_alexnet.INIT_PROBES,
+    ),
+    "alexnet_pilot": ("Search for the size of AlexNet's runs", cifar_alexnet.PILOT_LENGTH, cifar_alexnet.PILOT),
+    "alexnet_convergence": (
+        "Search for the length of the runs on convergence",
+        cifar_alexnet.CONVERGENCE_PILOT,
+        cifar_alexnet.arms("baseline", "no_dropout", "no_crops", "no_crops_no_dropout"),
+    ),
+}
+"""The studies that chose the settings of AlexNet in CIFAR size: title, changes to the baseline, trials."""
 
 STUDIES: dict[str, Callable[[Scale], Study]] = {
     "relu_rates": partial(_relu_rates, "relu_rates", "Search for the learning rates", {}, RATES, 16),
@@ -175,58 +192,22 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         _relu_speed, "relu_speed_modern", "ReLU against tanh, modern setting", MODERN, PICKED_MODERN, 3
     ),
     "lrn_cifar": _lrn_cifar,
-    "alexnet_rates": partial(
-        _ablation,
-        "alexnet_rates",
-        "Search for the rate and the pixel scale of AlexNet in CIFAR size",
-        cifar_alexnet.PROBE,
-        cifar_alexnet.RATE_PROBES,
-        1,
-        pilot=True,
-        first=PILOT_SEEDS,
-    ),
-    "alexnet_init": partial(
-        _ablation,
-        "alexnet_init",
-        "Search for the initial weights of AlexNet in CIFAR size",
-        cifar_alexnet.PROBE,
-        cifar_alexnet.INIT_PROBES,
-        1,
-        pilot=True,
-        first=PILOT_SEEDS,
-    ),
-    "alexnet_pilot": partial(
-        _ablation,
-        "alexnet_pilot",
-        "Search for the size of AlexNet's runs",
-        cifar_alexnet.PILOT_LENGTH,
-        cifar_alexnet.PILOT,
-        1,
-        pilot=True,
-        first=PILOT_SEEDS,
-    ),
-    "alexnet_convergence": partial(
-        _ablation,
-        "alexnet_convergence",
-        "Search for the length of the runs on convergence",
-        cifar_alexnet.CONVERGENCE_PILOT,
-        {arm: cifar_alexnet.ARMS[arm] for arm in ("baseline", "no_dropout", "no_crops", "no_crops_no_dropout")},
-        1,
-        pilot=True,
-        first=PILOT_SEEDS,
-    ),
+    **{
+        name: partial(_ablation, name, title, setting, arms, 1, pilot=True, first=PILOT_SEEDS)
+        for name, (title, setting, arms) in PILOTS.items()
+    },
     **{
         name: partial(
             _ablation,
             name,
-            plan.title,
+            ablation.title,
             {},
-            plan.arms,
-            plan.seeds,
+            ablation.arms,
+            ablation.seeds,
             seeds_per_arm=cifar_alexnet.SEEDS_PER_ARM if name == "ablations" else {},
             published_in="" if name == "ablations" else "ablations",
         )
-        for name, plan in cifar_alexnet.ABLATIONS.items()
+        for name, ablation in cifar_alexnet.ABLATIONS.items()
     },
     "ensemble": partial(
         _ablation, "ensemble", "Networks to average", {}, {"baseline": {}}, 20, smoke_seeds=15, published_in="ablations"
@@ -236,7 +217,7 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         "lrn_fresh",
         "Normalization or its scaling, on fresh seeds",
         {},
-        {arm: cifar_alexnet.ARMS[arm] for arm in ("baseline", "no_lrn", "lrn_scale")},
+        cifar_alexnet.arms("baseline", "no_lrn", "lrn_scale"),
         10,
         first=FRESH_SEEDS,
     ),
@@ -245,7 +226,7 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         "dropout_convergence",
         "Dropout and the epochs to converge",
         cifar_alexnet.CONVERGENCE,
-        {arm: cifar_alexnet.ARMS[arm] for arm in ("no_crops", "no_crops_no_dropout")},
+        cifar_alexnet.arms("no_crops", "no_crops_no_dropout"),
         5,
     ),
     "longer": partial(
@@ -253,7 +234,7 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         "longer",
         "Crops and dropout over twice the epochs",
         cifar_alexnet.LONGER,
-        {arm: cifar_alexnet.ARMS[arm] for arm in ("baseline", "no_crops", "no_dropout")},
+        cifar_alexnet.arms("baseline", "no_crops", "no_dropout"),
         5,
     ),
     **{name: partial(_scaled, name) for name in SCALE_STUDIES},

@@ -1,16 +1,15 @@
 """The paper's claims, as data: what it says, what would count as its effect, and where the evidence comes from."""
 
-import json
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from ..common import paths
 from ..common.errors import UserError, one_of
 from ..common.fields import STRICT
-from ..common.files import first_fault, read_toml
+from ..common.files import parse_entry, read_toml
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Text = Annotated[str, Field(min_length=1)]
@@ -19,29 +18,56 @@ KINDS = ("measured", "observed", "audited", "published", "sourced", "derived", "
 """A claim's lists of evidence; data/claims.toml says what each is."""
 
 
-class Measured(BaseModel):
-    """One comparison by this project's own runs, paired by seed, with the rule that judges it.
+class ArmComparison(BaseModel):
+    """Two arms compared by one metric, paired by seed; what Measured, Observed and a rule of stage two share.
 
-    study, arm, against: whose records; ``against`` may be a number that the paper states instead of an arm.
     label: what tells it from the claim's other comparisons ("conv3").
-    metric: a RunRecord's metric; ``against_metric`` where the other side is read from another one.
-    comparison, unit: "difference" arm - against, errors in "points" of percent and losses in "nats"; "ratio" arm /
-        against, "×". Positive, or above 1, is the paper's side.
-    size: the smallest effect that counts as the paper's. paper_value: its own, where it gives one.
-    seeds: pairs fixed in advance.
-    cost: what the runs take. note: what came to light after the rule, which it does not change.
+    metric: a metric of RunRecord; ``against_metric`` if the other arm is read by another one.
+    comparison, unit: "difference", arm - against: errors in "points" of percent, losses in "nats"; or "ratio",
+        arm / against: "×". Above ``null`` is the paper's side.
     """
 
     model_config = STRICT
-    study: Name
+    remedy: ClassVar[str] = "name another arm or against_metric"
     label: str = ""
-    setting: Text
     metric: Name
     against_metric: Name | None = None
     comparison: Literal["difference", "ratio"]
+    arm: Text
+    against: Text | float
+    unit: Literal["points", "nats", "×"]
+
+    @property
+    def null(self) -> float:
+        """The value that means no effect: 1 for a ratio, 0 for a difference."""
+        return 1.0 if self.comparison == "ratio" else 0.0
+
+    def of_itself(self) -> bool:
+        """Whether both sides are the same metric of the same arm."""
+        return (self.arm, self.metric) == (self.against, self.against_metric or self.metric)
+
+    @model_validator(mode="after")
+    def _check_arms(self) -> Self:
+        if (self.unit == "×") != (self.comparison == "ratio"):
+            raise ValueError(f"a {self.comparison} cannot be in {self.unit!r}: a ratio is in '×', a difference is not")
+        if self.of_itself():
+            raise ValueError(f"{self.arm!r} is compared with itself: {self.remedy}")
+        return self
+
+
+class Measured(ArmComparison):
+    """A comparison of runs made for it, with the rule that judges it, written before the runs.
+
+    study, arm, against: which records; ``against`` may be a number that the paper states instead of an arm.
+    size: the smallest effect that counts as the paper's. paper_value: the paper's own, where it gives one.
+    seeds: number of pairs, fixed in advance.
+    cost: what the runs take. note: what came to light after the rule was written, and does not change it.
+    """
+
+    study: Name
+    setting: Text
     arm: Name
     against: Name | float
-    unit: Literal["points", "nats", "×"]
     paper_value: float | None = None
     size: float
     seeds: Annotated[int, Field(ge=3)] = 5
@@ -49,51 +75,31 @@ class Measured(BaseModel):
     cost: Text | None = None
     note: str = ""
 
-    @property
-    def null(self) -> float:
-        """No effect, in the unit of the comparison."""
-        return 1.0 if self.comparison == "ratio" else 0.0
-
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.unit == "×") != (self.comparison == "ratio"):
-            raise ValueError(f"a {self.comparison} cannot be in {self.unit!r}: a ratio is in '×', a difference is not")
         if self.size <= self.null:
             raise ValueError(f"size={self.size} is not on the paper's side: give one above {self.null:g}")
-        if (self.arm, self.metric) == (self.against, self.against_metric or self.metric):
-            raise ValueError(f"{self.arm!r} is compared with itself: name another arm or against_metric")
         return self
 
 
-class Observed(BaseModel):
-    """A comparison of runs that were there before the question was asked: an effect with its interval, and no rule.
+class Observed(ArmComparison):
+    """A comparison of runs that existed before the question was asked: an effect with its interval, and no rule.
 
-    A rule written now would know its outcome, so there is no verdict but "no rule".
-    study, arm, against, metric, against_metric, comparison, unit: as of Measured; arms of pilots have spaces.
-    against_study: where the other arm is another study's, with the same seeds.
+    A rule written now would know its outcome, so the only verdict is "no rule".
+    study, arm, against: as of Measured; arms of pilots may have spaces. against_study: the study of the other arm, if
+    that is another one; it has the same seeds.
     """
 
-    model_config = STRICT
+    remedy = "name another arm, against_study or against_metric"
     study: Name
-    label: str = ""
     setting: Text
-    metric: Name
-    against_metric: Name | None = None
-    comparison: Literal["difference", "ratio"]
-    arm: Text
     against: Text
     against_study: Name | None = None
-    unit: Literal["points", "nats", "×"]
     note: str = ""
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.unit == "×") != (self.comparison == "ratio"):
-            raise ValueError(f"a {self.comparison} cannot be in {self.unit!r}: a ratio is in '×', a difference is not")
-        first = (self.study, self.arm, self.metric)
-        if first == (self.against_study or self.study, self.against, self.against_metric or self.metric):
-            raise ValueError(f"{self.arm!r} is compared with itself: name another arm, against_study or against_metric")
-        return self
+    def of_itself(self) -> bool:
+        """Whether both sides are the same metric of the same arm of the same study."""
+        return self.against_study in (None, self.study) and super().of_itself()
 
 
 class Audited(BaseModel):
@@ -281,11 +287,5 @@ def claim(name: str) -> Claim:
 
 
 def _claim(entry: Any, position: int, path: Path) -> Claim:
-    try:
-        # JSON mode: strict types then accept a list for a tuple, as TOML gives it.
-        return Claim.model_validate_json(json.dumps(entry, default=str))
-    except ValidationError as error:
-        fault = error
     name = entry.get("id", f"number {position}") if isinstance(entry, dict) else f"number {position}"
-    at = " at " if fault.errors()[0]["loc"] else ": "
-    raise UserError(f"{path}: claim {str(name)[:60]!r}{at}{first_fault(fault)}", 1)
+    return parse_entry(Claim, entry, f"{path}: claim {str(name)[:60]!r}")

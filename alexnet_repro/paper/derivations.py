@@ -22,11 +22,20 @@ pooling (layers-147.cfg of the 2012 source); net 145 and the paper's net have 4 
 
 
 @dataclass(frozen=True)
-class Derivation:
-    """What arithmetic says of one number: ``value`` in the entry's unit."""
+class Finding:
+    """What arithmetic or the first author's log says of one number of the paper.
 
-    verdict: Literal["derived: agrees", "derived: disagrees"]
-    value: float
+    value: in the unit of the claim's entry; None where the log has none. note: what a reader must know beside it.
+    """
+
+    verdict: Literal[
+        "audited: agrees",
+        "audited: disagrees",
+        "audited: not in the log",
+        "derived: agrees",
+        "derived: disagrees",
+    ]
+    value: float | None
     note: str
 
 
@@ -75,7 +84,7 @@ def _same_sides(one: tuple[int, ...], other: tuple[int, ...]) -> int:
     return sum(a == b for a, b in zip(one, other, strict=True))
 
 
-def derive(entry: Derived) -> Derivation:
+def derive(entry: Derived) -> Finding:
     """Whether arithmetic gives the paper's number, within the entry's tolerance.
 
     Raises UserError for an unknown quantity.
@@ -90,4 +99,4 @@ def derive(entry: Derived) -> Derivation:
         agrees = value <= entry.paper_value
     else:
         agrees = abs(value - entry.paper_value) <= entry.tolerance * entry.paper_value
-    return Derivation("derived: agrees" if agrees else "derived: disagrees", value, entry.rule)
+    return Finding("derived: agrees" if agrees else "derived: disagrees", value, entry.rule)

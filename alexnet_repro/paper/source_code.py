@@ -62,7 +62,7 @@ def rows() -> list[Row]:
         return _Rows.model_validate(read_toml(path)).row
     except ValidationError as error:
         raise UserError(
-            f"cannot read {path} ({first_fault(error)}): restore it with 'git checkout {path}'", 1
+            f"cannot read {path} ({first_fault(error)}): restore it with 'git checkout -- {path}'", 1
         ) from error
 
 
