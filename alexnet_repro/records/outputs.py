@@ -4,8 +4,11 @@ import json
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -53,17 +56,42 @@ def published_weights(store: Store, key: str) -> Path:
     return store.evidence.parent / "weights" / f"{key}.safetensors"
 
 
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Turn what a damaged archive raises into a UserError that names ``path``; FileNotFoundError stays itself."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except DAMAGE as error:
+        raise UserError(f"{path} is damaged ({error}): {remedy(path)}", 1) from error
+
+
+def write_arrays(path: Path, **arrays: npt.NDArray[Any]) -> None:
+    """Write arrays to a compressed .npz file, whole or not at all."""
+    content = BytesIO()
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
+    write_atomic(path, content.getvalue())
+
+
+def digest_of(about: list[object], *arrays: npt.NDArray[Any]) -> str:
+    """Hexadecimal SHA-256 of ``about``, as JSON, followed by the bytes of the arrays."""
+    return sha256(json.dumps(about).encode() + b"".join(each.tobytes() for each in arrays))
+
+
+def as_bytes(digest: str) -> Labels:
+    """A hexadecimal digest as uint8, as an archive keeps it."""
+    return np.frombuffer(bytes.fromhex(digest), np.uint8)
+
+
 def write(path: Path, outputs: Outputs, labels: Labels) -> None:
     """Keep the softmax outputs (images, classes) of a run over the test images, and their labels (images,)."""
-    content = BytesIO()
-    digest = np.frombuffer(bytes.fromhex(_digest(outputs, labels)), np.uint8)
-    np.savez_compressed(content, outputs=outputs, labels=labels, sha256=digest)
-    write_atomic(path, content.getvalue())
+    write_arrays(path, outputs=outputs, labels=labels, sha256=as_bytes(_digest(outputs, labels)))
 
 
 def read(path: Path) -> tuple[Outputs, Labels]:
     """What ``write`` wrote. Raises UserError for a damaged file, FileNotFoundError for none."""
-    try:
+    with damage_named(path):
         content = BytesIO(read_regular(path, LARGEST))
         with zipfile.ZipFile(content) as archive:
             if sum(member.file_size for member in archive.infolist()) > LARGEST:
@@ -77,16 +105,11 @@ def read(path: Path) -> tuple[Outputs, Labels]:
             raise ValueError("it holds no outputs of classes")
         if _digest(outputs, labels) != digest:
             raise ValueError("does not have its SHA-256")
-    except FileNotFoundError:
-        raise
-    except DAMAGE as error:
-        raise UserError(f"{path} is damaged ({error}): {remedy(path)}", 1) from error
     return outputs, labels
 
 
 def _digest(outputs: Outputs, labels: Labels) -> str:
-    shape = json.dumps([outputs.shape, str(outputs.dtype), labels.shape, str(labels.dtype)])
-    return sha256(shape.encode() + outputs.tobytes() + labels.tobytes())
+    return digest_of([outputs.shape, str(outputs.dtype), labels.shape, str(labels.dtype)], outputs, labels)
 
 
 def predictions(config: RunConfig, store: Store) -> tuple[Outputs, Labels] | None:

@@ -1,6 +1,5 @@
 """Predicted classes of published runs over their test images: five a run, the likeliest first. Needs no torch."""
 
-import json
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -14,7 +13,7 @@ from ..experiments.registry import study
 from . import outputs as ensembles
 from .curves import TOP
 from .metrics import scored_metric
-from .outputs import DAMAGE, MEMBERS, ROUNDED, published
+from .outputs import DAMAGE, MEMBERS, ROUNDED, as_bytes, damage_named, digest_of, published, write_arrays
 from .record import RunRecord
 from .store import Store
 
@@ -76,10 +75,8 @@ def write(path: Path, predictions: Predictions) -> None:
         content = BytesIO()
         np.save(content, predictions.labels, allow_pickle=False)
         write_atomic(labels, content.getvalue())
-    content = BytesIO()
-    digest = _bytes(_digest(predictions.top, labels.stem))
-    np.savez_compressed(content, top=predictions.top, labels_sha256=_bytes(labels.stem), sha256=digest)
-    write_atomic(path, content.getvalue())
+    digest = as_bytes(_digest(predictions.top, labels.stem))
+    write_arrays(path, top=predictions.top, labels_sha256=as_bytes(labels.stem), sha256=digest)
 
 
 def read(path: Path) -> Predictions:
@@ -87,7 +84,7 @@ def read(path: Path) -> Predictions:
 
     Raises UserError for a damaged file and for missing labels, FileNotFoundError for no file.
     """
-    try:
+    with damage_named(path):
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         if "outputs" in arrays:
@@ -96,10 +93,6 @@ def read(path: Path) -> Predictions:
         top, name, digest = arrays["top"], bytes(arrays["labels_sha256"]).hex(), bytes(arrays["sha256"]).hex()
         if _digest(top, name) != digest:
             raise ValueError("does not have its SHA-256")
-    except FileNotFoundError:
-        raise
-    except DAMAGE as error:
-        raise UserError(f"{path} is damaged ({error}): {remedy(path)}", 1) from error
     return Predictions(top, _read_labels(_labels(path, name), len(top)))
 
 
@@ -117,12 +110,8 @@ def _read_labels(path: Path, count: int) -> Classes:
     return labels
 
 
-def _bytes(digest: str) -> Classes:
-    return np.frombuffer(bytes.fromhex(digest), np.uint8)
-
-
 def _digest(top: Classes, labels: str) -> str:
-    return sha256(json.dumps([top.shape, str(top.dtype), labels]).encode() + top.tobytes())
+    return digest_of([top.shape, str(top.dtype), labels], top)
 
 
 def faults(store: Store) -> list[str]:

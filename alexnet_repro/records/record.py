@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -85,9 +85,7 @@ class RunRecord(BaseModel):
 
     def trailing(self) -> tuple[Floats, Floats]:
         """Training error over the latest epoch's worth of images: (middles of these windows in epochs, error)."""
-        size = self.config.data.train_images
-        middles, errors = trailing_error([m.images for m in self.curve], [m.train_error for m in self.curve], size)
-        return middles / size, errors
+        return trailing(self.curve, self.config.data.train_images)
 
     def epochs_to(self, train_error: float) -> float:
         """When that training error first came down to ``train_error``, in epochs; NaN if never."""
@@ -98,6 +96,12 @@ class RunRecord(BaseModel):
         """The epoch after which the test error was lowest; NaN where the curve has none."""
         tested = [(m.test_error, m.epoch) for m in self.curve if m.test_error is not None]
         return min(tested)[1] if tested else math.nan
+
+
+def trailing(curve: Sequence[Measurement], train_images: int) -> tuple[Floats, Floats]:
+    """Training error over the latest epoch's worth of images: (middles of these windows in epochs, errors)."""
+    middles, errors = trailing_error([m.images for m in curve], [m.train_error for m in curve], train_images)
+    return middles / train_images, errors
 
 
 def core_hours(records: Iterable[RunRecord]) -> float:

@@ -17,8 +17,8 @@ from ..common.files import regular_file
 from ..common.rng import stream, torch_stream
 from ..experiments.config import NUMERICS_VERSION, DeviceConfig, RunConfig
 from ..networks.config import AlexNetConfig
-from ..records.curves import crossing, trailing_error
-from ..records.record import Measurement, Provenance, RunRecord, Status
+from ..records.curves import crossing
+from ..records.record import Measurement, Provenance, RunRecord, Status, trailing
 from . import checkpoint, provenance
 from .data.load import load
 from .devices import available
@@ -170,8 +170,8 @@ class Run:
             return "diverged"
         threshold = self.config.budget.stop_at_train_error
         if threshold is not None:
-            _, trailing = self.trailing()
-            if len(trailing) and trailing[-1] <= threshold:
+            _, errors = self.trailing()
+            if len(errors) and errors[-1] <= threshold:
                 return "stopped"
         if self._rate_factor() is None:
             return "stopped"
@@ -179,24 +179,22 @@ class Run:
 
     def trailing(self) -> tuple[Any, Any]:
         """Training error over the latest epoch's worth of images, against epochs at the window's middle."""
-        size = self.config.data.train_images
-        middle, trailing = trailing_error([m.images for m in self.curve], [m.train_error for m in self.curve], size)
-        return middle / size, trailing
+        return trailing(self.curve, self.config.data.train_images)
 
     def record(self, status: Status) -> RunRecord:
         """The record of a run that has ended."""
         config = self.config
-        epochs, trailing = self.trailing()
+        epochs, errors = self.trailing()
         metrics: dict[str, float | None] = {
             "epochs": self.curve[-1].epoch,
-            "train_error": float(trailing[-1]) if len(trailing) else None,
+            "train_error": float(errors[-1]) if len(errors) else None,
             "train_loss": self.curve[-1].train_loss,
             "test_error": None,
         }
         if status != "diverged":
             metrics |= self.data.metrics(self.net, self.curve)
         if config.budget.stop_at_train_error is not None:
-            crossed = crossing(epochs, trailing, config.budget.stop_at_train_error)
+            crossed = crossing(epochs, errors, config.budget.stop_at_train_error)
             metrics["epochs_to_threshold"] = None if math.isnan(crossed) or status == "diverged" else crossed
         return RunRecord(
             key=config.key,
