@@ -1,4 +1,7 @@
-"""The paper's claims, as data: what it says, what would count as its effect, and where the evidence comes from."""
+"""The paper's claims, read from data/claims.toml: what each says, and which evidence is to judge it.
+
+Nothing here computes: numbers that follow by arithmetic are in ``derivations``, verdicts in ``analysis.verdicts``.
+"""
 
 from collections import Counter
 from pathlib import Path
@@ -15,7 +18,7 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Text = Annotated[str, Field(min_length=1)]
 
 KINDS = ("measured", "observed", "audited", "published", "sourced", "derived", "untested")
-"""A claim's lists of evidence; data/claims.toml says what each is."""
+"""The kinds of evidence that a claim may list; data/claims.toml explains each."""
 
 
 class ArmComparison(BaseModel):
@@ -103,14 +106,14 @@ class Observed(ArmComparison):
 
 
 class Audited(BaseModel):
-    """A number of the paper beside the first author's log, data/author_log.csv.
+    """A number of the paper compared with the first author's log, data/author_log.csv.
 
-    Its value is ``column`` of the row (net, views, eval_set) less that of (against, against_views, against_eval_set)
-    where given; errors in percent. Without ``net``, any row of ``train_set`` may hold it. "epochs" and "drops" of the
-    learning rate are read from data/author_schedule.csv.
-    eval_set: only needed where the log has one net on two sets of images.
-    comparison: the value is to "equal" paper_value as printed, or to differ from 0 by "at most" it.
-    paper_value: None where the paper gives no number, so that the log speaks of the direction alone.
+    Its value is ``column`` in the row (net, views, eval_set), minus that in the row (against, against_views,
+    against_eval_set) if given; errors in percent. Without ``net``, any row of ``train_set`` may hold the number.
+    "epochs" and "drops" (of the learning rate) are read from data/author_schedule.csv.
+    eval_set: needed only if the log has the net on two sets of images.
+    comparison: the value must "equal" paper_value as printed, or differ from 0 by "at most" it.
+    paper_value: None if the paper gives no number; the log then tests only the direction.
     digits: decimals that the paper prints; -1 for a number rounded to tens. note: what a reader must know.
     """
 
@@ -145,11 +148,11 @@ class Audited(BaseModel):
 
 
 class Published(BaseModel):
-    """A number of the paper beside what the competition's organizers or the cited authors published.
+    """A number of the paper compared with what the competition's organizers or the cited authors published.
 
-    entry: a row's name in data/published_results.csv. quantity: its error, in percent; or, of a submission whose
-        file names its nets, how many nets those are ("nets"), how many it shares with ``others``, another entry
-        ("shared nets"), or how many are called pre-trained on Fall 2011 ("pre-trained nets").
+    entry: a row's name in data/published_results.csv. quantity: its error in percent; or, for a submission whose file
+        name lists its nets, the number of nets ("nets"), of nets shared with the entry ``others`` ("shared nets"), or
+        of nets marked as pre-trained on Fall 2011 ("pre-trained nets").
     """
 
     model_config = STRICT
@@ -172,9 +175,9 @@ class Published(BaseModel):
 
 
 class Sourced(BaseModel):
-    """A statement of the paper beside the source of 2012: a row of data/unsaid.toml, by its ``item``.
+    """A statement of the paper compared with the 2012 source: the row of data/unsaid.toml named ``item``.
 
-    It agrees where the row's two values are one.
+    It agrees if the row has the same value for both.
     """
 
     model_config = STRICT
@@ -187,7 +190,7 @@ class Sourced(BaseModel):
 
 
 class Untested(BaseModel):
-    """A part of a claim that nothing here can judge, and the ``reason``."""
+    """A part of a claim that this project cannot test, with the ``reason``."""
 
     model_config = STRICT
     label: str = ""
@@ -195,10 +198,10 @@ class Untested(BaseModel):
 
 
 class Derived(BaseModel):
-    """A number that follows from the paper's own description by arithmetic.
+    """A number that follows by arithmetic from the paper's own description.
 
-    quantity: its name in derivations.py. comparison: it is to "equal" paper_value, within the relative tolerance (0
-        asks for the very number), to lie "above" it, or "at most" there. rule: why so, and what a reader must know.
+    quantity: its name in derivations.py. comparison: it must "equal" paper_value within the relative tolerance (0:
+        exactly), be "above" it, or be "at most" it. rule: why, and what a reader must know.
     """
 
     model_config = STRICT
@@ -218,10 +221,10 @@ class Derived(BaseModel):
 
 
 class Claim(BaseModel):
-    """One claim of Krizhevsky, Sutskever & Hinton (2012).
+    """One claim of Krizhevsky, Sutskever & Hinton (2012), with all its evidence.
 
-    paper: its number, as the scorecard shows it. A changed rule bumps ``version``.
-    reading: a sentence for readers on what all evidence comes to; analysis/conclusions.py fills it.
+    paper: the paper's number, as the scorecard shows it. version: increased when a rule changes.
+    reading: a sentence for readers on what all evidence comes to; analysis/conclusions.py fills in the numbers.
     """
 
     model_config = STRICT
@@ -242,7 +245,7 @@ class Claim(BaseModel):
 
     @property
     def where(self) -> str:
-        """Its place in the paper, in words: "section 6, Table 2", "sections 4.1 and 6", "sections 3 to 5"."""
+        """The claim's place in the paper: "section 6, Table 2", "sections 4.1 and 6", "sections 3 to 5"."""
         first, _, second = self.section.partition(", ")
         if second[:1].isdigit():
             return f"sections {first} and {second}"
@@ -261,7 +264,7 @@ class Claim(BaseModel):
 
 
 def load(path: Path | None = None) -> tuple[Claim, ...]:
-    """All claims, in the paper's order; ``path`` defaults to data/claims.toml.
+    """All claims, in the paper's order, from ``path`` or data/claims.toml.
 
     Raises UserError that names the entry and the field at fault.
     """
@@ -279,7 +282,7 @@ def load(path: Path | None = None) -> tuple[Claim, ...]:
 
 
 def claim(name: str) -> Claim:
-    """The claim called ``name``. Raises UserError that lists the valid names."""
+    """The claim with this id. Raises UserError that lists the valid ids."""
     claims = {each.id: each for each in load()}
     if name not in claims:
         raise one_of("claim", name, list(claims))

@@ -1,4 +1,8 @@
-"""The paper beside the source of 2012, and which presets follow which."""
+"""Where the paper and the 2012 source agree, differ, or only the source says something; and which one each preset
+follows.
+
+Read from data/unsaid.toml. The source itself is not run.
+"""
 
 from typing import Annotated, Any, Literal, Self
 
@@ -13,7 +17,7 @@ from ..common.files import first_fault, read_toml
 from ..networks.config import CIFAR_ALEXNET, PAPER, SOURCE, AlexNetConfig
 
 PRESETS = {"paper": PAPER, "source": SOURCE, "CIFAR": CIFAR_ALEXNET}
-"""As the table's columns name them; "CIFAR" is the baseline of the ablations."""
+"""Presets by the name that the table's columns have; "CIFAR" is the baseline of the ablations."""
 
 TREE = "https://github.com/computerhistory/AlexNet-Source-Code/blob/2f8b81f76470bf873c865754ad8f4a5e0dbbeb7b"
 
@@ -21,7 +25,7 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Row(BaseModel):
-    """One item of data/unsaid.toml, which says what its fields mean."""
+    """One item of data/unsaid.toml, which explains the fields."""
 
     model_config = STRICT
     item: Text
@@ -36,7 +40,7 @@ class Row(BaseModel):
 
     @property
     def of_network(self) -> bool:
-        """Whether a field of AlexNetConfig answers it, rather than one of the training, or none."""
+        """Whether a field of AlexNetConfig holds the item's value."""
         return self.field is not None and self.field.split(".")[0] in AlexNetConfig.model_fields
 
     @model_validator(mode="after")
@@ -56,7 +60,7 @@ class _Rows(BaseModel):
 
 
 def rows() -> list[Row]:
-    """Every item. Raises UserError for a damaged file."""
+    """All items. Raises UserError for a damaged file."""
     path = paths.data() / "unsaid.toml"
     try:
         return _Rows.model_validate(read_toml(path)).row
@@ -67,7 +71,7 @@ def rows() -> list[Row]:
 
 
 def row_of(item: str) -> Row:
-    """One item, by its name. Raises UserError that lists the valid names."""
+    """The item with this name. Raises UserError that lists the valid names."""
     found = {each.item: each for each in rows()}
     if item not in found:
         raise one_of("item of unsaid.toml", item, list(found))
@@ -75,7 +79,7 @@ def row_of(item: str) -> Row:
 
 
 def value(config: AlexNetConfig, field: str) -> str:
-    """A preset's value of a (dotted) field, in words."""
+    """The value of a (dotted) field of a config, as text."""
     found: Any = config
     for name in field.split("."):
         found = getattr(found, name)
@@ -83,7 +87,10 @@ def value(config: AlexNetConfig, field: str) -> str:
 
 
 def follows(row: Row, preset: str) -> Literal["both", "paper", "source", "neither", ""]:
-    """Which of the two a preset follows in an item that a field of the network answers; "" for any other."""
+    """Whether a preset has the paper's value of an item, the source's, both or neither.
+
+    "" if no field of the net holds it.
+    """
     if not row.of_network or row.field is None:
         return ""
     shown = value(PRESETS[preset], row.field)
@@ -93,7 +100,7 @@ def follows(row: Row, preset: str) -> Literal["both", "paper", "source", "neithe
 
 
 def differences() -> pd.DataFrame:
-    """A row per item: section, paper, source."""
+    """Table of all items: what the paper says and what the source does."""
     return pd.DataFrame(
         {
             "item": row.item,
@@ -107,7 +114,7 @@ def differences() -> pd.DataFrame:
 
 
 def presets() -> pd.DataFrame:
-    """Of every item that a field of the network answers: the field, and each preset's value, read from the presets."""
+    """Table of the items that a field of the network holds: the field, and its value in each preset."""
     return pd.DataFrame(
         {
             "item": row.item,
@@ -120,7 +127,7 @@ def presets() -> pd.DataFrame:
 
 
 def places() -> Markdown:
-    """Where in the source each item was read, with links to the files at that commit."""
+    """Table of where in the source each item is found, with links to the files."""
     lines = ["| item | place in the source |", "|---|---|"]
     for row in rows():
         lines.append(f"| {row.item} | {'; '.join(map(_linked, row.places))} |")
@@ -128,7 +135,7 @@ def places() -> Markdown:
 
 
 def words() -> Markdown:
-    """How far the paper describes the network that was run."""
+    """How many items agree, differ or are missing in the paper, as a paragraph."""
     every = rows()
     same, differs, silent = (sum(row.says == word for row in every) for word in ("same", "differs", "silent"))
     fields = [row for row in every if row.of_network]
