@@ -1,4 +1,7 @@
-"""Every study: a baseline, arms as named changes to it, seeds, at a scale. Looking one up costs nothing."""
+"""Look up a study by name and scale: a baseline, arms as named changes to it, and seeds.
+
+Nothing is trained or read from disk here, except the manifest of a full-size study's images.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,9 +14,9 @@ from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
 from .study import FRESH_SEEDS, PILOT_SEEDS, SCALES, Scale, Study
 
 SCALE_STUDIES: dict[str, Scale] = {each.published_in: scale for scale, each in cifar_alexnet.SCALED.items()}  # type: ignore[misc]
-"""The studies that hold all runs of a scale of stage two, each in a table of data/evidence/: its only scale."""
+"""The studies that hold all runs of a larger scale, each in its own table of data/evidence/, and that scale."""
 RATE_SEARCHES: dict[str, Scale] = {f"{home}_rates": scale for home, scale in SCALE_STUDIES.items()}
-"""The pilots that choose the learning rates of a scale, which is their only one."""
+"""The pilots that choose the learning rates of a larger scale, and that scale."""
 
 
 CUDA_CONVNET_19PCT = RunConfig(
@@ -25,21 +28,22 @@ CUDA_CONVNET_19PCT = RunConfig(
     budget=BudgetConfig(epochs=60, measurements=4, stop_at_train_error=0.25),
     seed=0,
 )
-"""Section 3.1's setting: no regularization of any kind. Rate .001 and doubled bias rate as in layer-params-19pct."""
+"""The setting of section 3.1, without any regularization. Learning rate .001 and twice that for biases, as in
+layer-params-19pct.cfg."""
 
 NONLINEARITIES = ("relu", "tanh")
 RATES: tuple[float, ...] = (0.000316, 0.001, 0.00316, 0.01, 0.0316)
-"""The grid of the learning-rate search: half decades. A best rate at an edge extends the grid, for both."""
+"""Learning rates to try, two per decade. If the best is the smallest or largest, the grid is extended for both arms."""
 RATES_MODERN: tuple[float, ...] = (0.00316, 0.01, 0.0316, 0.1)
-"""The same grid, moved up with the scale of the gradients."""
+"""The same grid, shifted since the gradients are smaller."""
 
 SMOKE = {"data.dataset": "sample", "data.train_images": 1_000}
 
 SMOKE_SEEDS = 3
-"""As many as a verdict needs."""
+"""As many seeds as a verdict needs."""
 
 MODERN = {"model.initialization": "he", "data.divisor": 64.0}
-"""What a modern reader would have assumed where the paper is silent: He initialization, inputs near unit scale."""
+"""What a modern reader would assume where the paper says nothing: He initialization, inputs of about unit scale."""
 
 
 def _relu_rates(
@@ -83,8 +87,8 @@ LRN_CIFAR = {
     "budget.measurements": 1,
     "budget.stop_at_train_error": None,
 }
-"""The published schedule, some 500 epochs and then 10 at a tenth and 10 at a hundredth of the rate, cut to what two
-cores do in two hours."""
+"""The published schedule, about 500 epochs and then 10 at a tenth and 10 at a hundredth of the rate, cut to what two
+CPU cores do in two hours."""
 LRN_CIFAR_ARMS: dict[str, dict[str, Any]] = {
     "13pct": {"model.layers": "13pct", "optimizer.layer_decays": (0.0, 0.0, 0.004, 0.004, 0.004)},
     "13pct_lrn": {
@@ -94,8 +98,8 @@ LRN_CIFAR_ARMS: dict[str, dict[str, Any]] = {
     },
     "11pct": {"model.layers": "11pct", "optimizer.layer_decays": (0.0, 0.0, 0.004, 0.004, 0.01)},
 }
-"""Rates are those of 19pct; decays from layer-params-conv-local-13pct.cfg and the last -11pct.cfg, whose first version,
-13pct_lrn, has the decays of 13pct."""
+"""Learning rates are those of 19pct. Weight decays are those of layer-params-conv-local-13pct.cfg and of the last
+version of -11pct.cfg; 13pct_lrn, its first version, has the weight decays of 13pct."""
 
 
 def _lrn_cifar(scale: Scale) -> Study:
@@ -152,7 +156,7 @@ def _rate_search(name: str, scale: Scale) -> Study:
 
 
 def scales(name: str) -> tuple[Scale, ...]:
-    """The scales that a study of ``STUDIES`` has."""
+    """The scales at which a study of ``STUDIES`` has runs."""
     if name in SCALE_STUDIES:
         return (SCALE_STUDIES[name],)
     if name in RATE_SEARCHES:
@@ -243,10 +247,10 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
 
 
 def study(name: str, scale: str = "cifar10") -> Study:
-    """A study by name, at a scale. Raises UserError that lists the valid names, or says how the study is timed.
+    """A study by name, at a scale.
 
-    A study with one scale of its own needs none given: the full-size ones, those of imagenet.py; ``SCALE_STUDIES`` and
-    ``RATE_SEARCHES``.
+    Full-size studies, and those of ``SCALE_STUDIES`` and ``RATE_SEARCHES``, have one scale and need none given. Raises
+    UserError that lists the valid names; for a study of step times, it gives the command that measures them.
     """
     if name.startswith("imagenet"):
         if scale != "cifar10":
