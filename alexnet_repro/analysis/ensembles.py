@@ -10,14 +10,15 @@ from ..records.record import RunRecord
 from ..records.store import Store
 
 GROUP = 5
-"""Networks to an ensemble, as in Table 2."""
+"""Networks per ensemble, as in Table 2."""
 
 
 def judged(store: Store, scale: str = "cifar10") -> dict[str, dict[int, RunRecord]]:
-    """What the claim compares, by group of ``GROUP`` seeds in order, for groups that are whole.
+    """The two arms of the claim on ensembles, by number of the group of ``GROUP`` seeds; incomplete groups are left
+    out.
 
-    "one": the members' mean test error; "five": the test error of the mean of their predictions. Each stands as the
-    record of the group's first member with that metric alone, finished whether that member was or not.
+    "one": mean test error of the group's networks; "five": test error of their averaged outputs. Each is the record of
+    the group's first network with only this metric and status "finished", whatever that run's own status.
     """
     plan = study(MEMBERS, scale)
     arms: dict[str, dict[int, RunRecord]] = {"one": {}, "five": {}}
@@ -35,7 +36,7 @@ def judged(store: Store, scale: str = "cifar10") -> dict[str, dict[int, RunRecor
 
 
 def sizes(store: Store, scale: str = "cifar10") -> dict[int, list[float]]:
-    """Test error of the average of the first n members, for every n up to ``GROUP``, over the whole groups."""
+    """Test errors of the average of the first n networks of each complete group, for n from 1 to ``GROUP``."""
     plan = study(MEMBERS, scale)
     found: dict[int, list[float]] = {n: [] for n in range(1, GROUP + 1)}
     for seeds in _groups(plan):

@@ -1,4 +1,4 @@
-"""Find the records that the claims ask for, and judge every claim by them."""
+"""Look up the records that claims ask for, by study and arm, and conclude on every claim from them."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -15,10 +15,9 @@ from .verdicts import Find, Records, Verdict, scorecard
 
 
 def record_lookup(store: Store, scale: str = "cifar10") -> Find:
-    """What the scorecard asks for, (study, arm) -> records by seed; a study is read when it is first asked for.
+    """A function (study, arm) -> records by seed, for the scorecard; a study is read when it is first asked for.
 
-    A pilot is looked at, not rehearsed: at any scale its records are the published ones. Raises UserError for no such
-    study or arm.
+    Records of pilots are the published ones at any scale. The function raises UserError for an unknown study or arm.
     """
 
     @cache
@@ -38,9 +37,9 @@ def record_lookup(store: Store, scale: str = "cifar10") -> Find:
 
 
 def concluded(store: Store, verdicts: Sequence[Verdict] | None = None) -> list[conclusions.Conclusion]:
-    """Every claim's conclusion, with all comparisons of both stages, from the records of the store.
+    """The conclusion on every claim, with all comparisons of both stages, from the records of the store.
 
-    verdicts: those of stage one, where they have been computed already.
+    verdicts: those of stage one, if they are computed already.
     """
     finders: dict[str, Find] = {scale: record_lookup(store, scale) for scale in SCALES}
 

@@ -1,4 +1,7 @@
-"""The rules of stage two, data/rules_stage_2.toml: which arms are compared at which scale, and what would matter."""
+"""The rules of stage two, read from data/rules_stage_2.toml.
+
+Which arms are compared at which scale, and which threshold.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,7 +20,7 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Setting(NamedTuple):
-    """Where the runs of a scale of stage two come from: a study, its scale, and what a page calls it."""
+    """Which runs a scale of stage two uses: a study, its scale, and the name on pages."""
 
     study: str
     scale: str
@@ -64,10 +67,10 @@ class Rule(ArmComparison):
 
 
 def load(path: Path | None = None) -> tuple[Rule, ...]:
-    """All rules of stage two, in the order of the file; ``path`` defaults to data/rules_stage_2.toml.
+    """All rules of stage two, in the order of the file, from ``path`` or data/rules_stage_2.toml.
 
-    Raises UserError that names the rule and the field at fault, a second primary rule of a claim at one scale, and two
-    rules of a claim with one label.
+    Raises UserError that names the rule and the field at fault; also for a second primary rule of a claim at one scale,
+    and for two rules of a claim with one label.
     """
     path = path if path is not None else paths.data() / FILE
     values = read_toml(path)

@@ -1,6 +1,6 @@
-"""Curves, intervals and power: arrays in, numbers out.
+"""Paired t intervals, bootstrap intervals, power and Holm's correction: arrays in, numbers out.
 
-scipy is imported where it is used: the training loop and the command line need none of it to start.
+scipy is imported inside functions: the training loop and the command line start without it.
 """
 
 import math
@@ -18,18 +18,18 @@ POWER = 0.8
 RESAMPLES = 9_999
 MOST_PAIRS = 2**62
 ROUNDING = 1e-12
-"""The mean of differences that cancel is not quite zero, and lies on one side of it; nearer than this it is zero."""
+"""A mean nearer to zero than this is set to zero: the differences cancel except for rounding."""
 
 
 @dataclass(frozen=True)
 class Effect:
     """A paired effect with its interval: ``n`` pairs, confidence ``level``.
 
-    low, high: paired t; infinite (or 0, below a ratio) at an end that censoring leaves open.
+    low, high: paired t interval; infinite (or 0, below a ratio) at an end that censoring leaves open.
     bootstrap: the ends by BCa bootstrap of the pairs, for comparison.
-    sd: scatter of the pairs: of the differences, or of the natural logarithms of the ratios.
-    p: two-sided paired t test of no effect; under censoring an upper bound.
-    bound: whether ``estimate`` is "exact", or censoring makes it "at least" or "at most"; "none" leaves it NaN.
+    sd: standard deviation of the pairs' differences, or of the natural logarithms of their ratios.
+    p: two-sided paired t test of no effect; an upper bound with censoring.
+    bound: "exact"; "at least" or "at most" if censoring makes ``estimate`` a bound; "none" if it is NaN.
     """
 
     estimate: float
@@ -46,8 +46,8 @@ class Effect:
 def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL, resample: bool = True) -> Effect:
     """Mean of ``a - b`` over pairs, with its paired t interval.
 
-    ``a``, ``b``: shape (pairs,), in one unit. ``resample``: False leaves out the bootstrap, which takes most of the
-    time; its ends are then NaN. Raises ValueError for other shapes, fewer than two pairs, NaN or infinity.
+    a, b: shape (pairs,), in one unit. resample: False leaves out the bootstrap, which takes most of the time; its ends
+    are then NaN. Raises ValueError for other shapes, fewer than two pairs, NaN or infinity.
     """
     first, second = _pairs(a, b)
     return _mean(first - second, level, resample)
@@ -63,11 +63,10 @@ def paired_ratio(
 ) -> Effect:
     """Geometric mean of ``a / b`` over pairs, with the paired t interval of its logarithm.
 
-    ``a``, ``b``: shape (pairs,), positive; where ``a_censored`` or ``b_censored`` is true, the value is the time
-    up to which nothing had happened (right-censored). Such a time stands for itself in one end of the interval
-    only: min(time, limit) has a smaller mean than the time, so with censored numerators the lower end still
-    holds, the upper is infinite and the estimate is a lower bound; with censored denominators the upper end
-    holds and the lower is 0. With both, nothing is known: (0, infinity). Raises ValueError as above.
+    a, b: shape (pairs,), positive. a_censored, b_censored: True where the value is only a lower bound of a time
+    (right-censored). With censored numerators, the estimate and the lower end are lower bounds and the upper end is
+    infinite; with censored denominators, the estimate and the upper end are upper bounds and the lower end is 0; with
+    both, the interval is (0, infinity). Raises ValueError as ``paired_difference`` does.
     """
     first, second = _pairs(a, b)
     if min(first.min(), second.min()) <= 0:
@@ -88,10 +87,10 @@ def paired_ratio(
 
 
 def smallest_detectable(n: int, sd: float, power: float = POWER, level: float = LEVEL) -> float:
-    """The smallest true effect whose interval excludes none with probability ``power``, from ``n`` pairs.
+    """The smallest true effect that ``n`` pairs would show with probability ``power``: the interval excludes no effect.
 
-    ``sd``: scatter of the pairs, in the unit of the effect. By the noncentral t distribution; the chance of
-    excluding none on the wrong side is left out.
+    sd: standard deviation of the pairs' differences, in the unit of the effect. By the noncentral t distribution; the
+    chance of excluding no effect on the wrong side is neglected.
     """
     _check_power(n, sd, power, level)
     from scipy.special import nctdtrinc
@@ -100,7 +99,10 @@ def smallest_detectable(n: int, sd: float, power: float = POWER, level: float = 
 
 
 def seeds_to_settle(size: float, sd: float, level: float = LEVEL) -> int:
-    """The fewest pairs whose interval is narrower than ``size``, so that it cannot hold both none and ``size``."""
+    """Smallest number of pairs whose interval is narrower than ``size``.
+
+    An interval so narrow cannot contain both no effect and ``size``.
+    """
     if not 0 < size < math.inf or not 0 <= sd < math.inf:
         raise ValueError(f"effect={size} and sd={sd} must be finite, and the effect positive")
     return bisect_left(
@@ -109,9 +111,9 @@ def seeds_to_settle(size: float, sd: float, level: float = LEVEL) -> int:
 
 
 def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats, Floats]:
-    """Mean over the first axis and the ends of its t interval, without a bootstrap.
+    """Mean over the first axis and the ends of its t interval.
 
-    ``values``: shape (n, ...), n >= 2; each result has the shape of one row. NaN where a column has one. Raises
+    values: shape (n, ...) with n >= 2; each result has the shape of one row. NaN where a column has one. Raises
     ValueError for fewer than two rows.
     """
     rows = np.asarray(values, dtype=np.float64)
@@ -124,16 +126,16 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats,
 
 
 def t_quantile(df: int, level: float) -> float:
-    """The half-width, in standard errors, of a t interval with ``df`` degrees of freedom."""
+    """The half-width of a t interval in standard errors, with ``df`` degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(stdtrit(df, (1 + level) / 2))
 
 
 def prediction_interval(values: ArrayLike, level: float) -> tuple[float, float]:
-    """Where one more value of the same normal distribution lies with probability ``level``: mean ± t sd √(1 + 1/n).
+    """The interval that holds one more value of the same normal distribution with probability ``level``.
 
-    ``values``: shape (n,). Raises ValueError for fewer than two values, NaN or infinity.
+    mean ± t sd √(1 + 1/n). values: shape (n,). Raises ValueError for fewer than two values, NaN or infinity.
     """
     known = np.asarray(values, dtype=np.float64)
     if known.ndim != 1 or known.size < 2 or not np.isfinite(known).all():
@@ -143,9 +145,9 @@ def prediction_interval(values: ArrayLike, level: float) -> tuple[float, float]:
 
 
 def holm(p: ArrayLike) -> Floats:
-    """Holm's adjusted p-values, in the order given: reject those at or below the family's error rate.
+    """Holm's adjusted p-values, in the order given: reject those at or below the family-wise error rate.
 
-    Shape (tests,). Raises ValueError for a p-value outside [0, 1]. Source: Holm (1979), Scand. J. Statist. 6, 65.
+    p: shape (tests,). Raises ValueError for a p-value outside [0, 1]. Source: Holm (1979), Scand. J. Statist. 6, 65.
     """
     values = np.asarray(p, dtype=np.float64)
     if values.ndim != 1 or not np.all((values >= 0) & (values <= 1)):

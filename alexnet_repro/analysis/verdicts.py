@@ -1,4 +1,7 @@
-"""From a claim and its records to a verdict."""
+"""Stage one: judge each comparison of each claim in data/claims.toml from its records.
+
+A verdict is a value; the sentences about it are in ``report``. Stage two is in ``conclusions``.
+"""
 
 import math
 import statistics
@@ -47,12 +50,12 @@ Evidence = Literal["measured", "observed", "audited", "derived", "untested"]
 Beside = Literal["", "log", "results", "source"]
 Records = Mapping[int, RunRecord]
 Find = Callable[[str, str], Records]
-"""(study, arm) -> records by seed, empty where there are none."""
+"""(study, arm) -> records by seed, empty if there are none."""
 
 MIN_PAIRS = 3
 UNBOUNDED = "without a number for every run the effect is unbounded"
 ALPHA = 0.05
-"""Of an interval of 95 %."""
+"""Error rate of a 95 % interval."""
 Outcomes = list[tuple[float, bool]]
 """(value, censored) of each run of an arm."""
 Entry = Measured | Observed | Audited | Published | Sourced | Derived | Untested
@@ -60,15 +63,15 @@ Entry = Measured | Observed | Audited | Published | Sourced | Derived | Untested
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one comparison of a claim comes to.
+    """The verdict on one comparison of a claim.
 
-    effect, interval, bootstrap, paper_value, size, detectable: in ``unit``; an interval may be open (infinite). Audited
-    and derived, the effect is the log's number and the computed one.
-    seeds: pairs judged, of the ``declared``; None where the evidence has no seeds.
-    beside: what an audited number stands beside: the author's "log", others' published "results", the "source" code.
+    effect, interval, bootstrap, paper_value, size, detectable: in ``unit``; an interval may have an infinite end. For
+    audited and derived numbers, the effect is the log's number or the computed one.
+    seeds: pairs judged, of the ``declared``; None if the evidence has no seeds.
+    beside: what an audited number is compared with: the author's "log", others' published "results", the "source" code.
     note: what a reader must know beside the verdict.
-    bootstrap: the interval by another method. detectable: the smallest effect that so many pairs would have shown
-    with a chance of 0.8. p: of no effect; p_holm: corrected for all the comparisons on the scorecard.
+    bootstrap: the interval by another method. detectable: the smallest effect that so many pairs would show with
+    probability 0.8. p: of no effect; p_holm: corrected for all comparisons on the scorecard.
     """
 
     claim: str
@@ -95,7 +98,7 @@ class Verdict:
 
     @property
     def pairs_judged(self) -> str:
-        """Pairs judged, and of how many while there are fewer than the rule declares: "20", "3 of 20"."""
+        """Number of pairs judged, and of how many if there are fewer than the rule declares: "20", "3 of 20"."""
         if self.seeds is None:
             return ""
         return f"{self.seeds} of {self.declared}" if self.provisional else str(self.seeds)
@@ -107,17 +110,17 @@ class Verdict:
 
     @property
     def lost_after_holm(self) -> bool:
-        """Whether the interval excludes zero (1 of a ratio), but not once corrected for all comparisons (Holm)."""
+        """Whether the interval excludes no effect, but no longer after Holm's correction for all comparisons."""
         return self.p is not None and self.p_holm is not None and self.p < ALPHA <= self.p_holm
 
     def row(self) -> dict[str, Any]:
-        """The fields as plain JSON values; an open end of an interval is None."""
+        """The fields as plain JSON values; an infinite end of an interval is None."""
         values: dict[str, Any] = plain(asdict(self))
         return values
 
 
 def plain(value: Any) -> Any:
-    """Dicts, tuples and numbers as JSON has them; what is infinite or NaN becomes None."""
+    """Convert dicts, tuples and numbers to JSON values; infinity and NaN become None."""
     if isinstance(value, dict):
         return {name: plain(each) for name, each in value.items()}
     if isinstance(value, tuple | list):
@@ -128,11 +131,10 @@ def plain(value: Any) -> Any:
 def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verdict:
     """The verdict on one measured comparison, from the records of its two arms by seed.
 
-    Only seeds that both arms have are judged, and fewer than three pairs are "not run"; with a number instead of
-    a second arm, ``against`` is not looked at. Runs that failed count: a time to a threshold that was never
-    reached, diverged or not, is censored at the budget; a diverged run's errors are chance, whatever they were
-    before. Where such a run has no number at all, the effect is unbounded and the verdict "inconclusive".
-    Raises UserError for a record without the metric.
+    Only seeds that both arms have are judged; fewer than three pairs are "not run". If the entry compares with a
+    number, ``against`` is ignored. Failed runs count: a threshold that was not reached, by a diverged run or not, is a
+    time censored at the budget, and errors of a diverged run are those of chance. If such a run has no number at all,
+    the effect is unbounded and the verdict "inconclusive". Raises UserError for a record without the metric.
     """
     constant = isinstance(entry.against, float)
     seeds = sorted(arm.keys() if constant else arm.keys() & against.keys())
@@ -148,9 +150,10 @@ def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verd
 
 
 def timed(claim: Claim, entry: Measured, found: step_timing.StepTimes | None) -> Verdict:
-    """The verdict on training steps timed side by side, paired by repetition; and how long the paper's run would take.
+    """The verdict on the published times of training steps, paired by round, and the hours of the paper's run at that
+    speed.
 
-    "not run" where there are none, or others than the rule describes, with the command that measures them.
+    "not run", with the command that measures them, if there are none or they do not fit the rule.
     """
     why = step_timing.unfit(found, entry.study, entry.seeds)
     if found is None or why:
@@ -169,9 +172,9 @@ def timed(claim: Claim, entry: Measured, found: step_timing.StepTimes | None) ->
 
 
 def paired(entry: Measured | Observed, arm: Records, against: Records | None) -> dict[int, float]:
-    """The effect at every seed that both arms have, in the entry's unit; NaN where a run has no number.
+    """The effect at every seed that both arms have, in the entry's unit; NaN if a run has no number.
 
-    ``against`` is None where the entry compares with a number. A censored time stands for itself.
+    against: None if the entry compares with a number. A censored time counts as it is.
     """
     seeds = sorted(arm.keys() if against is None else arm.keys() & against.keys())
     first, second, _ = _outcomes(entry, arm, against or {}, seeds)
@@ -181,9 +184,9 @@ def paired(entry: Measured | Observed, arm: Records, against: Records | None) ->
 
 
 def observed(claim: Claim, entry: Observed, arm: Records, against: Records) -> Verdict:
-    """The effect, with its interval, in runs that were there before the question: no rule, so no verdict.
+    """The effect with its interval in runs that existed before the question: no rule, so no verdict.
 
-    One or two pairs give an effect without an interval. A failed run counts as in `judge`.
+    With one or two pairs there is no interval. Failed runs count as in `judge`.
     """
     empty = _about(claim, entry, evidence="observed", verdict="not run", seeds=0, setting=entry.setting)
     seeds = sorted(arm.keys() & against.keys())
@@ -204,7 +207,7 @@ def observed(claim: Claim, entry: Observed, arm: Records, against: Records) -> V
 
 
 def audited(claim: Claim, entry: Audited) -> Verdict:
-    """The verdict on one number of the paper, from the first author's log."""
+    """The verdict on a number of the paper, from the first author's log."""
     setting = f"the first author's log: {entry.train_set}"
     return replace(_single(claim, entry, "audited", audit.check(entry), setting), beside="log")
 
@@ -216,7 +219,7 @@ def published(claim: Claim, entry: Published) -> Verdict:
 
 
 def sourced(claim: Claim, entry: Sourced) -> Verdict:
-    """The verdict on a statement of the paper, from the source of 2012. Raises UserError for an unknown item."""
+    """The verdict on a statement of the paper, from the 2012 source. Raises UserError for an unknown item."""
     row = source_code.row_of(entry.item)
     if row.says == "silent":
         raise UserError(f"claim {claim.id!r}: the paper is silent on {entry.item!r}: name an item that it speaks of", 1)
@@ -233,18 +236,21 @@ def sourced(claim: Claim, entry: Sourced) -> Verdict:
 
 
 def untested(claim: Claim, entry: Untested) -> Verdict:
-    """That nothing here can judge a part of a claim, and why."""
+    """The verdict on a part of a claim that this project cannot test, with the reason."""
     return _about(claim, entry, evidence="untested", verdict="not testable here", note=entry.reason)
 
 
 def derived(claim: Claim, entry: Derived) -> Verdict:
-    """The verdict on one number that follows by arithmetic; what it is to lie above is no number of the paper."""
+    """The verdict on a number that follows by arithmetic.
+
+    A bound that it must exceed is not shown as the paper's number.
+    """
     judged = _single(claim, entry, "derived", derive(entry), "arithmetic on the network of Fig. 2")
     return replace(judged, paper_value=None) if entry.comparison == "above" else judged
 
 
 def scorecard(find: Find) -> list[Verdict]:
-    """The verdict on every comparison of every claim, in the paper's order; p-values corrected by Holm."""
+    """The verdict on every comparison of every claim, in the paper's order, with p-values corrected by Holm."""
     verdicts: list[Verdict] = []
     for claim in load():
         for entry in claim.measured:
@@ -293,7 +299,10 @@ def _judged(claim: Claim, entry: Measured, first: Outcomes, second: Outcomes, no
 
 
 def classify(low: float, high: float, size: float, null: float) -> Name:
-    """The verdict on an interval: ``size`` is the smallest effect that counts as the paper's, ``null`` is none."""
+    """The verdict on an interval. size: the smallest effect that counts as the paper's; null.
+
+    The value of no effect.
+    """
     if low >= size:
         return "reproduced"
     if low > null:
@@ -323,7 +332,10 @@ def _joined(*notes: str) -> str:
 def effect_of(
     entry: ArmComparison, first: Outcomes, second: Outcomes, level: float = LEVEL, resample: bool = True
 ) -> Effect:
-    """The paired effect, in the entry's unit, from (value, censored) of either arm; resample=False: no bootstrap."""
+    """The paired effect in the entry's unit, from the outcomes of both arms.
+
+    Resample=False leaves out the bootstrap.
+    """
     scale = 100.0 if entry.unit == "points" else 1.0
     a, b = [scale * value for value, _ in first], [scale * value for value, _ in second]
     a_censored, b_censored = [censored for _, censored in first], [censored for _, censored in second]
@@ -433,5 +445,5 @@ def _not_run(claim: Claim, entry: Measured, pairs: int, why: str) -> Verdict:
 
 
 def effect_text(verdict: Verdict) -> str:
-    """The effect with its unit and interval: "1.52× (1.40 to 1.66)"; a dash where there is none."""
+    """The effect with its unit and interval: "1.52× (1.40 to 1.66)"; a dash if there is none."""
     return with_interval(verdict.effect, verdict.interval, verdict.unit)

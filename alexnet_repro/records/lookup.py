@@ -1,4 +1,4 @@
-"""The records of a study in a store, and the learning rates that a search picks."""
+"""Load the records of a study from a store, and pick the learning rates that a search found best."""
 
 import math
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from .store import Store
 
 
 def records(plan: Study, store: Store) -> dict[str, dict[int, RunRecord]]:
-    """What the store has of a study: arm -> seed -> record."""
+    """The records that the store has of a study: arm -> seed -> record."""
     found: dict[str, dict[int, RunRecord]] = {arm: {} for arm in plan.arms}
     for arm, config in plan.runs():
         record = store.find(config)
@@ -21,11 +21,11 @@ def records(plan: Study, store: Store) -> dict[str, dict[int, RunRecord]]:
 
 
 def select_learning_rates(plan: Study, store: Store) -> dict[str, float]:
-    """What a rate search picks: for each nonlinearity, the learning rate that reaches the threshold first.
+    """The learning rate that a search picks for each nonlinearity: the one that reaches the threshold in the fewest
+    epochs.
 
-    By the mean over the pilot seeds of the epochs to the threshold; a rate counts only if every seed reaches it
-    within the budget. Where no rate does, the lowest mean training error at the end. Raises UserError while a
-    run is missing.
+    Epochs are averaged over the pilot seeds; a rate counts only if every seed reaches the threshold within the budget.
+    If none does, the lowest mean training error at the end decides. Raises UserError if a run is missing.
     """
     found = records(plan, store)
     lacking = [arm for arm, runs in found.items() if len(runs) < len(plan.seeds_of(arm))]

@@ -1,8 +1,7 @@
-"""The recorded runs as tidy pandas data frames: a row per run, and a row per run and measurement.
+"""Load recorded runs as tidy pandas data frames: a row per run, or a row per run and measurement.
 
-Both functions only read. They find the published records of data/evidence/ and those of a working store, which win over
-published ones of the same key, as everywhere in this package. training/launch/runs.py trains
-missing runs.
+Reads the published records of data/evidence/ and those of a working store, which win over published ones of the same
+key. Nothing is trained: see ``training.launch.runs``.
 """
 
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from .record import PROVENANCE, Measurement, RunRecord
 from .store import Store
 
 IDENTITY = ("study", "scale", "arm", "seed", "key")
-"""The columns that name a run in both tables."""
+"""The columns that identify a run in both tables."""
 
 
 def load_runs(study: str | None = None, scale: str = "cifar10", store: str | Path | None = None) -> pd.DataFrame:
