@@ -19,17 +19,9 @@ from alexnet_repro.records.store import Store
 from .runs import record, tiny
 
 RULE = Rule(
-    claim="lrn",
-    role="primary",
-    metric="test_error",
-    comparison="difference",
-    arm="no_lrn",
-    against="baseline",
-    unit="points",
-    threshold=1.0,
-    why="a judgement",
-    seeds={"cifar10": 5},
-)
+    claim="lrn", role="primary", metric="test_error", comparison="difference", arm="no_lrn", against="baseline",
+    unit="points", threshold=1.0, why="a judgement", seeds={"cifar10": 5},
+)  # fmt: skip
 
 
 def errors(*percent, status="finished"):

@@ -9,47 +9,20 @@ from alexnet_repro.common import paths
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.common.text import probability
 from alexnet_repro.experiments import step_timing
-from alexnet_repro.experiments.config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
-from alexnet_repro.networks.config import CudaConvnetConfig
+from alexnet_repro.experiments.registry import CUDA_CONVNET_19PCT
 from alexnet_repro.paper.claims import Claim, Measured, Observed, Sourced, load
-from alexnet_repro.records.record import Measurement, Provenance, RunRecord
 
-CONFIG = RunConfig(
-    model=CudaConvnetConfig(net="cuda-convnet", layers="19pct", nonlinearity="relu", initialization="cuda-convnet"),
-    data=DataConfig(dataset="cifar10", train_images=50_000, divisor=1.0),
-    optimizer=OptimizerConfig(learning_rate=0.1, bias_rate_factor=2.0, momentum=0.9, weight_decay=0.0, batch_size=128),
-    budget=BudgetConfig(epochs=60, measurements=4, stop_at_train_error=0.25),
-    seed=0,
-)
-PROVENANCE = Provenance(
-    commit="0" * 40, clean=True, python="3", torch="2", numpy="2", device="cpu", threads=1, data="0", weights="0",
-    started="2025-01-01T00:00:00+00:00", wall_seconds=100.0, images_per_second=500.0,
-)  # fmt: skip
+from . import runs
+
+CONFIG = CUDA_CONVNET_19PCT.changed(**{"optimizer.learning_rate": 0.1})
 RATIO = Measured(
-    study="relu_speed",
-    setting="the paper's own",
-    metric="epochs_to_threshold",
-    comparison="ratio",
-    arm="tanh",
-    against="relu",
-    unit="×",
-    paper_value=6.0,
-    size=3.0,
-    rule="half the paper's factor",
-)
+    study="relu_speed", setting="the paper's own", metric="epochs_to_threshold", comparison="ratio", arm="tanh",
+    against="relu", unit="×", paper_value=6.0, size=3.0, rule="half the paper's factor",
+)  # fmt: skip
 POINTS = Measured(
-    study="lrn",
-    label="points",
-    setting="CIFAR size",
-    metric="test_error",
-    comparison="difference",
-    arm="without",
-    against="with",
-    unit="points",
-    paper_value=1.4,
-    size=0.7,
-    rule="half the paper's points",
-)
+    study="lrn", label="points", setting="CIFAR size", metric="test_error", comparison="difference", arm="without",
+    against="with", unit="points", paper_value=1.4, size=0.7, rule="half the paper's points",
+)  # fmt: skip
 CLAIM = Claim(
     id="relu_speed", version=1, section="3.1", title="t", statement="s", paper="6×", measured=(RATIO, POINTS)
 )  # fmt: skip
@@ -57,10 +30,7 @@ CLAIM = Claim(
 
 def record(seed, dataset="cifar10", status="finished", **metrics):
     config = CONFIG.changed(**{"seed": seed, "data.dataset": dataset, "data.train_images": 2_000})
-    point = Measurement(epoch=1.0, images=2_000, train_loss=1.0, train_error=0.5)
-    return RunRecord(
-        key=config.key, recipe=1, config=config, status=status, curve=(point,), metrics=metrics, provenance=PROVENANCE
-    )
+    return runs.record(config, status, metrics=metrics)
 
 
 def times(*values, status="stopped"):
