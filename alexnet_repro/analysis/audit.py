@@ -103,11 +103,7 @@ def check_published(entry: Published) -> Finding:
         }
         value = float(len(kept[entry.quantity]))
     agrees = _prints_as(value, entry.paper_value, entry.digits)
-    return Finding(
-        "audited: agrees" if agrees else "audited: disagrees",
-        round(value, 4),
-        _note(f"{entry.entry}, {row['set']}: {row['source']}", entry),
-    )
+    return _finding(agrees, value, f"{entry.entry}, {row['set']}: {row['source']}", entry)
 
 
 def check(entry: Audited) -> Finding:
@@ -140,7 +136,7 @@ def check(entry: Audited) -> Finding:
         clear_from = scatter(entry.column).clear_from
         stands = "stands" if value > clear_from else "does not stand"
         notes += f", one run each; {stands} clear of the scatter between runs ({clear_from:.2f} points)"
-    return Finding("audited: agrees" if agrees else "audited: disagrees", round(value, 4), _note(notes, entry))
+    return _finding(agrees, value, notes, entry)
 
 
 def variants() -> pd.DataFrame:
@@ -206,12 +202,9 @@ def _any_row(entry: Audited) -> Finding:
         return Finding("audited: not in the log", None, _note(f"the log has no run on {entry.train_set}", entry))
     nearest: float = min(values, key=lambda value: abs(value - paper))
     if _prints_as(nearest, paper, entry.digits):
-        return Finding("audited: agrees", round(nearest, 4), _note(f"a run on {entry.train_set}", entry))
-    return Finding(
-        "audited: not in the log",
-        round(nearest, 4),
-        _note(f"the nearest logged run on {entry.train_set} is given", entry),
-    )
+        return _finding(True, nearest, f"a run on {entry.train_set}", entry)
+    note = _note(f"the nearest logged run on {entry.train_set} is given", entry)
+    return Finding("audited: not in the log", round(nearest, 4), note)
 
 
 def _result(entry: str) -> "pd.Series[Any]":
@@ -236,6 +229,10 @@ def _value(entry: Audited, net: str, views: str, eval_set: str | None) -> float 
 
 def _prints_as(value: float, printed: float, digits: int) -> bool:
     return abs(value - printed) <= 0.5 * 10**-digits + EDGE
+
+
+def _finding(agrees: bool, value: float, note: str, entry: Audited | Published) -> Finding:
+    return Finding("audited: agrees" if agrees else "audited: disagrees", round(value, 4), _note(note, entry))
 
 
 def _note(found: str, entry: Audited | Published) -> str:

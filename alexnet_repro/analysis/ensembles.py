@@ -25,11 +25,11 @@ def judged(store: Store, scale: str = "cifar10") -> dict[str, dict[int, RunRecor
     for number, seeds in enumerate(_groups(plan)):
         configs = [plan.config("baseline", seed) for seed in seeds]
         records = [record for config in configs if (record := store.find(config)) is not None]
-        found = [each for config in configs if (each := predictions(config, store)) is not None]
-        if len(records) < len(configs) or len(found) < len(configs):
+        predicted = [each for config in configs if (each := predictions(config, store)) is not None]
+        if len(records) < len(configs) or len(predicted) < len(configs):
             continue
         single = float(np.mean([scored_metric(record, "test_error") for record in records]))
-        together = error([outputs for outputs, _ in found], found[0][1])
+        together = error([outputs for outputs, _ in predicted], predicted[0][1])
         for arm, value in (("one", single), ("five", together)):
             arms[arm][number] = records[0].model_copy(update={"status": "finished", "metrics": {"test_error": value}})
     return arms
@@ -38,14 +38,14 @@ def judged(store: Store, scale: str = "cifar10") -> dict[str, dict[int, RunRecor
 def sizes(store: Store, scale: str = "cifar10") -> dict[int, list[float]]:
     """Test errors of the average of the first n networks of each complete group, for n from 1 to ``GROUP``."""
     plan = study(MEMBERS, scale)
-    found: dict[int, list[float]] = {n: [] for n in range(1, GROUP + 1)}
+    errors: dict[int, list[float]] = {n: [] for n in range(1, GROUP + 1)}
     for seeds in _groups(plan):
         members = [predictions(plan.config("baseline", seed), store) for seed in seeds]
         outputs = [each for each in members if each is not None]
         if len(outputs) == GROUP:
-            for n in found:
-                found[n].append(error([each for each, _ in outputs[:n]], outputs[0][1]))
-    return found
+            for n in errors:
+                errors[n].append(error([each for each, _ in outputs[:n]], outputs[0][1]))
+    return errors
 
 
 def _groups(plan: Study) -> list[tuple[int, ...]]:

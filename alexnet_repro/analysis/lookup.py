@@ -28,10 +28,10 @@ def record_lookup(store: Store, scale: str = "cifar10") -> Find:
         return records(study(name) if plan.pilot else plan, store)
 
     def find(name: str, arm: str) -> Records:
-        found = whole(name)
-        if arm not in found:
-            raise one_of(f"arm of {name}", arm, list(found))
-        return found[arm]
+        runs_by_arm = whole(name)
+        if arm not in runs_by_arm:
+            raise one_of(f"arm of {name}", arm, list(runs_by_arm))
+        return runs_by_arm[arm]
 
     return find
 

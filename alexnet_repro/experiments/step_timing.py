@@ -64,29 +64,29 @@ def published(kind: str) -> StepTimes | None:
     return read_json(where, _Times).model_dump() if where.is_file() else None
 
 
-def seconds(found: StepTimes, case: str) -> list[float]:
+def seconds(times: StepTimes, case: str) -> list[float]:
     """Seconds per step of a case, one value per round."""
-    return [row["step_seconds"] for row in found["rows"] if row["case"] == case]
+    return [row["step_seconds"] for row in times["rows"] if row["case"] == case]
 
 
-def images_per_second(found: StepTimes, study: str, arm: str) -> list[float]:
+def images_per_second(times: StepTimes, study: str, arm: str) -> list[float]:
     """Images per second of an arm, one value per round."""
-    return [found["batch"] / each for each in seconds(found, STUDIES[study][arm])]
+    return [times["batch"] / each for each in seconds(times, STUDIES[study][arm])]
 
 
-def unfit(found: StepTimes | None, study: str, rounds: int) -> str:
+def unfit(times: StepTimes | None, study: str, rounds: int) -> str:
     """Why a claim cannot be judged by a measurement of at least ``rounds`` rounds; empty if it can."""
     asked_for = STUDIES[study].values()
-    if found is None:
+    if times is None:
         return f"no times on {'two GPUs' if COLUMNS in asked_for else 'a GPU'} are published"
     for name, asked in RULE.items():
-        if found.get(name) != asked:
-            return f"the published times have {name} {found.get(name)}, where the rule says {asked}"
-    if COLUMNS in asked_for and len(set(found["devices"])) > 1:
-        return f"the published times are of two kinds of device, {' and '.join(found['devices'])}"
-    counts = sorted({len(seconds(found, case)) for case in asked_for})
+        if times.get(name) != asked:
+            return f"the published times have {name} {times.get(name)}, where the rule says {asked}"
+    if COLUMNS in asked_for and len(set(times["devices"])) > 1:
+        return f"the published times are of two kinds of device, {' and '.join(times['devices'])}"
+    counts = sorted({len(seconds(times, case)) for case in asked_for})
     if counts[0] < rounds:
         return f"the published times have {counts[0]} repetitions, where the rule says {rounds}"
     if len(counts) > 1:
         return f"the published times have {' and '.join(map(str, counts))} repetitions of the cases compared"
-    return "" if found["clean"] else "the published times are of code that was no clean commit"
+    return "" if times["clean"] else "the published times are of code that was no clean commit"

@@ -69,23 +69,23 @@ SEEDS_END = 2**31
 """The first seed of runs to contribute must be below."""
 
 
-def from_seed(plan: Study, first: int) -> Study:
+def from_seed(study: Study, first: int) -> Study:
     """The study with the same number of seeds, counted up from ``first``, for runs to contribute; 0 returns it
     unchanged.
 
     Raises UserError for a pilot, for a negative seed or one of 2^31 and more, and for seeds that are kept for pilots.
     """
     if first == 0:
-        return plan
-    if plan.pilot:
-        raise UserError(f"{plan.name} is a pilot, which keeps its seeds: leave --first-seed {first} out")
+        return study
+    if study.pilot:
+        raise UserError(f"{study.name} is a pilot, which keeps its seeds: leave --first-seed {first} out")
     if not 0 <= first < SEEDS_END:
         raise UserError(f"first seed {first}: use a number from 0 to {SEEDS_END - 1}")
-    count = len(plan.seeds)
+    count = len(study.seeds)
     if PILOT_SEEDS - count < first < FRESH_SEEDS:
         raise UserError(
             f"first seed {first}: the study's seeds would be {first} to {first + count - 1}, and "
             f"{PILOT_SEEDS} to {FRESH_SEEDS - 1} are kept for pilots; "
             f"start at {PILOT_SEEDS - count} or lower, or {FRESH_SEEDS} or higher"
         )
-    return replace(plan, seeds=tuple(range(first, first + count)), moved=True)
+    return replace(study, seeds=tuple(range(first, first + count)), moved=True)
