@@ -10,6 +10,7 @@ from typing import Any
 from ..common.errors import NoRuns, UserError, one_of
 from ..networks.config import CudaConvnetConfig
 from . import cifar_alexnet, step_timing
+from .cifar_alexnet import arms
 from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
 from .study import FRESH_SEEDS, PILOT_SEEDS, SCALES, Scale, Study
 
@@ -117,8 +118,8 @@ def _ablation(
     title: str,
     setting: Mapping[str, Any],
     arms: Mapping[str, Mapping[str, Any]],
-    seeds: int,
     scale: Scale,
+    seeds: int,
     pilot: bool = False,
     seeds_per_arm: Mapping[str, int] | None = None,
     smoke_seeds: int = SMOKE_SEEDS,
@@ -166,25 +167,45 @@ def scales(name: str) -> tuple[Scale, ...]:
     return tuple(s for s in SCALES if s not in larger or (known and cifar_alexnet.arms_at(s, name)))
 
 
-PILOTS: dict[str, tuple[str, Mapping[str, Any], Mapping[str, Mapping[str, Any]]]] = {
+PILOT: dict[str, Any] = {"seeds": 1, "pilot": True, "first": PILOT_SEEDS}
+Arms = Mapping[str, Mapping[str, Any]]
+SMALL_ALEXNET: dict[str, tuple[str, Mapping[str, Any], Arms, dict[str, Any]]] = {
     "alexnet_rates": (
         "Search for the rate and the pixel scale of AlexNet in CIFAR size",
-        cifar_alexnet.PROBE,
-        cifar_alexnet.RATE_PROBES,
+        cifar_alexnet.PROBE, cifar_alexnet.RATE_PROBES, PILOT,
     ),
     "alexnet_init": (
         "Search for the initial weights of AlexNet in CIFAR size",
-        cifar_alexnet.PROBE,
-        cifar_alexnet.INIT_PROBES,
+        cifar_alexnet.PROBE, cifar_alexnet.INIT_PROBES, PILOT,
     ),
-    "alexnet_pilot": ("Search for the size of AlexNet's runs", cifar_alexnet.PILOT_LENGTH, cifar_alexnet.PILOT),
+    "alexnet_pilot": ("Search for the size of AlexNet's runs", cifar_alexnet.PILOT_LENGTH, cifar_alexnet.PILOT, PILOT),
     "alexnet_convergence": (
         "Search for the length of the runs on convergence",
-        cifar_alexnet.CONVERGENCE_PILOT,
-        cifar_alexnet.arms("baseline", "no_dropout", "no_crops", "no_crops_no_dropout"),
+        cifar_alexnet.CONVERGENCE_PILOT, arms("baseline", "no_dropout", "no_crops", "no_crops_no_dropout"), PILOT,
     ),
-}
-"""The studies that chose the settings of AlexNet in CIFAR size: title, changes to the baseline, trials."""
+    **{
+        name: (each.title, {}, each.arms, {"seeds": each.seeds} | (
+            {"seeds_per_arm": cifar_alexnet.SEEDS_PER_ARM} if name == "ablations" else {"published_in": "ablations"}
+        ))
+        for name, each in cifar_alexnet.ABLATIONS.items()
+    },
+    "ensemble": (
+        "Networks to average", {}, arms("baseline"), {"seeds": 20, "smoke_seeds": 15, "published_in": "ablations"},
+    ),
+    "lrn_fresh": (
+        "Normalization or its scaling, on fresh seeds",
+        {}, arms("baseline", "no_lrn", "lrn_scale"), {"seeds": 10, "first": FRESH_SEEDS},
+    ),
+    "dropout_convergence": (
+        "Dropout and the epochs to converge",
+        cifar_alexnet.CONVERGENCE, arms("no_crops", "no_crops_no_dropout"), {"seeds": 5},
+    ),
+    "longer": (
+        "Crops and dropout over twice the epochs",
+        cifar_alexnet.LONGER, arms("baseline", "no_crops", "no_dropout"), {"seeds": 5},
+    ),
+}  # fmt: skip
+"""The studies of AlexNet in CIFAR size: title, changes to the baseline, arms, and what else ``_ablation`` takes."""
 
 STUDIES: dict[str, Callable[[Scale], Study]] = {
     "relu_rates": partial(_relu_rates, "relu_rates", "Search for the learning rates", {}, RATES, 16),
@@ -197,50 +218,9 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
     ),
     "lrn_cifar": _lrn_cifar,
     **{
-        name: partial(_ablation, name, title, setting, arms, 1, pilot=True, first=PILOT_SEEDS)
-        for name, (title, setting, arms) in PILOTS.items()
+        name: partial(_ablation, name, title, setting, of_study, **options)
+        for name, (title, setting, of_study, options) in SMALL_ALEXNET.items()
     },
-    **{
-        name: partial(
-            _ablation,
-            name,
-            ablation.title,
-            {},
-            ablation.arms,
-            ablation.seeds,
-            seeds_per_arm=cifar_alexnet.SEEDS_PER_ARM if name == "ablations" else {},
-            published_in="" if name == "ablations" else "ablations",
-        )
-        for name, ablation in cifar_alexnet.ABLATIONS.items()
-    },
-    "ensemble": partial(
-        _ablation, "ensemble", "Networks to average", {}, {"baseline": {}}, 20, smoke_seeds=15, published_in="ablations"
-    ),
-    "lrn_fresh": partial(
-        _ablation,
-        "lrn_fresh",
-        "Normalization or its scaling, on fresh seeds",
-        {},
-        cifar_alexnet.arms("baseline", "no_lrn", "lrn_scale"),
-        10,
-        first=FRESH_SEEDS,
-    ),
-    "dropout_convergence": partial(
-        _ablation,
-        "dropout_convergence",
-        "Dropout and the epochs to converge",
-        cifar_alexnet.CONVERGENCE,
-        cifar_alexnet.arms("no_crops", "no_crops_no_dropout"),
-        5,
-    ),
-    "longer": partial(
-        _ablation,
-        "longer",
-        "Crops and dropout over twice the epochs",
-        cifar_alexnet.LONGER,
-        cifar_alexnet.arms("baseline", "no_crops", "no_dropout"),
-        5,
-    ),
     **{name: partial(_scaled, name) for name in SCALE_STUDIES},
     **{name: partial(_rate_search, name) for name in RATE_SEARCHES},
 }
