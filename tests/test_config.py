@@ -202,7 +202,7 @@ def test_only_later_fields_have_a_default():
     assert set(optional(RunConfig)) == set(AS_BEFORE)
 
 
-def test_placement_is_no_part_of_a_run():
+def test_the_device_is_no_part_of_a_run():
     def names(model):
         for name, field in model.model_fields.items():
             yield name

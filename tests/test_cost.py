@@ -7,7 +7,7 @@ import pytest
 from alexnet_repro.analysis.verdicts import Verdict, scorecard
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments import step_timing
-from alexnet_repro.networks import cost, layers
+from alexnet_repro.networks import cost
 from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE
 from alexnet_repro.networks.cost import GPU_BYTES, memory_breakdown
 from alexnet_repro.networks.layers import learned_layers
@@ -23,7 +23,7 @@ def test_one_gpu_by_hand():
     assert held["outputs"] == held["gradients of outputs"] == 4 * 128 * KEPT
     assert held["images"] == 2 * 4 * 128 * 3 * 224 * 224
     assert held["denominators of normalization"] == 4 * 128 * (290_400 + 2 * 186_624)
-    assert held["weights and biases"] == held["velocities"] == 4 * layers.PAPER_PARAMETERS
+    assert held["weights and biases"] == held["velocities"] == 4 * 60_965_224
     # conv2: 729 positions, three at a time, for each of 256 x 48 x 25 weights; conv3 one column after the other.
     weights = {1: 96 * 363, 2: 256 * 1200, 3: 384 * 1152, 4: 384 * 1728, 5: 256 * 1728}
     groups = {1: 3025 // 5, 2: 729 // 3, 3: 13, 4: 13, 5: 13}

@@ -230,7 +230,7 @@ def _published_curves(store: Store) -> Curves:
 
 
 def _faults(name: str, source: str, runs: list[Placed], store: Store, curves: Curves) -> Iterator[str]:
-    """What is off in the runs of one table, a line each. Their curves join ``curves``, those of all others."""
+    """Faults in the runs of one table, a line each; adds their curves to ``curves``, which has those of all others."""
     if not runs:
         yield "it holds no run"
     if name in STUDIES and study(name).pilot:

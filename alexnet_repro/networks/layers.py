@@ -14,14 +14,8 @@ Kind = Literal[
 ]
 Shape = tuple[int, int, int]
 
-PAPER_PARAMETERS = 60_965_224
-"""Weights and biases of Fig. 2's network; the paper rounds to 60 million."""
-
 PAPER_NEURONS = (253_440, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000)
 """Neurons per layer as the caption of Fig. 2 prints them. The first number is not 55 x 55 x 96 = 290,400."""
-
-DERIVED_NEURONS = (290_400, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000)
-"""The same, computed from the shapes of section 3.5: 659,272 in all, the paper's 650,000."""
 
 
 @dataclass(frozen=True)

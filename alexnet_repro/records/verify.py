@@ -98,7 +98,7 @@ def verify(store: Store) -> list[str]:
 
 
 def _weights(store: Store) -> Iterator[str]:
-    """What is off in the published weights, a line each."""
+    """Faults in the published weights, a line each."""
     plan, records = study(outputs.MEMBERS), store.published()
     shown = outputs.published_weights(store, plan.config("baseline", plan.seeds[0]).key)
     if shown.stem in records and not shown.is_file():
@@ -292,7 +292,7 @@ def _within(config: RunConfig) -> list[int]:
 
 
 def _points(record: RunRecord) -> Iterator[Fault]:
-    """What is off in the points of a curve, each by itself."""
+    """Faults in single points of a curve."""
     curve, config, within = record.curve, record.config, _within(record.config)
     if not curve:
         yield Fault("it has no curve", "key")
