@@ -14,7 +14,7 @@ from ..common.errors import UserError, one_of
 from ..experiments import registry
 from ..experiments.study import SCALES
 from .lookup import records
-from .record import PROVENANCE, Measurement, RunRecord
+from .record import PROVENANCE, Measurement, RunRecord, identity
 from .store import Store
 
 IDENTITY = ("study", "scale", "arm", "seed", "key")
@@ -42,7 +42,8 @@ def load_runs(study: str | None = None, scale: str = "cifar10", store: str | Pat
     metrics: set[str] = set()
     for name, arm, record in _found(study, scale, store):
         rows.append(
-            _identity(name, scale, arm, record)
+            {"study": name, "scale": scale}
+            | identity(arm, record)
             | {"status": record.status}
             | record.metrics
             | {PROVENANCE + field: value for field, value in record.provenance.model_dump().items()}
@@ -63,7 +64,7 @@ def load_curves(study: str | None = None, scale: str = "cifar10", store: str | P
     and errors are those of ``load_runs``.
     """
     rows = [
-        _identity(name, scale, arm, record) | point.model_dump()
+        {"study": name, "scale": scale} | identity(arm, record) | point.model_dump()
         for name, arm, record in _found(study, scale, store)
         for point in record.curve
     ]
@@ -93,7 +94,3 @@ def _folder(store: str | Path) -> Path:
     if not folder.is_dir():
         raise UserError(f"no working store at {folder}: give the folder that holds runs/, as ALEXNET_REPRO_STORE does")
     return folder
-
-
-def _identity(study: str, scale: str, arm: str, record: RunRecord) -> dict[str, Any]:
-    return {"study": study, "scale": scale, "arm": arm, "seed": record.config.seed, "key": record.key}

@@ -143,11 +143,6 @@ def _recipe(text: bytes) -> int:
         return 0
 
 
-def published_folder(store: Store, study: str) -> Path:
-    """The folder where the tables of a study are published."""
-    return store.evidence / study
-
-
 def write_table(folder: Path, rows: list[tuple[str, RunRecord]]) -> None:
     """Write (arm, record) pairs as runs.csv, a row per run, and curves.csv, a row per run and measurement.
 

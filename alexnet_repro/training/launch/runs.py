@@ -10,7 +10,7 @@ from ...experiments.study import Study
 from ...records import predictions
 from ...records.lookup import RunsByArm, records
 from ...records.record import RunRecord
-from ...records.store import Store, published_folder, rows_by_key, write_table
+from ...records.store import Store, rows_by_key, write_table
 
 
 def obtain(
@@ -125,7 +125,7 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> Published:
     if not clean:
         command = " ".join(["alexnet-repro run", plan.name, *_options(plan)])
         raise UserError(f"{plan.name} has no finished run of a clean commit: commit, then '{command}'", 1)
-    folder = published_folder(store, plan.name) if into is None else into / plan.name
+    folder = store.evidence / plan.name if into is None else into / plan.name
     before = rows_by_key(folder) if into is None else {}
     table = before | clean
     # First, so that a repeated call makes up for one that was interrupted: the runs are new until the table is written.
