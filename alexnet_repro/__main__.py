@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from .analysis.conclusions import Conclusion, effect_text
+from .analysis.conclusions import Conclusion, comparison_text
 from .analysis.contributed import contribute
 from .analysis.lookup import concluded
 from .common import paths
@@ -26,7 +26,7 @@ from .common.errors import UserError, one_of
 from .common.machine import check_device, columns_of, cores, launched
 from .common.terminal import print_what_can_be_shown
 from .experiments import manifest as prepared
-from .experiments.config import DIGESTS, PRECISIONS, Placement, RunConfig
+from .experiments.config import DIGESTS, PRECISIONS, DeviceConfig, RunConfig
 from .experiments.imagenet import computing
 from .experiments.registry import STUDIES, study
 from .experiments.study import FRESH_SEEDS, PILOT_SEEDS, SCALES, SEEDS_END, Study, from_seed
@@ -167,7 +167,7 @@ def plan(
 def _cost(config: RunConfig, device: str) -> None:
     from .training.cost import measure
 
-    cost = measure(config, Placement(device=device))
+    cost = measure(config, DeviceConfig(device=device))
     energy = "" if cost.kilowatt_hours is None else f"; {cost.kilowatt_hours:,.1f} kWh by the GPU alone"
     print(
         f"measured on {device}: {cost.steps} steps in {cost.seconds:.1f} s, {cost.images_per_second:,.0f} images/s\n"
@@ -273,20 +273,20 @@ def _short(claims: list[Conclusion]) -> str:
         "evidence": [each.evidence for each in verdicts],
         "verdict": [each.verdict for each in verdicts],
         "found (95 % interval)": [marked(each) for each in verdicts],
-        "seeds": [each.counted for each in verdicts],
+        "seeds": [each.pairs_judged for each in verdicts],
     }
     two: dict[str, list[str]] = {
         "claim": [each.claim for each in comparisons],
         "scale": [each.scale for each in comparisons],
         "": [each.label or each.role for each in comparisons],
         "verdict": [f"{each.verdict}{', seen in advance' if each.in_advance else ''}" for each in comparisons],
-        "found (95 % interval)": [effect_text(each) for each in comparisons],
+        "found (95 % interval)": [comparison_text(each) for each in comparisons],
         "seeds": [f"{each.seeds} of {each.declared}" for each in comparisons],
     }
     last = {"claim": [each.claim for each in claims], "conclusion": [each.conclusion for each in claims]}
     mark = "\n† excludes zero, but would not once corrected for all comparisons (Holm)"
     parts = [
-        ("Stage one", f"{_lines(one)}{mark if any(each.alone for each in verdicts) else ''}"),
+        ("Stage one", f"{_lines(one)}{mark if any(each.lost_after_holm for each in verdicts) else ''}"),
         ("Stage two", _lines(two)),
         ("Conclusions", _lines(last)),
     ]

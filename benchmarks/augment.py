@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 
 from alexnet_repro.experiments.cifar_alexnet import BASELINE
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.records.benchmarks import row
 from alexnet_repro.training.data.augment import Augmentation, ColorNoise
 from alexnet_repro.training.data.images import Images
@@ -41,7 +41,7 @@ def image_by_image(images: Images, noise: ColorNoise) -> Callable[[Tensor], Tens
 
 def measure(batch: int, repeats: int) -> dict[str, float]:
     """Median CPU seconds of a batch either way, of a training step, and of the draws of an epoch per step."""
-    run = Run(BASELINE.changed(**{"data.dataset": "sample", "data.train_images": 2_000}), Placement())
+    run = Run(BASELINE.changed(**{"data.dataset": "sample", "data.train_images": 2_000}), DeviceConfig())
     augmentation = Augmentation(run.config.data, run.train, seed=0)
     noise = augmentation.noise
     assert noise is not None

@@ -13,7 +13,7 @@ import torch
 from common import Process, finish, machine, options, serve
 
 from alexnet_repro.experiments.cifar_alexnet import BASELINE
-from alexnet_repro.experiments.config import SAMPLE_TRAIN_IMAGES, Placement, RunConfig
+from alexnet_repro.experiments.config import SAMPLE_TRAIN_IMAGES, DeviceConfig, RunConfig
 from alexnet_repro.experiments.registry import CUDA_CONVNET_19PCT
 from alexnet_repro.records.benchmarks import row
 from alexnet_repro.training.trainer import Run
@@ -29,7 +29,7 @@ WAYS = {"one process of two threads": (1, 2), "two processes of one thread": (2,
 def take_turns(config: RunConfig, steps: int, threads: int) -> None:
     """Train ``steps`` steps a turn; the number of a turn is how many images those were."""
     torch.set_num_threads(threads)
-    run = Run(config, Placement(threads=threads))
+    run = Run(config, DeviceConfig(threads=threads))
     size, batch = config.data.train_images, config.optimizer.batch_size
     for _ in range(3):
         run.update()

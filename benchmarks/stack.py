@@ -13,7 +13,7 @@ from collections.abc import Callable
 import torch
 from common import finish, keep_buffers, machine, options
 
-from alexnet_repro.experiments.config import Placement, RunConfig
+from alexnet_repro.experiments.config import DeviceConfig, RunConfig
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.records.benchmarks import row
 from alexnet_repro.training.parallel.vmap_seeds import Member, Stack
@@ -28,7 +28,7 @@ NETS = {
 }  # fmt: skip
 
 
-def ways(config: RunConfig, seeds: int, steps: int, placement: Placement) -> dict[str, Callable[[], object]]:
+def ways(config: RunConfig, seeds: int, steps: int, placement: DeviceConfig) -> dict[str, Callable[[], object]]:
     """What makes ``steps`` steps of every seed, stacked and one after another."""
     configs = [config.changed(seed=seed) for seed in range(seeds)]
     stack, alone = Stack([Member(each, placement) for each in configs]), [Run(each, placement) for each in configs]
@@ -60,7 +60,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows = []
     for name, config in NETS.items():
-        calls = ways(config, arguments.seeds, arguments.steps, Placement(device=arguments.device))
+        calls = ways(config, arguments.seeds, arguments.steps, DeviceConfig(device=arguments.device))
         found = measure(calls, arguments.rounds, arguments.device)
         images = arguments.seeds * arguments.steps * config.optimizer.batch_size
         ours, peer = (images / found[way] for way in ("stacked", "alone"))

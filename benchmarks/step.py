@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import CIFAR10
 
-from alexnet_repro.experiments.config import SAMPLE_TRAIN_IMAGES, Placement, RunConfig
+from alexnet_repro.experiments.config import SAMPLE_TRAIN_IMAGES, DeviceConfig, RunConfig
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.records.benchmarks import row
 from alexnet_repro.training.data import cifar10 as datasets
@@ -119,7 +119,7 @@ def first() -> Callable[[], int]:
     optimizer = CONFIG.optimizer
     loader = DataLoader(cifar10(), optimizer.batch_size, shuffle=True, num_workers=2, persistent_workers=True)
     net, criterion = plain_net(), nn.CrossEntropyLoss()
-    run = Run(CONFIG, Placement())
+    run = Run(CONFIG, DeviceConfig())
     copy_weights(run.net, net)
     run.data.start(0)
     inputs = run.data.batch(torch.arange(4), slice(0, 4))[0]
@@ -156,7 +156,7 @@ def first() -> Callable[[], int]:
 
 def ours(threads: int) -> Callable[[], int]:
     """A step of this package; returns its images."""
-    run = Run(CONFIG, Placement(threads=threads))
+    run = Run(CONFIG, DeviceConfig(threads=threads))
 
     def step() -> int:
         run.update()
@@ -180,7 +180,7 @@ def products() -> Callable[[], int]:
 
 def operations() -> float:
     """Floating-point operations that an image takes in training, in 10^9."""
-    run = Run(CONFIG, Placement())
+    run = Run(CONFIG, DeviceConfig())
     places: dict[nn.Module, int] = {}
 
     def note(module: nn.Module, _: object, result: Tensor) -> None:

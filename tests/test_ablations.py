@@ -154,12 +154,12 @@ LARGER = [(name, scale) for scale in SCALED for name in ABLATIONS if scale in sc
 @pytest.mark.parametrize(("name", "scale"), LARGER)
 def test_all_studies_of_a_scale_share_their_runs_and_their_table(name, scale):
     there = SCALED[scale]
-    every = {config.key for _, config in study(there.home).runs()}
+    every = {config.key for _, config in study(there.published_in).runs()}
     plan = study(name, scale)
     assert {config.key for _, config in plan.runs()} <= every
-    assert (plan.name, plan.home, plan.seeds) == (
+    assert (plan.name, plan.published_in, plan.seeds) == (
         name,
-        there.home,
+        there.published_in,
         tuple(range(min(there.seeds, ABLATIONS[name].seeds))),
     )
 

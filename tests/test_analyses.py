@@ -9,7 +9,7 @@ from scipy import stats
 
 from alexnet_repro.analysis import exploratory, rules
 from alexnet_repro.analysis.conclusions import compare
-from alexnet_repro.analysis.lookup import finder
+from alexnet_repro.analysis.lookup import record_lookup
 from alexnet_repro.paper.claims import claim
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
@@ -110,7 +110,7 @@ def test_parts_of_a_diverged_run_add_up_and_a_metric_that_is_missing_leaves_none
 
 @pytest.mark.parametrize("name", ["lrn", "overlapping_pooling", "dropout_overfit", "depth"])
 def test_the_part_that_a_rule_judges_is_the_verdicts(name):
-    find = finder(Store())
+    find = record_lookup(Store())
     rule = next(each for each in rules.load() if each.claim == name and each.role == "primary")
     arm, base = find("ablations", rule.arm), find("ablations", rule.against)
     judged = compare(rule, "cifar10", arm, base)

@@ -5,7 +5,7 @@ import pytest
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.networks import layers as architecture
 from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE
-from alexnet_repro.networks.memory import ledger
+from alexnet_repro.networks.cost import memory_breakdown
 from alexnet_repro.report import architecture as anatomy
 
 
@@ -26,7 +26,7 @@ def test_the_words_carry_the_numbers():
     assert "659,272" in anatomy.neurons_words().data
     assert "55 × 48 × 96 = 253,440" in anatomy.neurons_words().data
     assert "1 + ⌈53.25⌉ = 55" in anatomy.border_words().data
-    assert f"{sum(ledger(SOURCE, 128).values()) / 2**30:.2f} GiB" in anatomy.memory_words(128).data
+    assert f"{sum(memory_breakdown(SOURCE, 128).values()) / 2**30:.2f} GiB" in anatomy.memory_words(128).data
     assert "does not fit" in anatomy.memory_words(1024).data
 
 
@@ -53,7 +53,9 @@ def test_side_by_side():
 
 def test_the_ledger_adds_up():
     table = anatomy.memory_table(128)
-    assert table.loc[anatomy.TOTAL, "source, each of two"] * 2**20 == sum(ledger(SOURCE, 128, gpus=2).values())
+    assert table.loc[anatomy.TOTAL, "source, each of two"] * 2**20 == sum(
+        memory_breakdown(SOURCE, 128, gpus=2).values()
+    )
 
 
 @pytest.mark.parametrize("batch", [0, -1, "x", 1.5])

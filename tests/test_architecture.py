@@ -14,11 +14,12 @@ def shapes(config):
 
 @pytest.mark.parametrize("config", [PAPER, SOURCE])
 def test_fig_2(config):
-    assert architecture.parameters(config) == architecture.PAPER_PARAMETERS == 60_965_224
-    assert architecture.neurons(config) == architecture.DERIVED_NEURONS
-    assert sum(architecture.DERIVED_NEURONS) == 659_272
+    assert architecture.parameters(config) == 60_965_224
+    neurons = architecture.neurons(config)
+    assert neurons == (290_400, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000)
+    assert sum(neurons) == 659_272
     assert sum(architecture.PAPER_NEURONS) == 622_312  # short of the 650,000 of the paper's own text
-    assert architecture.PAPER_NEURONS[1:] == architecture.DERIVED_NEURONS[1:]
+    assert architecture.PAPER_NEURONS[1:] == neurons[1:]
     learned = [layer.outputs for layer in architecture.learned_layers(config)]
     assert learned == [
         (96, 55, 55), (256, 27, 27), (384, 13, 13), (384, 13, 13), (256, 13, 13), (4096, 1, 1), (4096, 1, 1),

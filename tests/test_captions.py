@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from alexnet_repro.analysis.lookup import finder
+from alexnet_repro.analysis.lookup import record_lookup
 from alexnet_repro.analysis.verdicts import Verdict, scorecard
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.networks.config import PAPER
@@ -19,7 +19,7 @@ from .runs import record, tiny
 @pytest.fixture(scope="module")
 def not_run(tmp_path_factory: pytest.TempPathFactory) -> Verdict:
     folder = tmp_path_factory.mktemp("empty")
-    verdicts = scorecard(finder(Store(folder, folder / "evidence")))
+    verdicts = scorecard(record_lookup(Store(folder, folder / "evidence")))
     return next(each for each in verdicts if each.claim == "relu_speed")
 
 

@@ -215,32 +215,7 @@ paper_value = 1.4
 """
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ('unit = "points"', 'unit = "%"', r"audited\.0: unit='%' does not fit .*'points'"),
-        ('net = "148"\n', "", r"audited\.0: '145' is compared with no net"),
-        ('against = "145"\nunit = "points"\npaper_value = 1.4', 'unit = "%"', r"audited\.0: without a paper_value"),
-        ('column = "top1_error"', 'column = "top1"', r"audited\.0\.column: "),
-    ],
-)
-def test_a_malformed_audit_is_named(tmp_path, old, new, message):
-    assert _load(tmp_path, MEASURED + AUDITED)
-    assert old in AUDITED
-    with pytest.raises(UserError, match=message):
-        _load(tmp_path, MEASURED + AUDITED.replace(old, new))
-
-
-def test_a_malformed_derivation_is_named(tmp_path):
-    text = '[[claim.derived]]\nquantity = "crops"\nunit = "variants"\npaper_value = 2048\nrule = "r"\n'
-    (claim,) = _load(tmp_path, MEASURED + text)
-    assert claim.derived[0].paper_value == 2048
-    with pytest.raises(UserError, match=r"derived\.0: tolerance=0\.1 has no meaning above a number"):
-        _load(tmp_path, MEASURED + text + 'comparison = "above"\ntolerance = 0.1\n')
-    with pytest.raises(UserError, match=r"derived\.0\.tolerance: .*less than 1"):
-        _load(tmp_path, MEASURED + text + "tolerance = 1.0\n")
-
-
+DERIVED = '[[claim.derived]]\nquantity = "crops"\nunit = "variants"\npaper_value = 2048\nrule = "r"\n'
 OBSERVED = """
 [[claim.observed]]
 study = "lrn"
@@ -262,9 +237,19 @@ paper_value = 5.0
 """
 
 
+BOUND = AUDITED + 'comparison = "at most"\n'
+
+
 @pytest.mark.parametrize(
     ("entry", "old", "new", "message"),
     [
+        (AUDITED, 'unit = "points"', 'unit = "%"', r"audited\.0: unit='%' does not fit .*'points'"),
+        (AUDITED, 'net = "148"\n', "", r"audited\.0: '145' is compared with no net"),
+        (AUDITED, 'against = "145"\nunit = "points"\npaper_value = 1.4', 'unit = "%"', r"\.0: without a paper_value"),
+        (AUDITED, 'column = "top1_error"', 'column = "top1"', r"audited\.0\.column: "),
+        (BOUND, "paper_value = 1.4\n", "", r"audited\.0: at most is of a difference"),
+        (DERIVED, "2048", '2048\ncomparison = "above"\ntolerance = 0.1', r"\.0: tolerance=0\.1 has no meaning above a"),
+        (DERIVED, "2048", "2048\ntolerance = 1.0", r"derived\.0\.tolerance: .*less than 1"),
         (OBSERVED, 'unit = "points"', 'unit = "×"', r"observed\.0: a difference cannot be in '×'"),
         (
             OBSERVED,
@@ -280,18 +265,18 @@ paper_value = 5.0
         ('[[claim.sourced]]\nitem = "i"\n', '"i"', '""', r"sourced\.0\.item: String should have at least 1"),
     ],
 )
-def test_a_malformed_entry_of_another_kind_is_named(tmp_path, entry, old, new, message):
+def test_a_malformed_entry_of_each_kind_is_named(tmp_path, entry, old, new, message):
     assert _load(tmp_path, MEASURED + entry)
     assert old in entry
     with pytest.raises(UserError, match=message):
         _load(tmp_path, MEASURED + entry.replace(old, new))
 
 
-def test_a_bound_is_of_a_difference(tmp_path):
-    bound = AUDITED + 'comparison = "at most"\n'
-    assert _load(tmp_path, MEASURED + bound)
-    with pytest.raises(UserError, match=r"audited\.0: at most is of a difference"):
-        _load(tmp_path, MEASURED + bound.replace("paper_value = 1.4\n", ""))
+def test_an_observed_arm_may_be_compared_with_itself_in_another_study(tmp_path):
+    same = OBSERVED.replace('"half as wide"', '"baseline"')
+    assert _load(tmp_path, MEASURED + same + 'against_study = "longer"\n')
+    with pytest.raises(UserError, match="is compared with itself"):
+        _load(tmp_path, MEASURED + same + 'against_study = "lrn"\n')
 
 
 def test_no_number_of_the_list_is_lost():

@@ -6,8 +6,8 @@ from functools import cache
 import pytest
 
 from alexnet_repro.analysis import rules
-from alexnet_repro.analysis.conclusions import Comparison, classify, compare, conclude, corrected, reading
-from alexnet_repro.analysis.lookup import concluded, finder
+from alexnet_repro.analysis.conclusions import Comparison, classify_two_sided, compare, conclude, corrected, reading
+from alexnet_repro.analysis.lookup import concluded, record_lookup
 from alexnet_repro.analysis.rules import SETTINGS, Rule
 from alexnet_repro.analysis.verdicts import scorecard
 from alexnet_repro.common import paths
@@ -19,17 +19,9 @@ from alexnet_repro.records.store import Store
 from .runs import record, tiny
 
 RULE = Rule(
-    claim="lrn",
-    role="primary",
-    metric="test_error",
-    comparison="difference",
-    arm="no_lrn",
-    against="baseline",
-    unit="points",
-    threshold=1.0,
-    why="a judgement",
-    seeds={"cifar10": 5},
-)
+    claim="lrn", role="primary", metric="test_error", comparison="difference", arm="no_lrn", against="baseline",
+    unit="points", threshold=1.0, why="a judgement", seeds={"cifar10": 5},
+)  # fmt: skip
 
 
 def errors(*percent, status="finished"):
@@ -53,14 +45,14 @@ BASE = errors(40.0, 40.3, 39.8, 40.1, 40.0)
     ],
 )
 def test_every_verdict(interval, narrow, name):
-    assert classify(interval, narrow, (-1.0, 1.0), 0.0) == name
+    assert classify_two_sided(interval, narrow, (-1.0, 1.0), 0.0) == name
 
 
 def test_a_ratio_has_its_inverse_on_the_other_side():
     ratio = RULE.model_copy(update={"comparison": "ratio", "unit": "×", "threshold": 1.5})
     assert ratio.bounds == (1 / 1.5, 1.5)
-    assert classify((0.7, 1.4), (0.72, 1.35), ratio.bounds, ratio.null) == "equivalent"
-    assert classify((0.3, 0.6), (0.35, 0.55), ratio.bounds, ratio.null) == "contradicted"
+    assert classify_two_sided((0.7, 1.4), (0.72, 1.35), ratio.bounds, ratio.null) == "equivalent"
+    assert classify_two_sided((0.3, 0.6), (0.35, 0.55), ratio.bounds, ratio.null) == "contradicted"
 
 
 def test_pairs_by_seed_in_points():
@@ -177,7 +169,7 @@ def test_every_claim_has_a_conclusion_and_a_sentence():
 
 
 def test_stage_one_stays_as_it_was():
-    verdicts = scorecard(finder(Store(paths.repository() / "nowhere")))
+    verdicts = scorecard(record_lookup(Store(paths.repository() / "nowhere")))
     assert [verdict for each in every() for verdict in each.verdicts] == verdicts
 
 
@@ -224,7 +216,7 @@ def test_every_rule_is_older_than_the_runs_that_it_judges():
             setting = SETTINGS[scale]
             if setting.scale not in SCALES:
                 continue
-            find = finder(store, setting.scale)
+            find = record_lookup(store, setting.scale)
             arm, against = find(setting.study, rule.arm), find(setting.study, rule.against)
             (entry,) = [
                 each for each in entries((paths.data() / rules.FILE).read_text())

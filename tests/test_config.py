@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments.cifar_alexnet import TINY_BASELINE
-from alexnet_repro.experiments.config import Placement, RunConfig, parse
+from alexnet_repro.experiments.config import DeviceConfig, RunConfig, parse
 from alexnet_repro.experiments.registry import CUDA_CONVNET_19PCT
 from alexnet_repro.networks.config import CudaConvnetConfig
 
@@ -202,14 +202,14 @@ def test_only_later_fields_have_a_default():
     assert set(optional(RunConfig)) == set(AS_BEFORE)
 
 
-def test_placement_is_no_part_of_a_run():
+def test_the_device_is_no_part_of_a_run():
     def names(model):
         for name, field in model.model_fields.items():
             yield name
             if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
                 yield from names(field.annotation)
 
-    assert set(names(Placement)).isdisjoint(names(RunConfig))
+    assert set(names(DeviceConfig)).isdisjoint(names(RunConfig))
     with pytest.raises(UserError, match="device"):
         parse(PLAIN | {"device": "cpu"})
 
@@ -422,4 +422,4 @@ def test_changing_a_run_leaves_the_original():
                                     {"threads": True}, {"threads": 10**9}, {"thread": 1}])  # fmt: skip
 def test_a_bad_placement_is_refused(values):
     with pytest.raises(ValueError, match="validation error"):
-        Placement.model_validate_json(json.dumps(values))
+        DeviceConfig.model_validate_json(json.dumps(values))

@@ -340,7 +340,7 @@ def test_from_run_to_contribution(store, tmp_path):
 
 def full(arm, seed, error, images=IMAGES, precision="float32", **source):
     """A full-size record with a test error, on images that are not here."""
-    plan = imagenet.plan("imagenet_ablations", images).changed(precision=precision)
+    plan = imagenet.study_on("imagenet_ablations", images).changed(precision=precision)
     config = plan.config(arm, seed)
     point = Measurement(epoch=1.0, images=config.data.train_images, train_loss=1.0, train_error=0.5)
     return record(config, curve=[point], metrics={"test_error": error}, **source)

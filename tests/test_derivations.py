@@ -66,22 +66,20 @@ def test_which_numbers_of_the_paper_disagree():
     assert 55 * 48 * 96 == 253_440  # where Figure 2's number may come from
 
 
-def test_the_tolerance_is_relative():
-    assert derive(entry()).verdict == "derived: agrees"
-    assert derive(entry(tolerance=0.016)).verdict == "derived: disagrees"
-    assert derive(entry(tolerance=0.0, paper_value=60_965_224.0)).verdict == "derived: agrees"
-
-
-def test_above_is_strict():
-    above = {"quantity": "crops", "comparison": "above", "tolerance": 0.0}
-    assert derive(entry(**above, paper_value=2177.0)).verdict == "derived: agrees"
-    assert derive(entry(**above, paper_value=2178.0)).verdict == "derived: disagrees"
-
-
-def test_at_most_has_its_bound():
-    bound = {"quantity": "crops", "comparison": "at most", "tolerance": 0.0}
-    assert derive(entry(**bound, paper_value=2178.0)).verdict == "derived: agrees"
-    assert derive(entry(**bound, paper_value=2177.0)).verdict == "derived: disagrees"
+@pytest.mark.parametrize(
+    ("changes", "agrees"),
+    [
+        ({}, True),  # the tolerance is relative
+        ({"tolerance": 0.016}, False),
+        ({"tolerance": 0.0, "paper_value": 60_965_224.0}, True),
+        ({"quantity": "crops", "tolerance": 0.0, "comparison": "above", "paper_value": 2177.0}, True),
+        ({"quantity": "crops", "tolerance": 0.0, "comparison": "above", "paper_value": 2178.0}, False),
+        ({"quantity": "crops", "tolerance": 0.0, "comparison": "at most", "paper_value": 2178.0}, True),
+        ({"quantity": "crops", "tolerance": 0.0, "comparison": "at most", "paper_value": 2177.0}, False),
+    ],
+)
+def test_each_comparison_has_its_bound(changes, agrees):
+    assert derive(entry(**changes)).verdict == ("derived: agrees" if agrees else "derived: disagrees")
 
 
 def test_the_largest_conv_layer_is_conv3():

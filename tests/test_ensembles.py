@@ -5,7 +5,7 @@ import pytest
 
 from alexnet_repro.analysis.ensembles import judged
 from alexnet_repro.analysis.ensembles import sizes as the_sizes
-from alexnet_repro.analysis.lookup import finder
+from alexnet_repro.analysis.lookup import record_lookup
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.records import outputs as ensembles
@@ -82,7 +82,7 @@ def test_groups_of_five_are_judged_when_whole(store):
     mean = np.mean([store.find(config).metric("test_error") for config in members])
     assert found["one"][1].metric("test_error") == pytest.approx(mean)
     assert found["five"][1].metric("test_error") < mean
-    assert finder(store)("ensemble", "five") == found["five"]
+    assert record_lookup(store)("ensemble", "five") == found["five"]
     sizes = the_sizes(store)
     assert [len(sizes[n]) for n in range(1, 6)] == [2] * 5
     assert sizes[5][1] == found["five"][1].metric("test_error")

@@ -6,7 +6,7 @@ import pytest
 
 from alexnet_repro.analysis import audit, meta
 from alexnet_repro.analysis.conclusions import Comparison
-from alexnet_repro.analysis.lookup import finder
+from alexnet_repro.analysis.lookup import record_lookup
 from alexnet_repro.analysis.verdicts import scorecard
 from alexnet_repro.paper.claims import claim, load
 from alexnet_repro.records.store import Store
@@ -14,7 +14,7 @@ from alexnet_repro.records.store import Store
 
 @pytest.fixture(scope="module")
 def verdicts():
-    return scorecard(finder(Store()))
+    return scorecard(record_lookup(Store()))
 
 
 def rows(name, verdicts, found=()):

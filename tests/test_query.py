@@ -11,7 +11,7 @@ from scipy import stats
 
 import alexnet_repro
 from alexnet_repro import claim, judge, load_curves, load_runs, study
-from alexnet_repro.analysis.lookup import concluded, finder
+from alexnet_repro.analysis.lookup import concluded, record_lookup
 from alexnet_repro.analysis.verdicts import scorecard
 from alexnet_repro.common import paths
 from alexnet_repro.common.errors import UserError
@@ -68,7 +68,7 @@ def test_four_lines_give_the_effect_that_the_verdict_has() -> None:
     error = 100 * load_runs("lrn").pivot(index="seed", columns="arm", values="test_error")
     gain = error["no_lrn"] - error["baseline"]
     interval = stats.ttest_1samp(gain, 0).confidence_interval(0.95)
-    verdict = next(each for each in scorecard(finder(Store())) if each.claim == "lrn")
+    verdict = next(each for each in scorecard(record_lookup(Store())) if each.claim == "lrn")
     assert gain.mean() == pytest.approx(verdict.effect)
     assert tuple(interval) == pytest.approx(verdict.interval)
 
@@ -87,7 +87,7 @@ def test_a_study_and_a_claim_are_found_by_name() -> None:
 
 
 def test_judge_gives_the_verdicts_of_both_stages() -> None:
-    judged, scored = judge("lrn"), [each for each in scorecard(finder(Store())) if each.claim == "lrn"]
+    judged, scored = judge("lrn"), [each for each in scorecard(record_lookup(Store())) if each.claim == "lrn"]
     conclusion = next(each for each in concluded(Store()) if each.claim == "lrn")
     measured = [each for each in scored if each.evidence == "measured"]
     first = [each for each in judged.comparisons if each.stage == 1]
@@ -178,7 +178,7 @@ def test_without_a_study_every_published_run_stands_once() -> None:
     runs, known = load_runs(), Store().published()
     assert runs["key"].is_unique
     assert set(runs["key"]) == set(known)
-    assert set(runs["study"]) == set(Store().homes().values())
+    assert set(runs["study"]) == set(Store().published_in().values())
     assert set(load_curves()["key"]) == set(known)
 
 

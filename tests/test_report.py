@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 
 from alexnet_repro.analysis import meta
-from alexnet_repro.analysis.lookup import concluded, finder
+from alexnet_repro.analysis.lookup import concluded, record_lookup
 from alexnet_repro.analysis.rules import SETTINGS
 from alexnet_repro.analysis.verdicts import scorecard
 from alexnet_repro.common import paths
 from alexnet_repro.experiments import step_timing
 from alexnet_repro.experiments.registry import STUDIES, study
 from alexnet_repro.paper.claims import load
-from alexnet_repro.records.lookup import fastest
+from alexnet_repro.records.lookup import select_learning_rates
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
 from alexnet_repro.report import cards, figures
@@ -44,7 +44,7 @@ def test_search_picks_the_first_to_cross_then_the_lowest_error(store):
     for arm, config in plan.runs():
         run = crossing(config, RATES.get(arm))
         store.save(run)
-    assert fastest(plan, store) == {"relu": 0.00316, "tanh": 0.01}
+    assert select_learning_rates(plan, store) == {"relu": 0.00316, "tanh": 0.01}
     text = cards.search_card(plan, store).data
     assert "Picked: 0.00316 for ReLU, 0.01 for tanh" in text
     assert "Neither is at an edge" in text
@@ -56,7 +56,7 @@ def test_search_without_a_crossing_falls_back_to_the_error(store):
         run = crossing(config, None)
         low = arm in ("relu 0.0316", "tanh 0.001")
         store.save(run.model_copy(update={"metrics": {**run.metrics, "train_error": 0.26 if low else 0.4}}))
-    assert fastest(plan, store) == {"relu": 0.0316, "tanh": 0.001}
+    assert select_learning_rates(plan, store) == {"relu": 0.0316, "tanh": 0.001}
     assert "At an edge of the grid: ReLU" in cards.search_card(plan, store).data
 
 
@@ -72,7 +72,7 @@ def test_published_searches_picked_what_the_studies_use():
         plan = study(search)
         if all(config.key in store.published() for _, config in plan.runs()):
             used = {arm: study(use).config(arm, 0).optimizer.learning_rate for arm in ("relu", "tanh")}
-            assert fastest(plan, store) == used
+            assert select_learning_rates(plan, store) == used
             whole += 1
     assert whole, "no search has been published whole"
 
@@ -190,7 +190,7 @@ def test_a_halved_size_leads_to_what_the_halving_does():
 
 
 def test_the_scorecard_names_no_command_that_does_not_exist(store):
-    verdicts = [each for each in scorecard(finder(store)) if each.evidence == "measured"]
+    verdicts = [each for each in scorecard(record_lookup(store)) if each.evidence == "measured"]
     studies = {(entry.id, measured.label): measured.study for entry in load() for measured in entry.measured}
     assert verdicts
     for each in verdicts:

@@ -5,7 +5,7 @@ from types import ModuleType
 
 import pytest
 
-from alexnet_repro.analysis.lookup import finder
+from alexnet_repro.analysis.lookup import record_lookup
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments import imagenet
 from alexnet_repro.experiments.registry import study
@@ -56,7 +56,7 @@ def test_finder_knows_no_other_study_or_arm(store):
     plan = study("relu_speed")
     config = plan.config("tanh", 0)
     store.save(record(config))
-    find = finder(store)
+    find = record_lookup(store)
     assert list(find("relu_speed", "tanh")) == [0]
     with pytest.raises(UserError, match=r"unknown arm of relu_speed 'swish': choose one of relu, tanh$"):
         find("relu_speed", "swish")
@@ -76,7 +76,7 @@ def test_publishes_clean_runs_and_counts_the_others(store):
     read = Store(store.root.parent / "nothing", store.evidence)
     assert read.find(clean.config) == clean
     assert read.find(dirty.config) is None
-    assert read.homes() == {clean.key: "relu_speed"}
+    assert read.published_in() == {clean.key: "relu_speed"}
 
 
 def test_publishing_keeps_what_is_published(store):
@@ -103,7 +103,9 @@ def test_a_published_run_stays_whatever_the_working_store_holds(store):
 
 def test_runs_of_another_precision_or_of_other_images_join_the_table(store):
     plans = [
-        imagenet.plan("imagenet_ablations", imagenet.Images(1_000, 10, 256, digest * 64)).changed(precision=precision)
+        imagenet.study_on("imagenet_ablations", imagenet.Images(1_000, 10, 256, digest * 64)).changed(
+            precision=precision
+        )
         for digest, precision in (("d", "float32"), ("d", "bfloat16"), ("e", "float32"))
     ]
     for count, plan in enumerate(plans, 1):
@@ -135,7 +137,7 @@ def test_the_command_that_is_named_trains_what_was_to_be_published(store, tmp_pa
             publish(from_seed(study(name), 100), store)
         with pytest.raises(UserError, match=f"commit, then 'alexnet-repro run {name} --first-seed 100'$"):
             publish(from_seed(study(name), 100), store, tmp_path / "mine")
-    plan = imagenet.plan("imagenet", imagenet.Images(1_000, 10, 256, "d" * 64))
+    plan = imagenet.study_on("imagenet", imagenet.Images(1_000, 10, 256, "d" * 64))
     with pytest.raises(UserError, match=r"'alexnet-repro run imagenet --precision bfloat16 --compile'$"):
         publish(plan.changed(precision="bfloat16", compiled=True), store)
     with pytest.raises(UserError, match=r"commit, then 'alexnet-repro run relu_rates'$"):  # a pilot keeps its seeds
@@ -160,7 +162,7 @@ def test_runs_on_tiny_imagenet_share_one_table(store, tmp_path):
     ):
         publish(plan, store)
     assert publish(study("tiny_imagenet"), store)[:2] == (1, 0)
-    assert Store(store.root, store.evidence).homes() == {plan.config("no_lrn", 0).key: "tiny_imagenet"}
+    assert Store(store.root, store.evidence).published_in() == {plan.config("no_lrn", 0).key: "tiny_imagenet"}
     with pytest.raises(UserError, match=r"'alexnet-repro run lrn --scale tiny-imagenet --first-seed 100'$"):
         publish(from_seed(plan, 100), store, tmp_path / "mine")
 
@@ -178,5 +180,5 @@ def test_nothing_to_publish(store, scale):
 def test_a_pilot_is_looked_at_whatever_the_scale(store):
     config = study("alexnet_pilot").config("half as wide", 1000)
     store.save(record(config, metrics={"test_error": 0.4}))
-    found = finder(store, "smoke")("alexnet_pilot", "half as wide")
+    found = record_lookup(store, "smoke")("alexnet_pilot", "half as wide")
     assert [each.key for each in found.values()] == [config.key]

@@ -10,7 +10,7 @@ from typing import get_args
 import pytest
 
 from alexnet_repro.analysis import verdicts
-from alexnet_repro.analysis.verdicts import found
+from alexnet_repro.analysis.verdicts import effect_text
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.common.files import sha256, write_atomic
 from alexnet_repro.paper import claims
@@ -268,7 +268,7 @@ def test_found_is_printed_with_interval_and_unit(
     effect: float | None, interval: tuple[float, float] | None, unit: str, text: str
 ) -> None:
     verdict = verdicts.Verdict("c", "3", "t", "", "p", "measured", "not run", effect, interval, unit, 0, "")
-    assert found(verdict) == text
+    assert effect_text(verdict) == text
 
 
 def test_a_note_keeps_the_dashes_of_its_command() -> None:

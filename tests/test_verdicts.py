@@ -4,7 +4,7 @@ import math
 import pandas as pd
 import pytest
 
-from alexnet_repro.analysis.verdicts import judge, named, observed, scorecard, sourced
+from alexnet_repro.analysis.verdicts import classify, judge, observed, scorecard, sourced
 from alexnet_repro.common import paths
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.common.text import probability
@@ -15,30 +15,13 @@ from alexnet_repro.paper.claims import Claim, Measured, Observed, Sourced, load
 from .runs import record as made
 
 RATIO = Measured(
-    study="relu_speed",
-    setting="the paper's own",
-    metric="epochs_to_threshold",
-    comparison="ratio",
-    arm="tanh",
-    against="relu",
-    unit="×",
-    paper_value=6.0,
-    size=3.0,
-    rule="half the paper's factor",
-)
+    study="relu_speed", setting="the paper's own", metric="epochs_to_threshold", comparison="ratio", arm="tanh",
+    against="relu", unit="×", paper_value=6.0, size=3.0, rule="half the paper's factor",
+)  # fmt: skip
 POINTS = Measured(
-    study="lrn",
-    label="points",
-    setting="CIFAR size",
-    metric="test_error",
-    comparison="difference",
-    arm="without",
-    against="with",
-    unit="points",
-    paper_value=1.4,
-    size=0.7,
-    rule="half the paper's points",
-)
+    study="lrn", label="points", setting="CIFAR size", metric="test_error", comparison="difference", arm="without",
+    against="with", unit="points", paper_value=1.4, size=0.7, rule="half the paper's points",
+)  # fmt: skip
 CLAIM = Claim(
     id="relu_speed", version=1, section="3.1", title="t", statement="s", paper="6×", measured=(RATIO, POINTS)
 )  # fmt: skip
@@ -102,12 +85,12 @@ def test_errors_become_points():
 
 
 def test_the_ends_of_the_rule_are_exact():
-    assert named(3.0, 4.0, RATIO.size, RATIO.null) == "reproduced"
-    assert named(2.99, 4.0, RATIO.size, RATIO.null) == "direction only"
-    assert named(1.0, 2.0, RATIO.size, RATIO.null) == "no effect found"
-    assert named(1.0, 3.0, RATIO.size, RATIO.null) == "inconclusive"
-    assert named(0.5, 1.0, RATIO.size, RATIO.null) == "no effect found"
-    assert named(0.0, 0.0, POINTS.size, POINTS.null) == "no effect found"
+    assert classify(3.0, 4.0, RATIO.size, RATIO.null) == "reproduced"
+    assert classify(2.99, 4.0, RATIO.size, RATIO.null) == "direction only"
+    assert classify(1.0, 2.0, RATIO.size, RATIO.null) == "no effect found"
+    assert classify(1.0, 3.0, RATIO.size, RATIO.null) == "inconclusive"
+    assert classify(0.5, 1.0, RATIO.size, RATIO.null) == "no effect found"
+    assert classify(0.0, 0.0, POINTS.size, POINTS.null) == "no effect found"
 
 
 def test_inconclusive_says_how_many_seeds_would_settle_it():
@@ -234,8 +217,8 @@ def test_the_scorecard_shows_every_claim(monkeypatch):
     assert (first.verdict, second.verdict) == ("reproduced", "direction only")
     assert first.p_holm == pytest.approx(2 * first.p)
     assert second.p_holm == pytest.approx(second.p)
-    assert not first.alone
-    assert not second.alone
+    assert not first.lost_after_holm
+    assert not second.lost_after_holm
     assert {v.verdict for v in scorecard(lambda study, arm: {})} == {"not run"}
 
 
@@ -245,7 +228,7 @@ def test_an_effect_that_no_correction_leaves_says_so(monkeypatch):
     found = {("lrn", "with"): WITH, ("lrn", "without"): errors(20.4, 20.35, 20.5, 20.15, 20.5)}
     first, _ = scorecard(lambda study, arm: found[study, arm])
     assert first.p < 0.05 < first.p_holm
-    assert first.alone
+    assert first.lost_after_holm
     assert (
         f"corrected for all 2 comparisons of the scorecard, an effect is not shown (p = {first.p_holm:.2g})"
         in first.note

@@ -1,9 +1,9 @@
-"""The paper's numbers beside the first author's own log of runs, and beside what others published."""
+"""Compare the paper's numbers with the first author's log of runs, and with what others published."""
 
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
@@ -11,15 +11,16 @@ from ..common import paths
 from ..common.errors import one_of
 from ..common.files import read_csv
 from ..paper.claims import Audited, Published, load
+from ..paper.derivations import Finding
 from .statistics import LEVEL, t_quantile
 
 VARIANT = "schedule variant (net 153)"
 LONGER = ("145", "145-longer")
 DROP, STOPPED = "learning rate divided by 10", "stopped"
-"""Events of data/author_schedule.csv; what befell conv1 or the colour noise alone has other names."""
+"""Events of data/author_schedule.csv; those of conv1 or the colour noise only have other names."""
 
 EDGE = 1e-9
-"""A margin for binary fractions: 100 * 0.40665 is a little less or more than 40.665."""
+"""Tolerance for binary fractions: 100 * 0.40665 is not exactly 40.665."""
 
 TABLES = ("author_log.csv", "author_schedule.csv", "author_nets.csv")
 LOG_COLUMNS = {
@@ -34,24 +35,15 @@ RESULTS_COLUMNS = {
     "source": str,
 }
 FALL_2011 = ".2011"
-"""How the file of a submission marks a net that was pre-trained on ImageNet Fall 2011."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What the log says of one number: ``value`` in the entry's unit, None where it has none.
-
-    The log's six decimals of a fraction are four of a percentage.
-    """
-
-    verdict: Literal["audited: agrees", "audited: disagrees", "audited: not in the log"]
-    value: float | None
-    note: str
+"""The ending, in a submission's file name, of nets that were pre-trained on ImageNet Fall 2011."""
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """Runs of one architecture: ``n`` errors in percent, and the smallest effect that stands clear of them."""
+    """Spread of ``n`` runs of one architecture, errors in percent.
+
+    ``clear_from`` is the smallest effect larger than it.
+    """
 
     n: int
     mean: float
@@ -64,7 +56,7 @@ class Scatter:
 def log(path: Path | None = None) -> pd.DataFrame:
     """data/author_log.csv: a row per net and evaluation; errors are fractions. See data/README.md.
 
-    Raises UserError for a file that is missing or damaged.
+    Raises UserError if the file is missing or damaged.
     """
     return read_csv(path if path is not None else paths.data() / "author_log.csv", LOG_COLUMNS)
 
@@ -75,12 +67,12 @@ def schedule(path: Path | None = None) -> pd.DataFrame:
 
 
 def nets(path: Path | None = None) -> pd.DataFrame:
-    """data/author_nets.csv: what tells the nets apart beside the log's ``change``. Raises UserError as `log` does."""
+    """data/author_nets.csv: how the nets differ, beyond the log's column ``change``. Raises UserError as `log` does."""
     return read_csv(path if path is not None else paths.data() / "author_nets.csv", NETS_COLUMNS)
 
 
 def results(path: Path | None = None) -> pd.DataFrame:
-    """data/published_results.csv: a row per entry of a competition, or result of a cited paper; errors are fractions.
+    """data/published_results.csv: a row per competition entry or result of a cited paper; errors are fractions.
 
     Raises UserError as `log` does.
     """
@@ -89,7 +81,7 @@ def results(path: Path | None = None) -> pd.DataFrame:
 
 
 def nets_of(entry: str) -> tuple[str, ...]:
-    """The nets that a submission averages, read from its file's name: "test-preds-131-137" gives ("131", "137").
+    """The nets that a submission averages, from its file name: "test-preds-131-137" gives ("131", "137").
 
     Raises UserError for an unknown entry.
     """
@@ -98,10 +90,7 @@ def nets_of(entry: str) -> tuple[str, ...]:
 
 
 def check_published(entry: Published) -> Finding:
-    """Whether what others published, rounded to the digits that the paper prints, is the paper's number.
-
-    Raises UserError for an unknown entry.
-    """
+    """Compare a published number, rounded as in the paper, with the paper's. Raises UserError for an unknown entry."""
     row = _result(entry.entry)
     if entry.quantity in ("top1_error", "top5_error"):
         value = float(100 * row[entry.quantity])
@@ -114,19 +103,15 @@ def check_published(entry: Published) -> Finding:
         }
         value = float(len(kept[entry.quantity]))
     agrees = _prints_as(value, entry.paper_value, entry.digits)
-    return Finding(
-        "audited: agrees" if agrees else "audited: disagrees",
-        round(value, 4),
-        _note(f"{entry.entry}, {row['set']}: {row['source']}", entry),
-    )
+    return _finding(agrees, value, f"{entry.entry}, {row['set']}: {row['source']}", entry)
 
 
 def check(entry: Audited) -> Finding:
-    """Whether the log's value, rounded to the digits that the paper prints, is the paper's.
+    """Compare the log's value, rounded to the digits that the paper prints, with the paper's.
 
-    It is not in the log where the row is missing or, for an entry without ``net``, no row of its ``train_set``
-    agrees; the value is then the nearest. Without a paper_value, a difference agrees where it is positive; a
-    difference that is to be "at most" the paper's number agrees on either side of 0.
+    "not in the log" if the row is missing or, for an entry without ``net``, if no row of its ``train_set`` agrees; the
+    value is then the nearest one. Without a paper_value, a difference agrees if it is positive; with "at most", if its
+    absolute value is at most the paper's number.
     """
     if entry.net is None:
         return _any_row(entry)
@@ -151,11 +136,11 @@ def check(entry: Audited) -> Finding:
         clear_from = scatter(entry.column).clear_from
         stands = "stands" if value > clear_from else "does not stand"
         notes += f", one run each; {stands} clear of the scatter between runs ({clear_from:.2f} points)"
-    return Finding("audited: agrees" if agrees else "audited: disagrees", round(value, 4), _note(notes, entry))
+    return _finding(agrees, value, notes, entry)
 
 
 def variants() -> pd.DataFrame:
-    """The runs of one architecture, net 153, that differ in little but the learning-rate schedule."""
+    """The log's runs of net 153's architecture, which differ in little but the learning-rate schedule."""
     table = log()
     return table[table["relation"] == VARIANT].reset_index(drop=True)
 
@@ -168,13 +153,13 @@ def independent() -> pd.DataFrame:
 
 
 def scatter(column: str = "top1_error", runs: pd.DataFrame | None = None) -> Scatter:
-    """How far runs of one architecture lie apart, by the schedule variants of net 153, or those given.
+    """Spread of runs of one architecture: the schedule variants of net 153, or the given ``runs``.
 
-    An effect between two single runs stands clear if it is larger than t * sqrt(2) * sd, with t the 0.975 quantile
-    at n - 1 degrees of freedom: two runs of one architecture differ by more once in twenty times. The schedules
-    (and one doubled weight decay) add to the scatter; that nets 170 and 174 go on from the 23rd or 24th epoch of 169
-    takes from it (`independent` leaves them out). No log of plain repetitions exists. Two evaluations of one net, as
-    one view and ten, share the net's own luck: the rule does not speak of them.
+    An effect between two single runs is clear of it if it is larger than t * sqrt(2) * sd, with t the 0.975 quantile at
+    n - 1 degrees of freedom: two runs of one architecture differ by more only once in twenty times. Different schedules
+    (and one doubled weight decay) increase the spread; nets 170 and 174, which continue net 169 from epoch 23 or 24,
+    decrease it (`independent` leaves them out). There is no log of plain repetitions. The rule does not apply to two
+    evaluations of one net, such as one view and ten.
     """
     errors = 100 * (variants() if runs is None else runs)[column]
     n, sd = len(errors), float(errors.std(ddof=1))
@@ -183,10 +168,10 @@ def scatter(column: str = "top1_error", runs: pd.DataFrame | None = None) -> Sca
 
 
 def effects() -> pd.DataFrame:
-    """Every effect of the log between two trained nets, beside the scatter: which stand clear of it.
+    """Every effect in the log between two trained nets, and whether it is clear of the scatter between runs.
 
-    A row per comparison and column: claim, net, against, column, points (the log's difference), paper_value,
-    clear_from and clear. One net on two sets of images, or over one view and ten, is no effect between nets.
+    A row per comparison and column: claim, net, against, column, points (the log's difference), paper_value, clear_from
+    and clear. One net on two sets of images, or with one view and ten, is left out.
     """
     entries = [
         (claim.id, entry) for claim in load() for entry in claim.audited if entry.against not in (None, entry.net)
@@ -217,12 +202,9 @@ def _any_row(entry: Audited) -> Finding:
         return Finding("audited: not in the log", None, _note(f"the log has no run on {entry.train_set}", entry))
     nearest: float = min(values, key=lambda value: abs(value - paper))
     if _prints_as(nearest, paper, entry.digits):
-        return Finding("audited: agrees", round(nearest, 4), _note(f"a run on {entry.train_set}", entry))
-    return Finding(
-        "audited: not in the log",
-        round(nearest, 4),
-        _note(f"the nearest logged run on {entry.train_set} is given", entry),
-    )
+        return _finding(True, nearest, f"a run on {entry.train_set}", entry)
+    note = _note(f"the nearest logged run on {entry.train_set} is given", entry)
+    return Finding("audited: not in the log", round(nearest, 4), note)
 
 
 def _result(entry: str) -> "pd.Series[Any]":
@@ -247,6 +229,10 @@ def _value(entry: Audited, net: str, views: str, eval_set: str | None) -> float 
 
 def _prints_as(value: float, printed: float, digits: int) -> bool:
     return abs(value - printed) <= 0.5 * 10**-digits + EDGE
+
+
+def _finding(agrees: bool, value: float, note: str, entry: Audited | Published) -> Finding:
+    return Finding("audited: agrees" if agrees else "audited: disagrees", round(value, 4), _note(note, entry))
 
 
 def _note(found: str, entry: Audited | Published) -> str:

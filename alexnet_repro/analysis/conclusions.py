@@ -1,14 +1,19 @@
-"""Stage two: from rules and records to a verdict for each comparison and a conclusion for each claim."""
+"""Stage two: judge each comparison by the rules of data/rules_stage_2.toml, and conclude on each claim from all
+evidence.
+
+Verdicts of stage one are in ``verdicts``; the rules themselves in ``rules``.
+"""
 
 import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 from ..common.errors import UserError
+from ..common.text import NONE, with_interval
 from ..paper import claims
-from ..paper.claims import Claim
+from ..paper.claims import ArmComparison, Claim
 from ..records.metrics import outcome
 from . import rules
 from .rules import Role, Rule
@@ -28,21 +33,23 @@ POSITIVE: tuple[Name, ...] = ("supported", "direction only")
 NEGATIVE: tuple[Name, ...] = ("opposite direction", "contradicted")
 NOT_RUN: Name = "not run"
 TWO_ONE_SIDED = 0.90
-"""Confidence of the interval that lies between the thresholds where two one-sided tests at 5 % both reject."""
+"""Confidence of the interval for equivalence.
+
+It lies between the thresholds if two one-sided tests at 5 % both reject."""
 
 FindAt = Callable[[str, str], Records]
-"""(scale of stage two, arm) -> records by seed, empty where there are none."""
+"""(scale of stage two, arm) -> records by seed, empty if there are none."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What one rule of stage two comes to at one scale.
+    """The verdict of one rule of stage two at one scale.
 
     effect, interval (95 %), narrow (90 %), threshold: in ``unit``; None or infinite ends as in a Verdict.
-    seeds: pairs judged, of the ``declared``; ``seen`` of them had been published when the rule was written, and
-    ``unseen`` is the verdict on the others alone, where some had and some had not.
-    side: share of the pairs whose effect is on the paper's side.
-    p: of no effect; p_holm: corrected over all primary comparisons that count for that, None for others.
+    declared, seeds: pairs that the rule declares, and pairs judged. seen: of these, how many had been published when
+    the rule was written. unseen: the verdict on the other pairs, if only some had been.
+    side: fraction of the pairs with an effect on the paper's side.
+    p: of no effect; p_holm: corrected over all primary comparisons, None for others.
     """
 
     claim: str
@@ -71,7 +78,7 @@ class Comparison:
 
     @property
     def in_advance(self) -> bool:
-        """Whether every pair had been seen when the rule was written."""
+        """Whether every pair had been published when the rule was written."""
         return self.seen == self.declared
 
 
@@ -102,14 +109,16 @@ class Conclusion:
 
 
 def scale_of(verdict: Verdict) -> str | None:
-    """The scale of a verdict of stage one: all that was trained for it was CIFAR-10; None for what needed no runs."""
+    """The scale of a verdict of stage one: "cifar10" if it was measured, else None."""
     return "cifar10" if verdict.evidence == "measured" else None
 
 
-def classify(
+def classify_two_sided(
     interval: tuple[float, float], narrow: tuple[float, float], bounds: tuple[float, float], null: float
 ) -> Name:
-    """The verdict on an effect, from its 95 % ``interval``, its 90 % one and the thresholds on both sides."""
+    """The verdict on an effect, from its 95 % ``interval``, its 90 % interval ``narrow`` and the thresholds on both
+    sides.
+    """
     low, high = interval
     against, towards = bounds
     if low >= towards:
@@ -124,10 +133,10 @@ def classify(
 
 
 def compare(rule: Rule, scale: str, arm: Records, against: Records) -> Comparison:
-    """One rule at one scale, from the records of its two arms by seed; not yet corrected.
+    """Judge one rule at one scale, from the records of its two arms by seed; p-values are not yet corrected.
 
-    Of the seeds that both arms have, the first that the rule declares; fewer than three are "not run". Raises UserError
-    for a record without the metric.
+    Uses the first so many seeds that both arms have, as the rule declares; with fewer than three the verdict is "not
+    run". Raises UserError for a record without the metric.
     """
     declared, seen = rule.seeds[scale], rule.seen.get(scale, 0)  # type: ignore[index, call-overload]
     seeds = sorted(arm.keys() & against.keys())[:declared]
@@ -151,7 +160,7 @@ def _judged(rule: Rule, empty: Comparison, arm: Records, against: Records, seeds
     pairs = [a / b if rule.comparison == "ratio" else a - b for (a, _), (b, _) in zip(ours, others, strict=True)]
     return replace(
         empty,
-        verdict=classify(interval, inner, rule.bounds, rule.null),
+        verdict=classify_two_sided(interval, inner, rule.bounds, rule.null),
         effect=None if math.isnan(wide.estimate) else wide.estimate,
         interval=interval,
         narrow=inner,
@@ -169,7 +178,7 @@ def _failures(rule: Rule, seeds: Sequence[int], arm: Records, against: Records) 
 
 
 def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """The same, primary ones corrected by Holm: without that, an effect is "inconclusive"."""
+    """The comparisons with Holm's correction over the primary ones; an effect that it loses becomes "inconclusive"."""
     family = [
         i for i, each in enumerate(comparisons) if each.role == "primary" and each.p is not None and not each.in_advance
     ]
@@ -184,7 +193,7 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
 
 
 def comparisons(find: FindAt, every: Sequence[Rule] | None = None) -> list[Comparison]:
-    """Every rule at every scale that it declares, in the order of the rules, corrected."""
+    """Judge every rule at every scale that it declares, in the order of the rules, with correction."""
     listed = rules.load() if every is None else every
     return corrected(
         [compare(rule, s, find(s, rule.arm), find(s, rule.against)) for rule in listed for s in rule.seeds]
@@ -192,9 +201,9 @@ def comparisons(find: FindAt, every: Sequence[Rule] | None = None) -> list[Compa
 
 
 def conclude(claim: str, found: Sequence[Comparison], explains: str) -> str:
-    """The conclusion on a claim from its comparisons of stage two, by the rule that the file of rules declares.
+    """The conclusion on a claim from its comparisons of stage two, by the rule declared in data/rules_stage_2.toml.
 
-    ``explains``: what its control would leave as the explanation; empty without a control. "not run" without runs.
+    explains: what its control would leave as the explanation; empty without a control. "not run" without runs.
     """
     every = [each for each in found if each.claim == claim and each.role != "secondary"]
     ours = [each for each in every if each.verdict != "not run"]
@@ -228,7 +237,7 @@ def _over_scales(primary: Sequence[Name], positive: int, none: int, negative: in
 
 
 def without_rule(verdicts: Sequence[Verdict]) -> str:
-    """The conclusion on a claim that stage two has no rule for: what stage one, the log and arithmetic say."""
+    """The conclusion on a claim without a rule of stage two, from stage one, the log and arithmetic."""
     by_kind: dict[str, list[str]] = {}
     for each in verdicts:
         by_kind.setdefault(each.evidence, []).append(each.verdict.split(": ")[-1])
@@ -245,9 +254,10 @@ def without_rule(verdicts: Sequence[Verdict]) -> str:
 def concluded(
     verdicts: Sequence[Verdict], found: Sequence[Comparison], find: Find, every: Sequence[Rule] | None = None
 ) -> list[Conclusion]:
-    """Every claim's conclusion, in the paper's order, from the verdicts of stage one and the comparisons of stage two.
+    """The conclusion on every claim, in the paper's order, from the verdicts of stage one and the comparisons of stage
+    two.
 
-    find: what the readings take other numbers from.
+    find: looks up records for other numbers in the readings.
     """
     listed = rules.load() if every is None else every
     explains = {rule.claim: rule.explains for rule in listed if rule.role == "control"}
@@ -261,11 +271,9 @@ def concluded(
 
 
 def reading(claim: Claim, verdicts: Sequence[Verdict], found: Sequence[Comparison], find: Find) -> str:
-    """The claim's sentence for readers, its placeholders (data/claims.toml says which) filled from the records.
+    """The claim's sentence for readers, with its placeholders (see data/claims.toml) filled from the records.
 
-    While one of them has no number, the sentence says only that.
-
-    Raises UserError for a placeholder that nothing fills.
+    If a number is missing, a sentence that says so. Raises UserError for a placeholder that nothing fills.
     """
     sentence = filled(claim.reading, claim.id, verdicts, found, find)
     return "Not all of the runs that this sentence needs are there yet." if sentence is None else sentence
@@ -283,7 +291,7 @@ def filled(
 
     intervals: each with its 95 % interval, or without. Raises UserError for a placeholder that nothing fills.
     """
-    from ..common.text import NONE, with_interval  # formatting builds on verdicts
+    from ..common.text import with_interval  # formatting builds on verdicts
 
     def shown(each: Verdict | Comparison) -> str:
         return with_interval(each.effect, each.interval if intervals else None, each.unit)
@@ -311,14 +319,13 @@ def filled(
 
 def _of_two_arms(name: str, find: Find, interval: bool) -> str:
     """The effect of "arm-against@study" or "arm/against@study", over all pairs that have runs. Raises KeyError."""
-    from ..common.text import with_interval  # formatting builds on verdicts
-
     parts = re.fullmatch(r"(\w+)([-/])(\w+)@(\w+)", name)
     if parts is None:
         raise KeyError(name)
     arm, sign, against, study = parts.groups()
-    ratio, difference = Pair("ratio", "×", "epochs_to_threshold"), Pair("difference", "points", "test_error")
-    entry = ratio if sign == "/" else difference
+    ratio = {"comparison": "ratio", "unit": "×", "metric": "epochs_to_threshold"}
+    difference = {"comparison": "difference", "unit": "points", "metric": "test_error"}
+    entry = ArmComparison(arm=arm, against=against, **(ratio if sign == "/" else difference))  # type: ignore[arg-type]
     first, second = find(study, arm), find(study, against)
     seeds = sorted(first.keys() & second.keys())
     if len(seeds) < MIN_PAIRS:
@@ -328,16 +335,6 @@ def _of_two_arms(name: str, find: Find, interval: bool) -> str:
     return with_interval(effect.estimate, (effect.low, effect.high) if interval else None, entry.unit)
 
 
-class Pair(NamedTuple):
-    """Two arms compared without a rule."""
-
-    comparison: Literal["difference", "ratio"]
-    unit: str
-    metric: str
-
-
-def effect_text(each: Comparison) -> str:
-    """The effect with its unit and 95 % interval; "not run" where there is none."""
-    from ..common.text import with_interval  # formatting builds on verdicts
-
+def comparison_text(each: Comparison) -> str:
+    """The effect with its unit and 95 % interval; "not run" if there is none."""
     return NOT_RUN if each.verdict == NOT_RUN else with_interval(each.effect, each.interval, each.unit)

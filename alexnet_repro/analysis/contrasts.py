@@ -1,4 +1,4 @@
-"""Which arms a claim compares, in which runs: the pairs behind its rules of both stages, whatever the metric."""
+"""The pairs of arms behind a claim's rules of both stages, for pages that compare their curves by any metric."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,6 +15,7 @@ from .exploratory import Quantity
 from .rules import SETTINGS
 
 DATA = {"cifar10": "CIFAR-10", "sample": "the sample"}
+"""Data sets as pages call them."""
 ALL_ARMS = "ablations"
 """The study whose runs the arms of most claims share."""
 
@@ -26,9 +27,9 @@ Pair = tuple[str, str, str]
 class Contrast:
     """Two arms of a study at a scale.
 
-    quantity: what of their curves is compared. judged: the metrics that a rule of either stage compares.
-    setting: the data and the budget, as a page calls them. stops: whether its runs end at a training error, so that
-    their final errors answer another question.
+    quantity: which part of their curves is compared. judged: metrics that a rule of either stage compares.
+    setting: data set and budget in words. stops: whether its runs end at a training error, so that their final errors
+    are not comparable.
     """
 
     study: str
@@ -42,17 +43,17 @@ class Contrast:
 
     @property
     def label(self) -> str:
-        """The arms as a page calls them."""
+        """The two arms in words: "no dropout minus the whole net"."""
         return f"{arm_label(self.arm)} minus {arm_label(self.against)}"
 
     @property
     def shared(self) -> bool:
-        """Whether its runs are among those of the study of all arms, at its scale."""
+        """Whether its runs belong to the study of all arms at its scale."""
         return self.study in ABLATIONS
 
 
 def contrasts(what: Sequence[str | Pair], scale: str) -> list[Contrast]:
-    """The pairs of arms of these claims: stage one's at ``scale``, stage two's primary ones and controls wherever run.
+    """The pairs of arms of these claims: those of stage one at ``scale``, those of stage two at every scale with runs.
 
     A pair that has several rules comes once. Those that need no second arm, no runs, or predictions have none, nor has
     a study or an arm that the scale lacks. A rehearsal, scale "smoke", stands for every scale. Raises UserError for an

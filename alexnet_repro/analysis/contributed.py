@@ -1,4 +1,7 @@
-"""Runs of other people's machines: checked, kept apart by who made them and on what, never pooled with others."""
+"""Runs contributed by other people: check them, and judge them separately by who made them and on which device.
+
+They are never pooled with this project's runs or with each other.
+"""
 
 import re
 import stat
@@ -24,19 +27,19 @@ from ..records.store import CURVES, RUNS, SUMS, Placed, Store, read_placed, rows
 from .verdicts import Records, Verdict, judge
 
 SOURCE = re.compile(r"[a-z0-9](-?[a-z0-9]){0,38}")
-"""Who made the runs: a name as on GitHub, in lower case."""
+"""Who made the runs: a user name as on GitHub, in lower case."""
 FULL_SIZE = "imagenet_ablations"
 """The study whose runs are judged at full size."""
 OURS = "this project"
-"""Whose the published runs are."""
+"""The owner of the published runs."""
 REMEDY = "write it anew with 'alexnet-repro publish STUDY --to'"
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs that one source made on one kind of device, of one collection of images: pairs are formed within it alone.
+    """Runs of one source on one kind of device and one collection of images: pairs are formed only within a group.
 
-    images: of full-size runs, in words, and how they were computed; empty for CIFAR-10. runs: by key.
+    images: for full-size runs, the images and the precision in words; empty for others. runs: by key.
     """
 
     source: str
@@ -46,15 +49,16 @@ class Group:
 
 
 def root(store: Store) -> Path:
-    """Where contributed tables lie, a folder per source and in it one per study."""
+    """The folder of contributed tables: a folder per source, and in it one per study."""
     return store.evidence.parent / "contributed"
 
 
 def contribute(given: Path, source: str, store: Store) -> tuple[Path, list[RunRecord], list[str]]:
-    """Check the published study in the folder ``given``, whose name is the study's, and add its runs to the source's.
+    """Check the published study in the folder ``given``, which is named after it, and add its runs to those of the
+    source.
 
-    Returns (the folder of the tables, the runs that were new, faults: if any, nothing has been added). Raises UserError
-    for what is no such folder.
+    Returns (folder of the tables, runs that were new, faults); with faults, nothing is added. Raises UserError if it is
+    no such folder.
     """
     if not SOURCE.fullmatch(source):
         raise UserError(f"bad source {source[:60]!r}: use a name of up to 39 small letters, digits and single hyphens")
@@ -81,7 +85,7 @@ def contribute(given: Path, source: str, store: Store) -> tuple[Path, list[RunRe
 
 
 def faults(store: Store) -> list[str]:
-    """Every fault of what has been contributed, a line each that begins with the place; empty if sound."""
+    """All faults in contributed runs, a line each that begins with the place; an empty list if they are sound."""
     found = []
     curves = _published_curves(store)
     for source, name, folder in _folders(store):
@@ -100,7 +104,7 @@ def faults(store: Store) -> list[str]:
 
 
 def groups(store: Store) -> list[Group]:
-    """What has been contributed, by source, device and images. Raises UserError for a damaged table."""
+    """All contributed runs, by source, device and images. Raises UserError for a damaged table."""
     found: dict[tuple[str, str, str], Group] = {}
     for source, _, folder in _folders(store):
         for run in _read(folder):
@@ -109,7 +113,7 @@ def groups(store: Store) -> list[Group]:
 
 
 def full_size(store: Store) -> list[Group]:
-    """Full-size runs alone: those contributed, and under the source "" those published or trained here."""
+    """Groups of full-size runs: contributed ones, and under the source "" those published or trained here."""
     found = {(g.source, g.device, g.images): g for g in groups(store) if g.images}
     for record in [*store.published().values(), *store.records()]:
         if record.config.data.dataset == "imagenet":
@@ -118,10 +122,10 @@ def full_size(store: Store) -> list[Group]:
 
 
 def judged(group: Group) -> list[Verdict]:
-    """A verdict on every measured comparison that the group has a run of, by its pairs alone.
+    """The verdict on every measured comparison that the group has runs for, from its own pairs only.
 
-    Not on those of a metric that its runs lack, nor of an arm that is none there. At full size the rule's smallest
-    effect is half of the paper's number, where it gives one: see the page on verdicts.
+    Comparisons by a metric that its runs lack, or of an arm without runs, are left out. At full size, the smallest
+    effect of the rule is half of the paper's number, if there is one: see the page on verdicts.
     """
     verdicts = []
     find = partial(_find, group)
@@ -138,19 +142,19 @@ def judged(group: Group) -> list[Verdict]:
 
 
 def paper_run(config: RunConfig) -> RunConfig:
-    """The paper's own run on the images, and with the seed, of a full-size run."""
+    """The paper's own run on the images and with the seed of a full-size run."""
     return imagenet.behind(config).changed(seed=config.seed)
 
 
 def is_at_full_size(entry: Measured) -> bool:
-    """Whether the arms of a comparison are runs of the full-size study, too."""
+    """Whether both arms of a comparison are also arms of the full-size study."""
     arms = ABLATIONS[entry.study].arms if entry.study in ABLATIONS else {}
     whole = imagenet.RECIPES[FULL_SIZE].arms.values()
     return all(arms.get(arm) in whole for arm in (entry.arm, entry.against) if isinstance(arm, str))
 
 
 def at_full_size(entry: Measured) -> Measured:
-    """The rule of a comparison in CIFAR size, for the paper's own net and images."""
+    """The rule of a comparison of the small net, changed to apply to the paper's own net and images."""
     size = entry.paper_value / 2 if entry.paper_value is not None and entry.unit == "points" else entry.size
     setting = "the paper's net at full size"
     rule = {"study": FULL_SIZE, "setting": setting, "size": size, "seeds": imagenet.RECIPES[FULL_SIZE].seeds}
@@ -226,7 +230,7 @@ def _published_curves(store: Store) -> Curves:
 
 
 def _faults(name: str, source: str, runs: list[Placed], store: Store, curves: Curves) -> Iterator[str]:
-    """What is off in the runs of one table, a line each. Their curves join ``curves``, those of all others."""
+    """Faults in the runs of one table, a line each; adds their curves to ``curves``, which has those of all others."""
     if not runs:
         yield "it holds no run"
     if name in STUDIES and study(name).pilot:

@@ -4,47 +4,48 @@ import numpy as np
 
 from ..experiments.registry import study
 from ..experiments.study import Study
-from ..records.metrics import counted
+from ..records.metrics import scored_metric
 from ..records.outputs import MEMBERS, error, predictions
 from ..records.record import RunRecord
 from ..records.store import Store
 
 GROUP = 5
-"""Networks to an ensemble, as in Table 2."""
+"""Networks per ensemble, as in Table 2."""
 
 
 def judged(store: Store, scale: str = "cifar10") -> dict[str, dict[int, RunRecord]]:
-    """What the claim compares, by group of ``GROUP`` seeds in order, for groups that are whole.
+    """The two arms of the claim on ensembles, by number of the group of ``GROUP`` seeds; incomplete groups are left
+    out.
 
-    "one": the members' mean test error; "five": the test error of the mean of their predictions. Each stands as the
-    record of the group's first member with that metric alone, finished whether that member was or not.
+    "one": mean test error of the group's networks; "five": test error of their averaged outputs. Each is the record of
+    the group's first network with only this metric and status "finished", whatever that run's own status.
     """
     plan = study(MEMBERS, scale)
     arms: dict[str, dict[int, RunRecord]] = {"one": {}, "five": {}}
     for number, seeds in enumerate(_groups(plan)):
         configs = [plan.config("baseline", seed) for seed in seeds]
         records = [record for config in configs if (record := store.find(config)) is not None]
-        found = [each for config in configs if (each := predictions(config, store)) is not None]
-        if len(records) < len(configs) or len(found) < len(configs):
+        predicted = [each for config in configs if (each := predictions(config, store)) is not None]
+        if len(records) < len(configs) or len(predicted) < len(configs):
             continue
-        single = float(np.mean([counted(record, "test_error") for record in records]))
-        together = error([outputs for outputs, _ in found], found[0][1])
+        single = float(np.mean([scored_metric(record, "test_error") for record in records]))
+        together = error([outputs for outputs, _ in predicted], predicted[0][1])
         for arm, value in (("one", single), ("five", together)):
             arms[arm][number] = records[0].model_copy(update={"status": "finished", "metrics": {"test_error": value}})
     return arms
 
 
 def sizes(store: Store, scale: str = "cifar10") -> dict[int, list[float]]:
-    """Test error of the average of the first n members, for every n up to ``GROUP``, over the whole groups."""
+    """Test errors of the average of the first n networks of each complete group, for n from 1 to ``GROUP``."""
     plan = study(MEMBERS, scale)
-    found: dict[int, list[float]] = {n: [] for n in range(1, GROUP + 1)}
+    errors: dict[int, list[float]] = {n: [] for n in range(1, GROUP + 1)}
     for seeds in _groups(plan):
         members = [predictions(plan.config("baseline", seed), store) for seed in seeds]
         outputs = [each for each in members if each is not None]
         if len(outputs) == GROUP:
-            for n in found:
-                found[n].append(error([each for each, _ in outputs[:n]], outputs[0][1]))
-    return found
+            for n in errors:
+                errors[n].append(error([each for each, _ in outputs[:n]], outputs[0][1]))
+    return errors
 
 
 def _groups(plan: Study) -> list[tuple[int, ...]]:

@@ -1,6 +1,6 @@
-"""Analyses of recorded runs that need no new run: records or tidy tables in, tidy tables out.
+"""Exploratory analyses of recorded runs: no rule was written in advance, and they change no verdict.
 
-No rule was written for any of them in advance: they are exploratory, and change no verdict.
+Records or tidy tables in, tidy tables out; nothing is trained.
 """
 
 import math
@@ -13,31 +13,31 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from ..records.curves import Floats
-from ..records.metrics import chance, counted, outcome
+from ..records.metrics import chance, outcome, scored_metric
 from ..records.record import RunRecord
 from .statistics import LEVEL, ROUNDING, Effect, paired_ratio, t_interval, t_quantile
 from .verdicts import MIN_PAIRS, Records
 
 Quantity = Literal["train_error", "test_error", "train_loss"]
-"""What a curve holds: errors are shown in points, the loss in nats."""
+"""The value of a curve to compare: errors in points, the loss in nats."""
 
 PARTS = {"clean_train_error": "training error", "gap": "gap", "test_error": "test error"}
 """Metrics of the final network that add up: test error = training error + gap."""
 
 CHANCE_RATIO = math.exp(-(np.euler_gamma + math.log(2)) / 2) * math.sqrt(math.pi / 2)
-"""Geometric over arithmetic mean of |z| for a normal z: what color_gap / color_gap_shuffled is by chance alone.
+"""Geometric over arithmetic mean of |z| for normally distributed z: the expected color_gap / color_gap_shuffled by
+chance.
 
-E[ln |z|] = -(gamma + ln 2) / 2 with Euler's gamma, and E |z| = sqrt(2 / pi); the standard deviation cancels.
-"""
+E[ln |z|] = -(gamma + ln 2) / 2 with Euler's gamma, and E |z| = sqrt(2 / pi); the standard deviation cancels."""
 DEALS = 10_000
 
 
 def by_epoch(arm: Records, against: Records, quantity: Quantity = "train_error") -> pd.DataFrame:
-    """The paired difference ``arm`` - ``against`` of a curve at each epoch that all pairs have measured.
+    """The paired difference ``arm`` - ``against`` of two arms' curves, at each epoch that all pairs have measured.
 
-    Returns a row per epoch: epoch, mean, low and high (95 % t interval), pairs; errors in points, losses in nats. Empty
-    with fewer than three pairs, and where the curves lack the quantity. Training errors and losses are those of the
-    updates, with dropout and augmentation where a run has them. After a run has diverged, its errors are chance.
+    A row per epoch: epoch, mean, low and high (95 % t interval), pairs; errors in points, losses in nats. Empty with
+    fewer than three pairs, or if the curves lack the quantity. Training errors and losses are measured in training
+    mode, with dropout and augmentation if a run has them. After a run has diverged, its errors are those of chance.
     """
     seeds = sorted(arm.keys() & against.keys())
     columns = ["epoch", "mean", "low", "high", "pairs"]
@@ -67,9 +67,9 @@ def _curve(record: RunRecord, quantity: Quantity) -> dict[float, float]:
 
 
 def last_change_of_sign(epochs: pd.DataFrame) -> float:
-    """The epoch from which on the mean of ``by_epoch`` keeps the sign that it ends with; NaN if it never had another.
+    """The epoch from which the mean of ``by_epoch`` keeps its final sign.
 
-    An empty table gives NaN.
+    NaN if it always had it, or the table is empty.
     """
     if epochs.empty:
         return math.nan
@@ -79,11 +79,11 @@ def last_change_of_sign(epochs: pd.DataFrame) -> float:
 
 
 def parts(arm: Records, against: Records) -> pd.DataFrame:
-    """How an effect on the test error divides into training error and gap, paired by seed, in points.
+    """Split an effect on the test error into training error and gap, paired by seed, in points.
 
-    Returns a row per part, in the order of ``PARTS``, the last the sum of the others: part, metric, mean, low and high
-    (95 % t interval), side (share of pairs with a positive difference), pairs. A diverged run's errors are chance, and
-    its gap nothing. Empty with fewer than three pairs, and where a run lacks a metric.
+    A row per part in the order of ``PARTS``, the last the sum of the others: part, metric, mean, low and high (95 % t
+    interval), side (fraction of pairs with a positive difference), pairs. A diverged run's errors are those of chance,
+    and its gap 0. Empty with fewer than three pairs, or if a run lacks a metric.
     """
     seeds = sorted(arm.keys() & against.keys())
     runs = [side[seed] for side in (arm, against) for seed in seeds]
@@ -101,13 +101,13 @@ def parts(arm: Records, against: Records) -> pd.DataFrame:
 
 def _points(record: RunRecord, metric: str) -> float:
     """An error or gap in percent, as it counts; both errors of a diverged run are chance, so that its gap is 0."""
-    return 0.0 if metric == "gap" and record.status == "diverged" else 100 * counted(record, metric)
+    return 0.0 if metric == "gap" and record.status == "diverged" else 100 * scored_metric(record, metric)
 
 
 def values(runs: Mapping[str, Records], metric: str) -> pd.DataFrame:
     """A metric of every run, a row each: arm, seed, value; errors and gaps in percent. Runs without it are left out."""
     rows = [
-        (arm, seed, _points(record, metric) if metric in PARTS else counted(record, metric))
+        (arm, seed, _points(record, metric) if metric in PARTS else scored_metric(record, metric))
         for arm, by_seed in runs.items()
         for seed, record in by_seed.items()
         if metric in record.metrics or record.status == "diverged"
@@ -119,11 +119,11 @@ def values(runs: Mapping[str, Records], metric: str) -> pd.DataFrame:
 class Pooled:
     """Ordinary least squares of value ~ arm + seed over all runs of a study: the seed is a block.
 
-    table: a row per arm but the baseline: arm, seeds, mean (difference from the baseline, all else equal), low, high
-        (95 % interval from the pooled residual variance), paired, paired_low, paired_high (the same from the arm's own
-        pairs alone), sd (scatter of those pairs' differences).
+    table: a row per arm but the baseline: arm, seeds, mean (difference from the baseline), low, high (95 % interval
+        from the pooled residual variance), paired, paired_low, paired_high (the same from the arm's own pairs), sd (of
+        the differences of those pairs).
     sd: residual standard deviation of one run; df: its degrees of freedom.
-    arms, effects, covariance: the baseline first, each arm's difference from it, and the covariance of these.
+    arms, effects, covariance: the baseline first; each arm's difference from it, and the covariance of these.
     """
 
     table: pd.DataFrame
@@ -134,7 +134,7 @@ class Pooled:
     covariance: Floats
 
     def contrast(self, arm: str, against: str) -> tuple[float, float, float]:
-        """The difference of two arms by the model, and the ends of its 95 % interval. KeyError for an unknown arm."""
+        """The model's difference of two arms and the ends of its 95 % interval. Raises KeyError for an unknown arm."""
         known = dict(zip(self.arms, np.eye(len(self.arms)), strict=True))
         weights = known[arm] - known[against]
         mean = float(weights @ self.effects)
@@ -144,11 +144,11 @@ class Pooled:
 
 
 def pooled(table: pd.DataFrame, baseline: str = "baseline") -> Pooled | None:
-    """One linear model over all arms: value ~ arm + seed, by ordinary least squares.
+    """Fit one linear model to all arms, value ~ arm + seed, by ordinary least squares.
 
-    table: a row per run, with the columns of ``values``. Arms with fewer than three seeds, or fewer than three of the
-    baseline's, are left out; seeds that an arm lacks are no harm, since the others estimate their blocks. None where
-    nothing is left to compare. With all seeds in all arms an estimate is the paired mean, and only its interval pools.
+    table: a row per run, with the columns of ``values``. Arms that share fewer than three seeds with the baseline are
+    left out; an arm may lack some seeds. None if nothing is left to compare. If all arms have all seeds, the estimates
+    are the paired means, and only the intervals use the pooled variance.
     """
     own = set(table.loc[table["arm"] == baseline, "seed"])
     shared = {str(arm): len(own & set(rows["seed"])) for arm, rows in table.groupby("arm", sort=False)}
@@ -182,12 +182,12 @@ def pooled(table: pd.DataFrame, baseline: str = "baseline") -> Pooled | None:
 
 @dataclass(frozen=True)
 class ColourNull:
-    """Whether the columns of several nets differ in colour more than the same kernels dealt at random.
+    """Whether the columns of several nets differ in colour more than the same kernels assigned to columns at random.
 
-    ratio: geometric mean of color_gap / color_gap_shuffled over the runs, with its interval; by chance alone it is
-        ``CHANCE_RATIO``, not 1.
-    p: Fisher's combination of the runs' color_gap_p, each the share of deals whose gap is as wide; uniform by chance.
-    below: how many of those shares are below 5 %; by chance 5 % of them.
+    ratio: geometric mean of color_gap / color_gap_shuffled over the runs, with its interval; ``CHANCE_RATIO``, not 1,
+        is expected by chance.
+    p: Fisher's combination of the runs' color_gap_p, each the fraction of random assignments with a gap as wide.
+    below: how many of those are below 5 %; by chance 5 % of them.
     """
 
     ratio: Effect
@@ -196,7 +196,8 @@ class ColourNull:
 
 
 def colour_null(runs: Records) -> ColourNull | None:
-    """The runs of one arm against their shuffled columns; None for fewer than three that have the metrics.
+    """Compare the colours of an arm's columns with shuffled columns; None with fewer than three runs that have the
+    metrics.
 
     Source of the combination: Fisher (1932), Statistical Methods for Research Workers, section 21.1.
     """
@@ -214,10 +215,10 @@ def colour_null(runs: Records) -> ColourNull | None:
 
 
 def dealt_ratio(first: ArrayLike, second: ArrayLike, seed: int = 0) -> float:
-    """Geometric over arithmetic mean of the columns' difference when their kernels are dealt at random.
+    """Geometric over arithmetic mean of the columns' difference in colour when their kernels are assigned at random.
 
-    first, second: the colour index of each kernel of either column. Over ``DEALS`` deals; those without any difference
-    are left out. ``CHANCE_RATIO`` is its value for normal differences.
+    first, second: the colour index of each kernel of either column. Over ``DEALS`` random assignments, without those
+    that give no difference. ``CHANCE_RATIO`` is the value for normally distributed differences.
     """
     one, two = (np.asarray(each, dtype=float) for each in (first, second))
     both = np.random.default_rng(seed).permuted(np.tile(np.concatenate([one, two]), (DEALS, 1)), axis=1)

@@ -1,4 +1,7 @@
-"""How long full-size training should take on a GPU, from multiply-adds and its data sheet. Needs no torch."""
+"""Estimate the hours of full-size training on a GPU, from multiply-accumulates and its data sheet. Needs no torch.
+
+Estimates only: measured step times are in ``experiments.step_timing``.
+"""
 
 import math
 
@@ -7,13 +10,13 @@ import pandas as pd
 from ..common import paths
 from ..common.errors import UserError
 from ..common.files import read_csv
-from ..networks.communication import multiply_adds
 from ..networks.config import PAPER
+from ..networks.cost import multiply_adds
 from ..paper.claims import claim
 
 GPUS_OF_2012 = ("GTX 580", 2)
 TRAIN_IMAGES = 1_281_167
-"""Of ILSVRC-2012."""
+"""Training images of ILSVRC-2012."""
 EPOCHS = 90
 SIZES = (256, 128)
 PRECISIONS = {"single": "single precision", "tf32": "TF32", "bf16": "bf16"}
@@ -22,15 +25,15 @@ COLUMNS = {"gpu": str, "year": float, **dict.fromkeys(PRECISIONS, float), "sourc
 
 
 def gpus() -> pd.DataFrame:
-    """data/gpus.csv: a row per GPU, by name; its peak rates in 10^12 operations a second, dense, by precision.
+    """data/gpus.csv: a row per GPU, by name; its peak rates in 10^12 operations per second, dense, by precision.
 
-    Raises UserError for a file that is missing or damaged.
+    Raises UserError if the file is missing or damaged.
     """
     return read_csv(paths.data() / "gpus.csv", COLUMNS, gaps=("tf32", "bf16")).set_index("gpu")
 
 
 def peak(gpu: str, precision: str) -> float:
-    """Operations a second; NaN for a precision that the GPU lacks. Raises UserError for no such GPU."""
+    """Peak operations per second of a GPU; NaN for a precision that it lacks. Raises UserError for an unknown GPU."""
     table = gpus()
     if gpu not in table.index:
         raise UserError(f"unknown GPU {gpu!r}: data/gpus.csv has {', '.join(table.index)}; add a row")
@@ -38,14 +41,12 @@ def peak(gpu: str, precision: str) -> float:
 
 
 def operations(size: int) -> int:
-    """Of one image in one step of training the paper's net, on squares of ``size``: an addition and a multiplication
-    for each multiply-add.
-    """
+    """Operations for one image in one training step of the paper's net on images of side ``size``: two per MAC."""
     return 2 * multiply_adds(PAPER.change(image_size=size * 7 // 8))
 
 
 def share() -> float:
-    """The share of its GPUs' peak rate that the paper's own run reached, by the pace of its six days."""
+    """Fraction of its GPUs' peak rate that the paper's own run reached, from its six days."""
     name, count = GPUS_OF_2012
     pace = claim("throughput").measured[0].against
     assert isinstance(pace, float)
@@ -53,17 +54,17 @@ def share() -> float:
 
 
 def images_per_second(gpu: str, precision: str, size: int = 256) -> float:
-    """Of one GPU that reaches the same share; NaN for a precision that it lacks."""
+    """Estimated images per second of one GPU at the same fraction of its peak; NaN for a precision that it lacks."""
     return share() * peak(gpu, precision) / operations(size)
 
 
 def hours(rate: float) -> float:
-    """Of 90 epochs of ILSVRC-2012 at so many images a second."""
+    """Hours of 90 epochs of ILSVRC-2012 at ``rate`` images per second."""
     return TRAIN_IMAGES * EPOCHS / rate / 3600
 
 
 def table() -> pd.DataFrame:
-    """A row per GPU: estimated hours of a run by size and precision, and what must be read meanwhile at 256 pixels."""
+    """A row per GPU: estimated hours by size and precision, and the rate at which pixels must be read at 256 pixels."""
     rows = []
     for gpu in map(str, gpus().index):
         row = {"GPU": gpu}
@@ -79,7 +80,7 @@ def table() -> pd.DataFrame:
 
 
 def words() -> str:
-    """What the table rests on, with the numbers."""
+    """What the table assumes, as a paragraph with its numbers."""
     name, count = GPUS_OF_2012
     return (
         f"**Estimates, not measurements.** One image takes {operations(256) / GIGA:.2f} × 10⁹ operations in a step of "

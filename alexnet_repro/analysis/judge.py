@@ -18,7 +18,7 @@ from ..paper.claims import Claim, Measured, Observed
 from ..records.query import store_at
 from . import rules
 from .conclusions import Conclusion
-from .lookup import concluded, finder
+from .lookup import concluded, record_lookup
 from .rules import SETTINGS, Rule
 from .verdicts import Verdict, scorecard
 
@@ -122,7 +122,7 @@ def judge(claim: str, scale: str = "cifar10", store: str | Path | None = None) -
     named, where = claims.claim(claim), store_at(store)
     if scale not in SCALES:
         raise one_of("scale", scale, list(SCALES))
-    first = None if scale in SCALED else scorecard(finder(where, scale))
+    first = None if scale in SCALED else scorecard(record_lookup(where, scale))
     comparisons = [] if first is None else _stage_one(named, first)
     if scale == "smoke":
         return Judgement(named, scale, "", "", tuple(comparisons))

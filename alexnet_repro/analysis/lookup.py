@@ -1,4 +1,4 @@
-"""Find the records that the claims ask for, and judge every claim by them."""
+"""Look up the records that claims ask for, by study and arm, and conclude on every claim from them."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -14,11 +14,10 @@ from .rules import SETTINGS
 from .verdicts import Find, Records, Verdict, scorecard
 
 
-def finder(store: Store, scale: str = "cifar10") -> Find:
-    """What the scorecard asks for, (study, arm) -> records by seed; a study is read when it is first asked for.
+def record_lookup(store: Store, scale: str = "cifar10") -> Find:
+    """A function (study, arm) -> records by seed, for the scorecard; a study is read when it is first asked for.
 
-    A pilot is looked at, not rehearsed: at any scale its records are the published ones. Raises UserError for no such
-    study or arm.
+    Records of pilots are the published ones at any scale. The function raises UserError for an unknown study or arm.
     """
 
     @cache
@@ -29,20 +28,20 @@ def finder(store: Store, scale: str = "cifar10") -> Find:
         return records(study(name) if plan.pilot else plan, store)
 
     def find(name: str, arm: str) -> Records:
-        found = whole(name)
-        if arm not in found:
-            raise one_of(f"arm of {name}", arm, list(found))
-        return found[arm]
+        runs_by_arm = whole(name)
+        if arm not in runs_by_arm:
+            raise one_of(f"arm of {name}", arm, list(runs_by_arm))
+        return runs_by_arm[arm]
 
     return find
 
 
 def concluded(store: Store, verdicts: Sequence[Verdict] | None = None) -> list[conclusions.Conclusion]:
-    """Every claim's conclusion, with all comparisons of both stages, from the records of the store.
+    """The conclusion on every claim, with all comparisons of both stages, from the records of the store.
 
-    verdicts: those of stage one, where they have been computed already.
+    verdicts: those of stage one, if they are computed already.
     """
-    finders: dict[str, Find] = {scale: finder(store, scale) for scale in SCALES}
+    finders: dict[str, Find] = {scale: record_lookup(store, scale) for scale in SCALES}
 
     def find_at(name: str, arm: str) -> Records:
         setting = SETTINGS[name]

@@ -24,10 +24,10 @@ ERRORS = {"top1_error": "top-1", "top5_error": "top-5"}
 class Row(NamedTuple):
     """One measurement of the effect.
 
-    value, low, high: positive, or above 1 where the unit is "×", is the paper's side; NaN where there is no number or
-        no interval. Of the log, the interval is the difference of its two runs give or take the scatter between runs.
-    n: pairs; None where the source does not say.
-    printed: the source's own words or digits; empty where the number is computed here.
+    value, low, high: positive, or above 1 if the unit is "×", is the paper's side; NaN without a number or an interval.
+        In the log, the interval is the difference of two runs plus or minus the scatter between runs.
+    n: number of pairs; None if the source does not say.
+    printed: the source's own words or digits; empty if the number is computed here.
     """
 
     source: str
@@ -41,7 +41,7 @@ class Row(NamedTuple):
 
     @property
     def null(self) -> float:
-        """No effect, in the row's unit."""
+        """The value that means no effect."""
         return 1.0 if self.unit == "×" else 0.0
 
     @property
@@ -56,19 +56,19 @@ class Row(NamedTuple):
 
 
 def others(path: Path | None = None) -> pd.DataFrame:
-    """data/others.csv: what others measured, a row each; errors in percent, NaN where a row is no such pair.
+    """data/others.csv: what others measured, a row each; errors in percent, NaN if a row is no pair with and without.
 
-    Raises UserError for a file that is missing or damaged.
+    Raises UserError if the file is missing or damaged.
     """
     columns = {**dict.fromkeys(OTHERS_TEXT, str), **dict.fromkeys(OTHERS_ERRORS, float)}
     return read_csv(path if path is not None else paths.data() / "others.csv", columns, gaps=OTHERS_ERRORS)
 
 
 def rows(claim: Claim, verdicts: Sequence[Verdict], found: Sequence[Comparison]) -> list[Row]:
-    """Every measurement of a claim's effect: the paper's, the log's, others', ours.
+    """Every measurement of a claim's effect: the paper's, the log's, others' and ours.
 
-    verdicts: stage one's. found: comparisons of stage two, of which the primary ones are shown, but for those over runs
-    that stage one had judged already.
+    verdicts: stage one's. found: comparisons of stage two; shown are the primary ones, except those of runs that stage
+    one had judged already.
     """
     return [*_paper(claim), *_log(claim), *_others(claim), *_ours(claim, verdicts, found)]
 

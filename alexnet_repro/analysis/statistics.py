@@ -1,10 +1,10 @@
-"""Curves, intervals and power: arrays in, numbers out.
+"""Paired t intervals, bootstrap intervals, power and Holm's correction: arrays in, numbers out.
 
-scipy is imported where it is used: the training loop and the command line need none of it to start.
+scipy is imported inside functions: the training loop and the command line start without it.
 """
 
 import math
-from collections.abc import Callable
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,19 +16,20 @@ from ..records.curves import Floats
 LEVEL = 0.95
 POWER = 0.8
 RESAMPLES = 9_999
+MOST_PAIRS = 2**62
 ROUNDING = 1e-12
-"""The mean of differences that cancel is not quite zero, and lies on one side of it; nearer than this it is zero."""
+"""A mean nearer to zero than this is set to zero: the differences cancel except for rounding."""
 
 
 @dataclass(frozen=True)
 class Effect:
     """A paired effect with its interval: ``n`` pairs, confidence ``level``.
 
-    low, high: paired t; infinite (or 0, below a ratio) at an end that censoring leaves open.
+    low, high: paired t interval; infinite (or 0, below a ratio) at an end that censoring leaves open.
     bootstrap: the ends by BCa bootstrap of the pairs, for comparison.
-    sd: scatter of the pairs: of the differences, or of the natural logarithms of the ratios.
-    p: two-sided paired t test of no effect; under censoring an upper bound.
-    bound: whether ``estimate`` is "exact", or censoring makes it "at least" or "at most"; "none" leaves it NaN.
+    sd: standard deviation of the pairs' differences, or of the natural logarithms of their ratios.
+    p: two-sided paired t test of no effect; an upper bound with censoring.
+    bound: "exact"; "at least" or "at most" if censoring makes ``estimate`` a bound; "none" if it is NaN.
     """
 
     estimate: float
@@ -45,8 +46,8 @@ class Effect:
 def paired_difference(a: ArrayLike, b: ArrayLike, level: float = LEVEL, resample: bool = True) -> Effect:
     """Mean of ``a - b`` over pairs, with its paired t interval.
 
-    ``a``, ``b``: shape (pairs,), in one unit. ``resample``: False leaves out the bootstrap, which takes most of the
-    time; its ends are then NaN. Raises ValueError for other shapes, fewer than two pairs, NaN or infinity.
+    a, b: shape (pairs,), in one unit. resample: False leaves out the bootstrap, which takes most of the time; its ends
+    are then NaN. Raises ValueError for other shapes, fewer than two pairs, NaN or infinity.
     """
     first, second = _pairs(a, b)
     return _mean(first - second, level, resample)
@@ -62,11 +63,10 @@ def paired_ratio(
 ) -> Effect:
     """Geometric mean of ``a / b`` over pairs, with the paired t interval of its logarithm.
 
-    ``a``, ``b``: shape (pairs,), positive; where ``a_censored`` or ``b_censored`` is true, the value is the time
-    up to which nothing had happened (right-censored). Such a time stands for itself in one end of the interval
-    only: min(time, limit) has a smaller mean than the time, so with censored numerators the lower end still
-    holds, the upper is infinite and the estimate is a lower bound; with censored denominators the upper end
-    holds and the lower is 0. With both, nothing is known: (0, infinity). Raises ValueError as above.
+    a, b: shape (pairs,), positive. a_censored, b_censored: True where the value is only a lower bound of a time
+    (right-censored). With censored numerators, the estimate and the lower end are lower bounds and the upper end is
+    infinite; with censored denominators, the estimate and the upper end are upper bounds and the lower end is 0; with
+    both, the interval is (0, infinity). Raises ValueError as ``paired_difference`` does.
     """
     first, second = _pairs(a, b)
     if min(first.min(), second.min()) <= 0:
@@ -87,10 +87,10 @@ def paired_ratio(
 
 
 def smallest_detectable(n: int, sd: float, power: float = POWER, level: float = LEVEL) -> float:
-    """The smallest true effect whose interval excludes none with probability ``power``, from ``n`` pairs.
+    """The smallest true effect that ``n`` pairs would show with probability ``power``: the interval excludes no effect.
 
-    ``sd``: scatter of the pairs, in the unit of the effect. By the noncentral t distribution; the chance of
-    excluding none on the wrong side is left out.
+    sd: standard deviation of the pairs' differences, in the unit of the effect. By the noncentral t distribution; the
+    chance of excluding no effect on the wrong side is neglected.
     """
     _check_power(n, sd, power, level)
     from scipy.special import nctdtrinc
@@ -99,14 +99,21 @@ def smallest_detectable(n: int, sd: float, power: float = POWER, level: float = 
 
 
 def seeds_to_settle(size: float, sd: float, level: float = LEVEL) -> int:
-    """The fewest pairs whose interval is narrower than ``size``, so that it cannot hold both none and ``size``."""
-    return _fewest(size, sd, lambda n: 2 * t_quantile(n - 1, level) * sd / math.sqrt(n) < size)
+    """Smallest number of pairs whose interval is narrower than ``size``.
+
+    An interval so narrow cannot contain both no effect and ``size``.
+    """
+    if not 0 < size < math.inf or not 0 <= sd < math.inf:
+        raise ValueError(f"effect={size} and sd={sd} must be finite, and the effect positive")
+    return bisect_left(
+        range(MOST_PAIRS), True, 2, key=lambda n: 2 * t_quantile(n - 1, level) * sd / math.sqrt(n) < size
+    )
 
 
 def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats, Floats]:
-    """Mean over the first axis and the ends of its t interval, without a bootstrap.
+    """Mean over the first axis and the ends of its t interval.
 
-    ``values``: shape (n, ...), n >= 2; each result has the shape of one row. NaN where a column has one. Raises
+    values: shape (n, ...) with n >= 2; each result has the shape of one row. NaN where a column has one. Raises
     ValueError for fewer than two rows.
     """
     rows = np.asarray(values, dtype=np.float64)
@@ -119,16 +126,16 @@ def t_interval(values: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats,
 
 
 def t_quantile(df: int, level: float) -> float:
-    """The half-width, in standard errors, of a t interval with ``df`` degrees of freedom."""
+    """The half-width of a t interval in standard errors, with ``df`` degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(stdtrit(df, (1 + level) / 2))
 
 
 def prediction_interval(values: ArrayLike, level: float) -> tuple[float, float]:
-    """Where one more value of the same normal distribution lies with probability ``level``: mean ± t sd √(1 + 1/n).
+    """The interval that holds one more value of the same normal distribution with probability ``level``.
 
-    ``values``: shape (n,). Raises ValueError for fewer than two values, NaN or infinity.
+    mean ± t sd √(1 + 1/n). values: shape (n,). Raises ValueError for fewer than two values, NaN or infinity.
     """
     known = np.asarray(values, dtype=np.float64)
     if known.ndim != 1 or known.size < 2 or not np.isfinite(known).all():
@@ -138,9 +145,9 @@ def prediction_interval(values: ArrayLike, level: float) -> tuple[float, float]:
 
 
 def holm(p: ArrayLike) -> Floats:
-    """Holm's adjusted p-values, in the order given: reject those at or below the family's error rate.
+    """Holm's adjusted p-values, in the order given: reject those at or below the family-wise error rate.
 
-    Shape (tests,). Raises ValueError for a p-value outside [0, 1]. Source: Holm (1979), Scand. J. Statist. 6, 65.
+    p: shape (tests,). Raises ValueError for a p-value outside [0, 1]. Source: Holm (1979), Scand. J. Statist. 6, 65.
     """
     values = np.asarray(p, dtype=np.float64)
     if values.ndim != 1 or not np.all((values >= 0) & (values <= 1)):
@@ -180,13 +187,12 @@ def _mean(values: Floats, level: float, resample: bool) -> Effect:
         return Effect(mean, mean, mean, (mean, mean), 0.0, 1.0 if mean == 0 else 0.0, n, level)
     from scipy.special import stdtr
 
-    error = sd / math.sqrt(n)
+    # As scipy.stats.ttest_1samp, but for the order of operations: published numbers keep their last digit.
+    p = float(2 * stdtr(n - 1, -abs(mean) / (sd / math.sqrt(n))))
     _, start, end = t_interval(values, level)
     ends = _bootstrap(values, level) if resample else (math.nan, math.nan)
-    p = float(2 * stdtr(n - 1, -abs(mean) / error))
-    mean, low, high, first, last = (
-        0.0 if abs(each) < ROUNDING else each for each in (mean, float(start), float(end), *ends)
-    )
+    numbers = (mean, float(start), float(end), *ends)
+    mean, low, high, first, last = (0.0 if abs(each) < ROUNDING else each for each in numbers)
     return Effect(mean, low, high, (first, last), sd, p, n, level)
 
 
@@ -206,16 +212,3 @@ def _check_power(n: int, sd: float, power: float, level: float) -> None:
             f"n={n}, sd={sd}, power={power}, level={level}: "
             "need two pairs or more, a finite scatter, and chances between 0 and 1"
         )
-
-
-def _fewest(effect: float, sd: float, enough: Callable[[int], bool]) -> int:
-    """The smallest n >= 2 that is ``enough``, which every larger n is too."""
-    if not 0 < effect < math.inf or not 0 <= sd < math.inf:
-        raise ValueError(f"effect={effect} and sd={sd} must be finite, and the effect positive")
-    low, high = 1, 2
-    while not enough(high):
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high

@@ -1,17 +1,31 @@
-"""From a claim and its records to a verdict."""
+"""Stage one: judge each comparison of each claim in data/claims.toml from its records.
+
+A verdict is a value; the sentences about it are in ``report``. Stage two is in ``conclusions``.
+"""
 
 import math
 import statistics
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 from ..common.errors import UserError
 from ..common.text import probability, with_interval, with_unit
 from ..experiments import step_timing
 from ..paper import source_code
-from ..paper.claims import Audited, Claim, Derived, Measured, Observed, Published, Sourced, Untested, load
-from ..paper.derivations import Derivation, derive
+from ..paper.claims import (
+    ArmComparison,
+    Audited,
+    Claim,
+    Derived,
+    Measured,
+    Observed,
+    Published,
+    Sourced,
+    Untested,
+    load,
+)
+from ..paper.derivations import Finding, derive
 from ..records.metrics import ERRORS, outcome
 from ..records.record import RunRecord
 from . import audit, gpu_hours
@@ -36,26 +50,28 @@ Evidence = Literal["measured", "observed", "audited", "derived", "untested"]
 Beside = Literal["", "log", "results", "source"]
 Records = Mapping[int, RunRecord]
 Find = Callable[[str, str], Records]
-"""(study, arm) -> records by seed, empty where there are none."""
+"""(study, arm) -> records by seed, empty if there are none."""
 
 MIN_PAIRS = 3
+UNBOUNDED = "without a number for every run the effect is unbounded"
 ALPHA = 0.05
-"""Of an interval of 95 %."""
-NOT_RUN: dict[str, Any] = {"verdict": "not run", "effect": None, "interval": None, "seeds": 0, "note": ""}
+"""Error rate of a 95 % interval."""
+Outcomes = list[tuple[float, bool]]
+"""(value, censored) of each run of an arm."""
 Entry = Measured | Observed | Audited | Published | Sourced | Derived | Untested
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one comparison of a claim comes to.
+    """The verdict on one comparison of a claim.
 
-    effect, interval, bootstrap, paper_value, size, detectable: in ``unit``; an interval may be open (infinite). Audited
-    and derived, the effect is the log's number and the computed one.
-    seeds: pairs judged, of the ``declared``; None where the evidence has no seeds.
-    beside: what an audited number stands beside: the author's "log", others' published "results", the "source" code.
+    effect, interval, bootstrap, paper_value, size, detectable: in ``unit``; an interval may have an infinite end. For
+    audited and derived numbers, the effect is the log's number or the computed one.
+    seeds: pairs judged, of the ``declared``; None if the evidence has no seeds.
+    beside: what an audited number is compared with: the author's "log", others' published "results", the "source" code.
     note: what a reader must know beside the verdict.
-    bootstrap: the interval by another method. detectable: the smallest effect that so many pairs would have shown
-    with a chance of 0.8. p: of no effect; p_holm: corrected for all the comparisons on the scorecard.
+    bootstrap: the interval by another method. detectable: the smallest effect that so many pairs would show with
+    probability 0.8. p: of no effect; p_holm: corrected for all comparisons on the scorecard.
     """
 
     claim: str
@@ -65,11 +81,11 @@ class Verdict:
     paper: str
     evidence: Evidence
     verdict: Name
-    effect: float | None
-    interval: tuple[float, float] | None
-    unit: str
-    seeds: int | None
-    note: str
+    effect: float | None = None
+    interval: tuple[float, float] | None = None
+    unit: str = ""
+    seeds: int | None = None
+    note: str = ""
     setting: str = ""
     paper_value: float | None = None
     size: float | None = None
@@ -81,8 +97,8 @@ class Verdict:
     beside: Beside = ""
 
     @property
-    def counted(self) -> str:
-        """Pairs judged, and of how many while there are fewer than the rule declares: "20", "3 of 20"."""
+    def pairs_judged(self) -> str:
+        """Number of pairs judged, and of how many if there are fewer than the rule declares: "20", "3 of 20"."""
         if self.seeds is None:
             return ""
         return f"{self.seeds} of {self.declared}" if self.provisional else str(self.seeds)
@@ -93,18 +109,18 @@ class Verdict:
         return self.seeds is not None and self.declared is not None and self.seeds < self.declared
 
     @property
-    def alone(self) -> bool:
-        """Whether the interval excludes zero (1 of a ratio), but not once corrected for all comparisons (Holm)."""
+    def lost_after_holm(self) -> bool:
+        """Whether the interval excludes no effect, but no longer after Holm's correction for all comparisons."""
         return self.p is not None and self.p_holm is not None and self.p < ALPHA <= self.p_holm
 
     def row(self) -> dict[str, Any]:
-        """The fields as plain JSON values; an open end of an interval is None."""
+        """The fields as plain JSON values; an infinite end of an interval is None."""
         values: dict[str, Any] = plain(asdict(self))
         return values
 
 
 def plain(value: Any) -> Any:
-    """Dicts, tuples and numbers as JSON has them; what is infinite or NaN becomes None."""
+    """Convert dicts, tuples and numbers to JSON values; infinity and NaN become None."""
     if isinstance(value, dict):
         return {name: plain(each) for name, each in value.items()}
     if isinstance(value, tuple | list):
@@ -115,38 +131,34 @@ def plain(value: Any) -> Any:
 def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verdict:
     """The verdict on one measured comparison, from the records of its two arms by seed.
 
-    Only seeds that both arms have are judged, and fewer than three pairs are "not run"; with a number instead of
-    a second arm, ``against`` is not looked at. Runs that failed count: a time to a threshold that was never
-    reached, diverged or not, is censored at the budget; a diverged run's errors are chance, whatever they were
-    before. Where such a run has no number at all, the effect is unbounded and the verdict "inconclusive".
-    Raises UserError for a record without the metric.
+    Only seeds that both arms have are judged; fewer than three pairs are "not run". If the entry compares with a
+    number, ``against`` is ignored. Failed runs count: a threshold that was not reached, by a diverged run or not, is a
+    time censored at the budget, and errors of a diverged run are those of chance. If such a run has no number at all,
+    the effect is unbounded and the verdict "inconclusive". Raises UserError for a record without the metric.
     """
     constant = isinstance(entry.against, float)
     seeds = sorted(arm.keys() if constant else arm.keys() & against.keys())
     if len(seeds) < MIN_PAIRS:
         return _not_run(claim, entry, len(seeds), f"{len(seeds)} of {entry.seeds} pairs so far" if seeds else "")
-    metric = entry.against_metric or entry.metric
-    ours, others = [arm[seed] for seed in seeds], [] if constant else [against[seed] for seed in seeds]
-    first = [outcome(record, entry.metric) for record in ours]
-    second = [outcome(record, metric) for record in others] or [(float(entry.against), False)] * len(seeds)
+    first, second, failed = _outcomes(entry, arm, against, seeds)
     notes = [
-        *_first_note(entry, ours + others),
+        *_first_note(entry, [runs[seed] for runs in (arm, {} if constant else against) for seed in seeds if runs]),
         *_seed_notes(entry, seeds, arm.keys() if constant else arm.keys() | against.keys()),
-        *_failures(entry.arm, entry.metric, ours, [censored for _, censored in first]),
-        *_failures(str(entry.against), metric, others, [censored for _, censored in second]),
+        *failed,
     ]
     return _judged(claim, entry, first, second, notes)
 
 
-def timed(claim: Claim, entry: Measured, found: step_timing.Found | None) -> Verdict:
-    """The verdict on training steps timed side by side, paired by repetition; and how long the paper's run would take.
+def timed(claim: Claim, entry: Measured, found: step_timing.StepTimes | None) -> Verdict:
+    """The verdict on the published times of training steps, paired by round, and the hours of the paper's run at that
+    speed.
 
-    "not run" where there are none, or others than the rule describes, with the command that measures them.
+    "not run", with the command that measures them, if there are none or they do not fit the rule.
     """
     why = step_timing.unfit(found, entry.study, entry.seeds)
     if found is None or why:
         settles = f"{why}; '{step_timing.COMMAND}' settles it ({entry.cost})"
-        return replace(_empty(claim, entry), note="; ".join(filter(None, [settles, entry.note])))
+        return replace(_empty(claim, entry), note=_joined(settles, entry.note))
     ours = step_timing.images_per_second(found, entry.study, entry.arm)
     if isinstance(entry.against, float):
         others = [entry.against] * len(ours)
@@ -160,51 +172,42 @@ def timed(claim: Claim, entry: Measured, found: step_timing.Found | None) -> Ver
 
 
 def paired(entry: Measured | Observed, arm: Records, against: Records | None) -> dict[int, float]:
-    """The effect at every seed that both arms have, in the entry's unit; NaN where a run has no number.
+    """The effect at every seed that both arms have, in the entry's unit; NaN if a run has no number.
 
-    ``against`` is None where the entry compares with a number. A censored time stands for itself.
+    against: None if the entry compares with a number. A censored time counts as it is.
     """
-    metric, constant = entry.against_metric or entry.metric, entry.against if isinstance(entry.against, float) else None
-    effects = {}
-    for seed in sorted(arm.keys() if against is None else arm.keys() & against.keys()):
-        first, _ = outcome(arm[seed], entry.metric)
-        second = outcome(against[seed], metric)[0] if against is not None else float(constant or math.nan)
-        scale = 100.0 if entry.unit == "points" else 1.0
-        effects[seed] = first / second if entry.comparison == "ratio" else scale * (first - second)
-    return effects
+    seeds = sorted(arm.keys() if against is None else arm.keys() & against.keys())
+    first, second, _ = _outcomes(entry, arm, against or {}, seeds)
+    scale = 100.0 if entry.unit == "points" else 1.0
+    pairs = zip(seeds, first, second, strict=True)
+    return {seed: a / b if entry.comparison == "ratio" else scale * (a - b) for seed, (a, _), (b, _) in pairs}
 
 
 def observed(claim: Claim, entry: Observed, arm: Records, against: Records) -> Verdict:
-    """The effect, with its interval, in runs that were there before the question: no rule, so no verdict.
+    """The effect with its interval in runs that existed before the question: no rule, so no verdict.
 
-    One or two pairs give an effect without an interval. A failed run counts as in `judge`.
+    With one or two pairs there is no interval. Failed runs count as in `judge`.
     """
-    empty = _about(claim, entry, evidence="observed", setting=entry.setting, **NOT_RUN)
+    empty = _about(claim, entry, evidence="observed", verdict="not run", seeds=0, setting=entry.setting)
     seeds = sorted(arm.keys() & against.keys())
     if not seeds:
         return replace(empty, note=f"run it with 'alexnet-repro run {entry.study}'")
-    metric = entry.against_metric or entry.metric
-    ours, others = [arm[seed] for seed in seeds], [against[seed] for seed in seeds]
-    first, second = [outcome(each, entry.metric) for each in ours], [outcome(each, metric) for each in others]
-    notes = [
-        *_first_note(entry, ours + others),
-        *_failures(entry.arm, entry.metric, ours, [censored for _, censored in first]),
-        *_failures(entry.against, metric, others, [censored for _, censored in second]),
-    ]
-    found = replace(empty, verdict="no rule", seeds=len(seeds), note="; ".join(notes))
+    first, second, failed = _outcomes(entry, arm, against, seeds)
+    notes = [*_first_note(entry, [runs[seed] for runs in (arm, against) for seed in seeds]), *failed]
+    verdict = replace(empty, verdict="no rule", seeds=len(seeds), note=_joined(*notes))
     if any(math.isnan(value) for value, _ in first + second):
-        return replace(found, note="; ".join([*notes, "without a number for every run the effect is unbounded"]))
+        return replace(verdict, note=_joined(*notes, UNBOUNDED))
     if len(seeds) < MIN_PAIRS:
         mean = statistics.fmean(paired(entry, arm, against).values())
         few = f"{len(seeds)} pair{'s' if len(seeds) > 1 else ''}: too few for an interval"
-        return replace(found, effect=mean, note="; ".join([*notes, few]))
+        return replace(verdict, effect=mean, note=_joined(*notes, few))
     effect = effect_of(entry, first, second)
     estimate = None if math.isnan(effect.estimate) else effect.estimate
-    return replace(found, effect=estimate, interval=(effect.low, effect.high))
+    return replace(verdict, effect=estimate, interval=(effect.low, effect.high))
 
 
 def audited(claim: Claim, entry: Audited) -> Verdict:
-    """The verdict on one number of the paper, from the first author's log."""
+    """The verdict on a number of the paper, from the first author's log."""
     setting = f"the first author's log: {entry.train_set}"
     return replace(_single(claim, entry, "audited", audit.check(entry), setting), beside="log")
 
@@ -216,7 +219,7 @@ def published(claim: Claim, entry: Published) -> Verdict:
 
 
 def sourced(claim: Claim, entry: Sourced) -> Verdict:
-    """The verdict on a statement of the paper, from the source of 2012. Raises UserError for an unknown item."""
+    """The verdict on a statement of the paper, from the 2012 source. Raises UserError for an unknown item."""
     row = source_code.row_of(entry.item)
     if row.says == "silent":
         raise UserError(f"claim {claim.id!r}: the paper is silent on {entry.item!r}: name an item that it speaks of", 1)
@@ -226,9 +229,6 @@ def sourced(claim: Claim, entry: Sourced) -> Verdict:
         entry,
         evidence="audited",
         verdict="audited: agrees" if same else "audited: disagrees",
-        effect=None,
-        interval=None,
-        seeds=None,
         note=f"the paper: {row.paper}; the source: {row.source}",
         setting="the source of 2012, net 145",
         beside="source",
@@ -236,27 +236,21 @@ def sourced(claim: Claim, entry: Sourced) -> Verdict:
 
 
 def untested(claim: Claim, entry: Untested) -> Verdict:
-    """That nothing here can judge a part of a claim, and why."""
-    return _about(
-        claim,
-        entry,
-        evidence="untested",
-        verdict="not testable here",
-        effect=None,
-        interval=None,
-        seeds=None,
-        note=entry.reason,
-    )
+    """The verdict on a part of a claim that this project cannot test, with the reason."""
+    return _about(claim, entry, evidence="untested", verdict="not testable here", note=entry.reason)
 
 
 def derived(claim: Claim, entry: Derived) -> Verdict:
-    """The verdict on one number that follows by arithmetic; what it is to lie above is no number of the paper."""
+    """The verdict on a number that follows by arithmetic.
+
+    A bound that it must exceed is not shown as the paper's number.
+    """
     judged = _single(claim, entry, "derived", derive(entry), "arithmetic on the network of Fig. 2")
     return replace(judged, paper_value=None) if entry.comparison == "above" else judged
 
 
 def scorecard(find: Find) -> list[Verdict]:
-    """The verdict on every comparison of every claim, in the paper's order; p-values corrected by Holm."""
+    """The verdict on every comparison of every claim, in the paper's order, with p-values corrected by Holm."""
     verdicts: list[Verdict] = []
     for claim in load():
         for entry in claim.measured:
@@ -277,22 +271,19 @@ def scorecard(find: Find) -> list[Verdict]:
     tested = [i for i, verdict in enumerate(verdicts) if verdict.p is not None]
     for i, p in zip(tested, holm([verdicts[i].p or 0.0 for i in tested]), strict=True):
         verdicts[i] = replace(verdicts[i], p_holm=float(p))
-        if verdicts[i].alone:
-            all_of_them = f"all {len(tested)} comparisons of the scorecard"
-            note = f"corrected for {all_of_them}, an effect is not shown ({probability(p)})"
-            verdicts[i] = replace(verdicts[i], note="; ".join(filter(None, [verdicts[i].note, note])))
+        if verdicts[i].lost_after_holm:
+            note = f"corrected for all {len(tested)} comparisons of the scorecard, an effect is not shown"
+            verdicts[i] = replace(verdicts[i], note=_joined(verdicts[i].note, f"{note} ({probability(p)})"))
     return verdicts
 
 
-def _judged(
-    claim: Claim, entry: Measured, first: list[tuple[float, bool]], second: list[tuple[float, bool]], notes: list[str]
-) -> Verdict:
+def _judged(claim: Claim, entry: Measured, first: Outcomes, second: Outcomes, notes: list[str]) -> Verdict:
     """The verdict on pairs of (value, censored), and after ``notes`` what else a reader must know."""
     if any(math.isnan(value) for value, _ in first + second):
-        notes.append("without a number for every run the effect is unbounded")
-        return replace(_empty(claim, entry), verdict="inconclusive", seeds=len(first), note="; ".join(notes), p=1.0)
+        note = _joined(*notes, UNBOUNDED)
+        return replace(_empty(claim, entry), verdict="inconclusive", seeds=len(first), note=note, p=1.0)
     effect = effect_of(entry, first, second)
-    name = named(effect.low, effect.high, entry.size, entry.null)
+    name = classify(effect.low, effect.high, entry.size, entry.null)
     notes += _size_notes(name, effect, entry)
     return replace(
         _empty(claim, entry),
@@ -307,8 +298,11 @@ def _judged(
     )
 
 
-def named(low: float, high: float, size: float, null: float) -> Name:
-    """The verdict on an interval: ``size`` is the smallest effect that counts as the paper's, ``null`` is none."""
+def classify(low: float, high: float, size: float, null: float) -> Name:
+    """The verdict on an interval. size: the smallest effect that counts as the paper's; null.
+
+    The value of no effect.
+    """
     if low >= size:
         return "reproduced"
     if low > null:
@@ -318,27 +312,30 @@ def named(low: float, high: float, size: float, null: float) -> Name:
     return "no effect found" if high < size else "inconclusive"
 
 
-class Compared(Protocol):
-    """What says how two arms are compared: an entry of a claim, or a rule of stage two."""
+def _outcomes(
+    entry: Measured | Observed, arm: Records, against: Records, seeds: list[int]
+) -> tuple[Outcomes, Outcomes, list[str]]:
+    """The outcomes of both arms at these seeds, and notes on runs that failed. A number to compare with is repeated."""
+    metric = entry.against_metric or entry.metric
+    ours = [outcome(arm[seed], entry.metric) for seed in seeds]
+    notes = _failures(entry.arm, entry.metric, [arm[seed] for seed in seeds], ours)
+    if isinstance(entry.against, float):
+        return ours, [(entry.against, False)] * len(seeds), notes
+    others = [outcome(against[seed], metric) for seed in seeds]
+    return ours, others, notes + _failures(entry.against, metric, [against[seed] for seed in seeds], others)
 
-    @property
-    def comparison(self) -> Literal["difference", "ratio"]: ...
 
-    @property
-    def unit(self) -> str: ...
-
-    @property
-    def metric(self) -> str: ...
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))
 
 
 def effect_of(
-    entry: Compared,
-    first: list[tuple[float, bool]],
-    second: list[tuple[float, bool]],
-    level: float = LEVEL,
-    resample: bool = True,
+    entry: ArmComparison, first: Outcomes, second: Outcomes, level: float = LEVEL, resample: bool = True
 ) -> Effect:
-    """The paired effect, in the entry's unit, from (value, censored) of either arm; resample=False: no bootstrap."""
+    """The paired effect in the entry's unit, from the outcomes of both arms.
+
+    Resample=False leaves out the bootstrap.
+    """
     scale = 100.0 if entry.unit == "points" else 1.0
     a, b = [scale * value for value, _ in first], [scale * value for value, _ in second]
     a_censored, b_censored = [censored for _, censored in first], [censored for _, censored in second]
@@ -375,8 +372,8 @@ def _first_note(entry: Measured | Observed, records: list[RunRecord]) -> list[st
     return [entry.note] if entry.note else []
 
 
-def _failures(arm: str, metric: str, records: list[RunRecord], censored: list[bool]) -> list[str]:
-    notes = []
+def _failures(arm: str, metric: str, records: list[RunRecord], outcomes: Outcomes) -> list[str]:
+    notes, censored = [], [late for _, late in outcomes]
     diverged = sum(record.status == "diverged" for record in records)
     if diverged:
         time = "count as never reaching the threshold"
@@ -404,7 +401,7 @@ def _size_notes(name: Name, effect: Effect, entry: Measured) -> list[str]:
         notes.append(f"about {needed} seeds would settle it (standard deviation over seeds {scatter})")
     elif name == "inconclusive":
         notes.append("a longer budget would settle it, not more seeds")
-    other = named(*effect.bootstrap, entry.size, entry.null)
+    other = classify(*effect.bootstrap, entry.size, entry.null)
     if other != name:
         notes.append(f"the bootstrap interval alone would say {other!r}")
     return notes
@@ -425,35 +422,19 @@ def _about(claim: Claim, entry: Entry, **rest: Any) -> Verdict:
 
 
 def _empty(claim: Claim, entry: Measured) -> Verdict:
-    return _about(
-        claim,
-        entry,
-        evidence="measured",
-        declared=entry.seeds,
-        setting=entry.setting,
-        size=entry.size,
-        **NOT_RUN,
-    )
+    rule: dict[str, Any] = {"declared": entry.seeds, "setting": entry.setting, "size": entry.size}
+    return _about(claim, entry, evidence="measured", verdict="not run", seeds=0, **rule)
 
 
 def _single(
     claim: Claim,
     entry: Audited | Published | Derived,
     evidence: Literal["audited", "derived"],
-    found: audit.Finding | Derivation,
+    found: Finding,
     setting: str,
 ) -> Verdict:
-    return _about(
-        claim,
-        entry,
-        evidence=evidence,
-        verdict=found.verdict,
-        effect=found.value,
-        interval=None,
-        seeds=None,
-        note=found.note,
-        setting=setting,
-    )
+    said = {"verdict": found.verdict, "effect": found.value, "note": found.note}
+    return _about(claim, entry, evidence=evidence, setting=setting, **said)
 
 
 def _not_run(claim: Claim, entry: Measured, pairs: int, why: str) -> Verdict:
@@ -463,9 +444,6 @@ def _not_run(claim: Claim, entry: Measured, pairs: int, why: str) -> Verdict:
     return replace(_empty(claim, entry), seeds=pairs, note=note)
 
 
-# MOVED HERE
-
-
-def found(verdict: Verdict) -> str:
-    """The effect with its unit and interval: "1.52× (1.40 to 1.66)"; a dash where there is none."""
+def effect_text(verdict: Verdict) -> str:
+    """The effect with its unit and interval: "1.52× (1.40 to 1.66)"; a dash if there is none."""
     return with_interval(verdict.effect, verdict.interval, verdict.unit)

@@ -1,11 +1,11 @@
-"""The kind of error that a user is meant to read."""
+"""Errors that are a message to the user: one line, without a traceback."""
 
 
 class UserError(Exception):
-    """Something that the user can mend: one line that names the value and the remedy.
+    """An error that the user can fix: one line that names the value at fault and the remedy.
 
-    The command line prints it without a traceback and exits with ``code``: 2 for what was asked wrongly
-    (a name, a value, a path), 1 for what went wrong while doing it (a download, a disk, a damaged file).
+    The command line prints it without a traceback and exits with ``code``: 2 for a wrong argument (a name, a value, a
+    path), 1 for what failed while running (a download, a full disk, a damaged file).
     """
 
     def __init__(self, message: str, code: int = 2) -> None:
@@ -14,14 +14,14 @@ class UserError(Exception):
 
 
 class NoRuns(UserError):
-    """A study that exists, asked for at a scale that it does not have."""
+    """A study that exists has no runs at the scale asked for."""
 
 
 def printable(text: str) -> str:
-    """A text whose names come from files: what would move the cursor of a terminal, or ends no UTF-8, spelled out."""
+    """Escape characters that would move a terminal's cursor or are not valid UTF-8, as names of files may hold."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def one_of(kind: str, value: str, valid: list[str]) -> UserError:
-    """The error for an unknown name: names the value and lists the valid ones."""
+    """The error for an unknown name: it repeats the name and lists the valid ones."""
     return UserError(f"unknown {kind} {value!r}: choose one of {', '.join(sorted(valid))}")

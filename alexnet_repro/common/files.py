@@ -1,8 +1,12 @@
-"""Files that are either whole or absent: atomic writes, digests, locks; and what to do about a damaged one."""
+"""Read and write files safely: atomic writes, locks, digests, and one-line errors for damaged files.
+
+Not for the formats of the project: those of records are in ``records``, those of images in ``training.data``.
+"""
 
 import errno
 import fcntl
 import hashlib
+import json
 import math
 import os
 import stat
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 Form = TypeVar("Form", bound=BaseModel)
 
 LARGEST = 16 * 2**20
-"""Bytes of a table or a text of data/; the largest so far has a twentieth."""
+"""Largest file of data/ that is read, in bytes; the largest so far has a twentieth of it."""
 FULL = (errno.ENOSPC, errno.EDQUOT)
 READ_ONLY = (errno.EACCES, errno.EROFS, errno.EPERM)
 KINDS = {
@@ -36,16 +40,16 @@ KINDS = {
     stat.S_IFBLK: "a device",
 }
 NOT_CONTENT = {"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"}
-"""Folders that systems and file servers put beside what people keep."""
+"""Folders that operating systems and file servers add to a user's own."""
 
 
 def is_disk_error(error: OSError) -> bool:
-    """Whether the disk is full or read-only: no other source of the same file would help."""
+    """Whether the disk is full or read-only, so that fetching the file from elsewhere would not help."""
     return error.errno in FULL + READ_ONLY
 
 
 def disk_error(error: OSError, path: Path) -> UserError:
-    """The user's words for an operating-system error at ``path``."""
+    """The UserError for an operating-system error while writing ``path``."""
     if error.errno in FULL:
         return UserError(f"the disk is full while writing {path}: free some space and run this again", 1)
     if error.errno in READ_ONLY:
@@ -54,9 +58,9 @@ def disk_error(error: OSError, path: Path) -> UserError:
 
 
 def regular_file(path: Path) -> bool:
-    """Whether a file lies at ``path`` that can be read to its end; False where nothing does, or a link to nothing.
+    """Whether ``path`` is a regular file; False if nothing is there, or a link to nothing.
 
-    Raises UserError for all else: a folder, a device, a FIFO or a socket, which might never end, a link to itself.
+    Raises UserError for anything else: a folder, a device, a FIFO or socket (reading might never end), a circular link.
     """
     try:
         kind = stat.S_IFMT(path.stat().st_mode)
@@ -70,15 +74,15 @@ def regular_file(path: Path) -> bool:
 
 
 def is_hidden(name: str) -> bool:
-    """Whether the file or folder of this name is nobody's content: .ipynb_checkpoints, ._x, __MACOSX."""
+    """Whether a file or folder of this name is to be skipped: .ipynb_checkpoints, ._x, __MACOSX."""
     return name.startswith(".") or name in NOT_CONTENT
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for writing that appears at ``path`` whole when the block ends, or not at all.
+    """Open ``path`` for writing; the file appears complete when the block ends, or not at all.
 
-    Written beside its place, flushed to the disk, then renamed. Raises UserError on a full or read-only disk.
+    Written to a temporary file beside it, flushed to disk, then renamed. Raises UserError on a full or read-only disk.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,33 +104,42 @@ def atomic(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write ``content`` to ``path``: whole, or not at all."""
+    """Write ``content`` to ``path``: complete, or not at all."""
     with atomic(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 def sweep(path: Path) -> None:
-    """Remove what killed writers of ``path`` left beside it. Only for who holds the lock on it: nobody else writes."""
+    """Remove temporary files that killed writers of ``path`` left behind.
+
+    Call it only while holding the lock on ``path``.
+    """
     for left in path.parent.glob(f".{path.name}.*.part"):
         with suppress(OSError):
             left.unlink()
 
 
 def remedy(path: Path) -> str:
-    """What mends a damaged file: git has what is published in data/, and the working store does without."""
+    """How to repair a damaged file: restore it from git if it is published in data/, else delete it."""
     published = path.is_relative_to(paths.data()) and not path.is_relative_to(paths.store())
     return f"restore it with 'git checkout -- {path}'" if published else "delete it"
 
 
 def read_regular(path: Path, most: int | None = None) -> bytes:
-    """A file's bytes. Raises UserError for what is no regular file, and OSError for more than ``most`` bytes."""
+    """The bytes of a regular file.
+
+    Raises UserError if it is something else, OSError if it has more than ``most`` bytes.
+    """
     if regular_file(path) and most is not None and path.stat().st_size > most:
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
     return path.read_bytes()
 
 
 def read_json(path: Path, form: type[Form]) -> Form:
-    """What a JSON file of data/ holds. Raises UserError for one that is missing, damaged, or of another ``form``."""
+    """Read a JSON file of data/ as the pydantic model ``form``.
+
+    Raises UserError if it is missing, damaged or does not fit.
+    """
     try:
         return form.model_validate_json(read_regular(path, LARGEST))
     except OSError as error:
@@ -137,27 +150,37 @@ def read_json(path: Path, form: type[Form]) -> Form:
 
 
 def first_fault(error: ValidationError) -> str:
-    """Where the first value is that a form does not take, and why it does not: "rows.3.item: Field required"."""
+    """The first error of a failed validation, with its place: "rows.3.item: Field required"."""
     first = error.errors()[0]
     message = first["msg"].removeprefix("Value error, ")
     return ": ".join(filter(None, [".".join(map(str, first["loc"])), message]))
 
 
+def parse_entry(form: type[Form], entry: object, place: str) -> Form:
+    """An entry of a TOML file as a pydantic model. Raises UserError: "PLACE at FIELD: what is wrong with it"."""
+    try:
+        # JSON mode: strict types then accept a list for a tuple, as TOML gives it.
+        return form.model_validate_json(json.dumps(entry, default=str))
+    except ValidationError as error:
+        at = " at " if error.errors()[0]["loc"] else ": "
+        raise UserError(f"{place}{at}{first_fault(error)}", 1) from None
+
+
 def read_toml(path: Path) -> dict[str, Any]:
-    """What a TOML file of data/ holds. Raises UserError for one that is missing or no TOML."""
+    """Read a TOML file of data/ as a dict. Raises UserError if it is missing or not valid TOML."""
     try:
         return tomllib.loads(read_regular(path, LARGEST).decode("utf-8-sig"))
     except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}; restore it with 'git checkout {path}'", 1) from error
+        raise UserError(f"cannot read {path}: {error.strerror}; restore it with 'git checkout -- {path}'", 1) from error
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is no TOML ({error}): mend that line", 1) from error
 
 
 def read_csv(path: Path, columns: Mapping[str, type], gaps: Container[str] = ()) -> "pd.DataFrame":
-    """A table of data/ that has these columns, in order: of text, str, or of numbers, float.
+    """Read a CSV file of data/ as a data frame with exactly these columns, of text (str) or numbers (float).
 
-    Text may be empty, and the numbers of the columns ``gaps``: NaN. Raises UserError for a file that is missing, has
-    other columns, or text where a number belongs.
+    Text may be empty; so may numbers in the columns ``gaps`` (NaN). Raises UserError if the file is missing, has other
+    columns, or has text where a number belongs.
     """
     import pandas as pd  # here: training needs none of it
 
@@ -187,10 +210,10 @@ def sha256(content: bytes | memoryview) -> str:
 
 @contextmanager
 def lock(path: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
-    """Hold an exclusive lock for the block; the system frees it when the holder dies.
+    """Hold an exclusive file lock for the block; the system releases it when the process dies.
 
-    Calls ``waiting`` once where another process holds it, then waits. Raises UserError on a read-only disk, and where
-    something else than a file lies at ``path``.
+    If another process holds the lock, calls ``waiting`` once and then waits. Raises UserError on a read-only disk, and
+    if ``path`` is not a regular file.
     """
     regular_file(path)
     try:

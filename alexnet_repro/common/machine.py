@@ -1,4 +1,4 @@
-"""This machine and this process, as far as they are known without torch."""
+"""Devices, CPU cores and launchers, as far as they are known without torch."""
 
 import os
 
@@ -6,24 +6,27 @@ from .errors import UserError, one_of
 
 DEVICES = ("cpu", "cuda")
 PARALLEL = ("columns", "data")
-"""How devices can share a run: a column on each, or a part of every batch."""
+"""How several devices can share a run: "columns", one column on each; "data", a part of every batch on each."""
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What the environment of a process holds that is to meet others."""
+"""Environment variables that torchrun sets for every process of a run."""
 
 
 def cores() -> int:
-    """How many cores this process may use."""
+    """Number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def check_device(device: str) -> None:
-    """Raises UserError for another device than "cpu" and "cuda"."""
+    """Raise UserError for a device other than "cpu" and "cuda"."""
     if device not in DEVICES:
         raise one_of("device", device, list(DEVICES))
 
 
 def columns_of(parallel: str, processes: int) -> int:
-    """How many processes hold one net. Raises UserError where so many processes can't be arranged."""
+    """Number of processes that together hold one copy of the net: 2 for "columns", 1 for "data".
+
+    Raises UserError for another way, or an odd number of processes for two columns.
+    """
     if parallel not in PARALLEL:
         raise one_of("way to be parallel", parallel, list(PARALLEL))
     if parallel == "columns" and processes % 2:
@@ -33,5 +36,5 @@ def columns_of(parallel: str, processes: int) -> int:
 
 
 def launched() -> bool:
-    """Whether torchrun, or this package's own launcher, has started this process as one of several."""
+    """Whether torchrun or this package's own launcher started this process as one of several."""
     return os.environ.keys() >= set(LAUNCHED)

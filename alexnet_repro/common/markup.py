@@ -1,21 +1,21 @@
-"""Text that others wrote, as a page may show it: nothing in it is taken for Markdown, MyST or HTML."""
+"""Show text that others wrote on a page: none of it is interpreted as Markdown, MyST or HTML."""
 
 import re
 
 from .errors import printable
 
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>&|$~^])")
-"""What has a meaning within a line of Markdown, and is taken from it by a backslash."""
+"""Characters with a meaning in a line of Markdown; a backslash takes it away."""
 CODE = re.compile(r"(`[^`]+`)")
 
 
 def escaped(text: str) -> str:
-    """The text in one line, for the middle of a line of Markdown: each of its characters stands for itself."""
+    """The text on one line, with every special character of Markdown escaped."""
     return _escaped(printable(text))
 
 
 def escaped_but_code(text: str) -> str:
-    """The same, but what stands in backticks is code, in which nothing else has a meaning."""
+    """The same, but text in backticks stays code and is not escaped."""
     parts = CODE.split(printable(text))
     return "".join(part if i % 2 else _escaped(part) for i, part in enumerate(parts))
 

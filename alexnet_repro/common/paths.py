@@ -1,4 +1,4 @@
-"""Where things lie: the repository, its data, the working store."""
+"""Where files are: the repository, its data, downloads, and the working store of runs."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,9 @@ from .errors import UserError
 
 
 def repository() -> Path:
-    """The checkout that holds data/, notebooks/ and book/; ALEXNET_REPRO_HOME overrides it.
+    """The checkout with data/, notebooks/ and book/; ALEXNET_REPRO_HOME overrides it.
 
-    Raises UserError where there is none.
+    Raises UserError if there is none.
     """
     root = _named("ALEXNET_REPRO_HOME") or Path(__file__).resolve().parents[2]
     if not (root / "data" / "claims.toml").is_file():
@@ -21,7 +21,7 @@ def repository() -> Path:
 
 
 def data() -> Path:
-    """The folder of claims, evidence and the bundled sample."""
+    """The folder data/: claims, published evidence, and the bundled sample of CIFAR-10."""
     return repository() / "data"
 
 

@@ -1,7 +1,7 @@
-"""Named random streams: each use of chance draws from its own, so that arms of one seed share the rest.
+"""Named random number generators: each source of randomness (initialization, order, dropout, ...) has its own.
 
-A stream is a function of (seed, name, numbers) alone, such as (3, "order", epoch): nothing to save, and
-a resumed run draws what the uninterrupted one would have drawn.
+Arms with the same seed therefore share all randomness that they both use. A generator depends only on (seed, name,
+numbers), such as (3, "order", epoch): nothing needs saving, and a resumed run draws what an uninterrupted one would.
 """
 
 import hashlib
@@ -18,12 +18,15 @@ def _digest(seed: int, name: str, numbers: tuple[int, ...]) -> bytes:
 
 
 def stream(seed: int, name: str, *numbers: int) -> np.random.Generator:
-    """NumPy generator (Philox) of a named stream: initialization, order, crop offsets. Same on every machine."""
+    """NumPy generator (Philox) for a named use of randomness: initialization, order, crop offsets.
+
+    Same on every machine.
+    """
     return np.random.Generator(np.random.Philox(key=int.from_bytes(_digest(seed, name, numbers)[:16], "little")))
 
 
 def torch_stream(seed: int, name: str, *numbers: int, device: str = "cpu") -> "torch.Generator":
-    """Torch generator of a named stream on ``device``, for draws too large to make on the host (dropout)."""
+    """Torch generator for a named use of randomness on ``device``, for draws too large to make on the CPU (dropout)."""
     import torch
 
     generator = torch.Generator(device=device)

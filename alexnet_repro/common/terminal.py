@@ -1,4 +1,4 @@
-"""Printing where not every character can be shown: other locales, and what reads our output."""
+"""Print to terminals whose encoding lacks some characters: "×" becomes "x" instead of an error."""
 
 import codecs
 import io
@@ -18,11 +18,11 @@ PLAIN = {
     "“": '"',
     "”": '"',
 }
-"""What stands for a character that the output's encoding lacks; others lose their accents, or become "?"."""
+"""Replacements for characters that the output's encoding lacks; others lose their accents, or become "?"."""
 
 
 def plain(error: UnicodeError) -> tuple[str | bytes, int]:
-    """The handler of encoding errors "plain": (what to print for one character, where to go on)."""
+    """Handler of encoding errors named "plain": (what to print for one character, where to go on)."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     character = error.object[error.start]
@@ -36,7 +36,7 @@ codecs.register_error("plain", plain)
 
 
 def print_what_can_be_shown() -> None:
-    """From here on, stdout and stderr show the nearest plain character for what their encoding lacks."""
+    """Make stdout and stderr replace characters that their encoding lacks, from here on."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # none where it is closed; a notebook has its own kind
             stream.reconfigure(errors="plain")

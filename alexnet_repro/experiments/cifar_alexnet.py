@@ -1,4 +1,7 @@
-"""AlexNet for small images as it is trained: the baselines of the ablations, and every arm as a named change to one."""
+"""AlexNet for small images: the baseline configs on CIFAR-10 and Tiny ImageNet, and every ablation as a change to one.
+
+Only data: ``registry`` makes studies of it, ``training`` runs them.
+"""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -31,35 +34,31 @@ BASELINE = RunConfig(
     budget=BudgetConfig(epochs=24, measurements=1, stop_at_train_error=None, ten_views=True),
     seed=0,
 )
-"""Sections 3 to 5 as printed, but for He's initialization below the last layer and what the pilots settled before the
-first run of a study: images, epochs, dated drops, and the scale of the pixels, at which conv1 starts with responses
-about as large as those that the paper's own initial weights give it at full size."""
+"""Sections 3 to 5 as printed, except for He initialization below the last layer and for what pilots chose before the
+first
+run of a study: number of images and epochs, when the learning rate drops, and the divisor of the pixels, with which
+conv1's first outputs are about as large as with the paper's own initial weights at full size."""
 
-TINY_BASELINE = RunConfig(
-    model=TINY_ALEXNET,
-    data=DataConfig(
-        dataset="tiny-imagenet",
-        train_images=TINY_IMAGENET_TRAIN_IMAGES,
-        divisor=64.0,
-        crop=56,
-        random_crops=True,
-        reflect=True,
-        color_noise="paper",
-        whole=TINY_IMAGENET_SIDE,
-        classes=TINY_IMAGENET_CLASSES,
-    ),
-    optimizer=OptimizerConfig(
-        learning_rate=0.03, bias_rate_factor=1.0, momentum=0.9, weight_decay=0.0005, batch_size=128, drops=(14, 18)
-    ),
-    budget=BudgetConfig(epochs=20, measurements=1, stop_at_train_error=None, ten_views=True),
-    seed=0,
+TINY_BASELINE = BASELINE.changed(
+    **{
+        "model": TINY_ALEXNET.model_dump(),
+        "data.dataset": "tiny-imagenet",
+        "data.train_images": TINY_IMAGENET_TRAIN_IMAGES,
+        "data.divisor": 64.0,
+        "data.crop": 56,
+        "data.whole": TINY_IMAGENET_SIDE,
+        "data.classes": TINY_IMAGENET_CLASSES,
+        "optimizer.learning_rate": 0.03,
+        "optimizer.drops": (14, 18),
+        "budget.epochs": 20,
+    }
 )
-"""The same at the scale tiny-imagenet."""
+"""The same on Tiny ImageNet."""
 
 LONG_BASELINE = BASELINE.changed(
     **{"data.drawn": True, "optimizer.drops": (64, 84), "budget.epochs": 96, "budget.test_curve": True}
 )
-"""Four times the epochs, with drops at the same shares of them, on training images drawn anew for every seed."""
+"""Four times the epochs, with drops at the same fractions of them, on training images drawn anew for every seed."""
 
 ARMS: Mapping[str, Mapping[str, Any]] = {
     "baseline": {},
@@ -106,39 +105,44 @@ LABELS: Mapping[str, str] = {
     "torch_velocity": "the rate outside the velocity",
     "13pct_lrn": "13pct with normalization",
 }
-"""The arms as a page calls them."""
+"""Names of the arms on pages."""
+
+
+def arms(*names: str) -> dict[str, Mapping[str, Any]]:
+    """The arms of ``ARMS`` with these names, in this order."""
+    return {name: ARMS[name] for name in names}
 
 
 def arm_label(arm: str) -> str:
-    """An arm or a trial as a page calls it."""
+    """The name of an arm or a trial on a page."""
     return LABELS.get(arm, arm.replace("_", " ").replace("relu", "ReLU"))
 
 
 CONVERGENCE_PILOT = {"optimizer.drops": (), "budget.epochs": 120, "budget.test_curve": True, "budget.ten_views": False}
-"""One rate throughout, and the test error after every epoch: what levels off, and when?"""
+"""A constant learning rate, with the test error after every epoch, to see when it levels off."""
 CONVERGENCE = {
     "optimizer.drops": (),
     "budget.epochs": 120,
     "budget.stop_at_train_error": 0.05,
     "budget.ten_views": False,
 }
-"""The baseline of dropout_convergence: one rate throughout, until the training images are all but known."""
+"""The baseline of dropout_convergence: a constant learning rate until the training error is 5 %."""
 
 LONGER = {"optimizer.drops": (32, 42), "budget.epochs": 48}
-"""Twice the baseline's epochs, and twice the dates of its drops. A question that the pilot of convergence raises: its
-test errors with crops and without cross about where the ablations end."""
+"""Twice the baseline's epochs, with drops at the same fractions of them. The pilot of convergence raised the question:
+its test errors with and without crops cross at about the epoch where the ablations end."""
 
 
 class Ablation(NamedTuple):
-    """What one claim compares: the arms, as changes to the baseline, and the number of seeds."""
+    """What one claim compares: arms, as changes to the baseline, and the number of seeds."""
 
     title: str
     seeds: int
     arms: Mapping[str, Mapping[str, Any]]
 
 
-def _against_baseline(title: str, seeds: int, *arms: str) -> Ablation:
-    return Ablation(title, seeds, {arm: ARMS[arm] for arm in ("baseline", *arms)})
+def _against_baseline(title: str, seeds: int, *names: str) -> Ablation:
+    return Ablation(title, seeds, arms("baseline", *names))
 
 
 ABLATIONS: Mapping[str, Ablation] = {
@@ -167,23 +171,22 @@ ABLATIONS: Mapping[str, Ablation] = {
     "lrn_scaling": _against_baseline("Normalization or its scaling", 20, "no_lrn", "lrn_scale", "strong_lrn"),
     "velocity": _against_baseline("The rate inside the velocity or outside", 3, "torch_velocity"),
 }
-"""Studies that share the baseline's runs; the names, arms and seeds are those of data/claims.toml, but for the
-first, which holds all, and the last three, questions that no claim hangs on."""
+"""Studies that share the baseline's runs. Names, arms and seeds are those of data/claims.toml, except for the first,
+which holds all arms, and the last three, which belong to no claim."""
 
 
 class Scaled(NamedTuple):
-    """The ablations at another scale than the first: the study whose table holds all of its runs, how titles call the
-    scale, the baseline, the arms in the order of their worth, and the number of seeds."""
+    """The ablations at a larger scale.
 
-    home: str
+    published_in: the study whose table holds all runs of the scale. words: how titles name the scale. arms: in order of
+    importance.
+    """
+
+    published_in: str
     words: str
     baseline: RunConfig
     arms: Mapping[str, Mapping[str, Any]]
     seeds: int
-
-
-def _arms(*names: str) -> dict[str, Mapping[str, Any]]:
-    return {name: ARMS[name] for name in names}
 
 
 SCALED: Mapping[str, Scaled] = {
@@ -191,7 +194,7 @@ SCALED: Mapping[str, Scaled] = {
         "cifar10_long",
         "over 96 epochs",
         LONG_BASELINE,
-        _arms(
+        arms(
             *("baseline", "no_crops", "no_dropout", "no_color", "no_lrn", "lrn_scale", "pool_2_2", "no_conv4"),
             "no_weight_decay",
         ),
@@ -201,10 +204,10 @@ SCALED: Mapping[str, Scaled] = {
         "tiny_imagenet",
         "on Tiny ImageNet",
         TINY_BASELINE,
-        _arms("baseline", "no_crops", "no_dropout", "half", "no_lrn", "lrn_scale")
+        arms("baseline", "no_crops", "no_dropout", "half", "no_lrn", "lrn_scale")
         # So that both poolings leave maps of 3 x 3: windows of 2 over the edge would leave 4 x 4.
         | {"pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"}}
-        | _arms("no_color", "no_conv4")
+        | arms("no_color", "no_conv4")
         | {"tanh": {"model.nonlinearity": "tanh"}},
         3,
     ),
@@ -213,21 +216,24 @@ SCALED: Mapping[str, Scaled] = {
 
 
 def arms_at(scale: str, name: str) -> dict[str, Mapping[str, Any]]:
-    """An ablation study's arms at one of ``SCALED``; none where only the baseline would be left of several."""
-    arms, there = ABLATIONS[name].arms, SCALED[scale].arms
+    """The arms of an ablation study at a scale of ``SCALED``.
+
+    None if of several arms only the baseline would be left.
+    """
+    wanted, there = ABLATIONS[name].arms, SCALED[scale].arms
     if name == "ablations":
         return dict(there)
-    found = {arm: there.get(arm, changes) for arm, changes in arms.items() if arm in there or not changes}
-    return found if len(found) > 1 or len(arms) == 1 else {}
+    left = {arm: there.get(arm, changes) for arm, changes in wanted.items() if arm in there or not changes}
+    return left if len(left) > 1 or len(wanted) == 1 else {}
 
 
 RATE_ARMS: Mapping[str, Mapping[str, Any]] = {
-    **_arms("baseline", "no_lrn", "no_dropout", "half"),
+    **arms("baseline", "no_lrn", "no_dropout", "half"),
     "tanh": {"model.nonlinearity": "tanh"},
 }
-"""The arms that change how large the responses of the layers are, and so may need another rate than the baseline."""
+"""Arms that change how large the layers' outputs are, and so may need another learning rate than the baseline."""
 RATES: Mapping[str, tuple[float, ...]] = {"cifar10-long": (0.003, 0.01, 0.03), "tiny-imagenet": (0.01, 0.03, 0.1)}
-"""The grids of their searches. A best rate at an edge extends the grid, for that arm."""
+"""Learning rates to try. If the best is the smallest or largest, the grid is extended for that arm."""
 RATE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "cifar10-long": {"data.held_out": 10_000, "optimizer.drops": (32, 42), "budget.epochs": 48},
     "tiny-imagenet": {
@@ -235,11 +241,11 @@ RATE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
         "budget.test_curve": True,
     },
 }  # fmt: skip
-"""How they are trained: for fewer epochs, and tested on training images that are set apart."""
+"""How trials are trained: for fewer epochs, and tested on training images that are set apart."""
 
 
 def rate_search(scale: str) -> dict[str, dict[str, Any]]:
-    """The trials at one of ``SCALED``: every arm of ``RATE_ARMS`` at every rate of the grid."""
+    """The trials at a scale of ``SCALED``: every arm of ``RATE_ARMS`` at every learning rate of ``RATES``."""
     return {
         f"{arm} {rate:g}": {**changes, "optimizer.learning_rate": rate}
         for arm, changes in RATE_ARMS.items()
@@ -247,17 +253,12 @@ def rate_search(scale: str) -> dict[str, dict[str, Any]]:
     }
 
 
-FEWER: Mapping[str, int] = {
-    arm: seeds
-    for arm, changes in ARMS.items()
-    if (
-        seeds := max(
-            plan.seeds for name, plan in ABLATIONS.items() if name != "ablations" and changes in plan.arms.values()
-        )
-    )
-    < ABLATIONS["ablations"].seeds
+_OF_CLAIMS = [ablation for name, ablation in ABLATIONS.items() if name != "ablations"]
+_MOST_SEEDS = {
+    arm: max(each.seeds for each in _OF_CLAIMS if changes in each.arms.values()) for arm, changes in ARMS.items()
 }
-"""In "ablations", the arms whose claims ask for fewer seeds than the others'."""
+SEEDS_PER_ARM = {arm: seeds for arm, seeds in _MOST_SEEDS.items() if seeds < ABLATIONS["ablations"].seeds}
+"""The arms of "ablations" whose claims ask for fewer seeds than the study has, and how many."""
 
 SMOKE = {
     "data.dataset": "sample",
@@ -267,9 +268,9 @@ SMOKE = {
     "optimizer.drops": (),
     "budget.epochs": 2,
 }
-"""A net and a data set small enough for seconds."""
+"""Changes that make a run take seconds: a small net on few images of the sample."""
 SIZES = {"data.train_images", "model.kernels"}
-"""What a rehearsal has sizes of its own for, so that arms that change them are left out."""
+"""Fields that ``SMOKE`` sets itself; arms that change them are left out of a smoke run."""
 
 PROBE = {"model.weight_init": "he", "optimizer.drops": (), "budget.epochs": 5, "budget.ten_views": False}
 
@@ -284,7 +285,8 @@ RATE_PROBES: Mapping[str, Mapping[str, Any]] = {
     )
     for rate in rates
 }
-"""The scale of the pixels decides how much normalization does, and with it the rate: both are the pilot's to pick."""
+"""Trials of the pixels' divisor and the learning rate. The divisor decides how strongly normalization acts, and with it
+which learning rate is best, so that the pilot chooses both."""
 
 INIT_PROBES: Mapping[str, Mapping[str, Any]] = {
     f"{init} /{divisor:g} {rate:g}{', no dropout' if dropout == 0 else ''}": {
@@ -302,8 +304,8 @@ INIT_PROBES: Mapping[str, Mapping[str, Any]] = {
     )
     for dropout in (0.5, 0.0)
 }
-"""With He's weights in the last layer too, the net of the first pilot lost more without dropout than with it: its
-first logits were far from zero. Here the last layer starts as in the paper."""
+"""Trials of the initial weights. In the first pilot, with He initialization in the last layer too, the net was worse
+without dropout than with it, since its first logits were far from zero. Here the last layer starts as in the paper."""
 
 HE: dict[str, Any] = {"model.weight_init": "he"}
 PILOT_LENGTH = {"optimizer.drops": (20, 26), "budget.epochs": 30}
@@ -321,6 +323,6 @@ PILOT: Mapping[str, Mapping[str, Any]] = {
     "half as wide": {"model.kernels": (12, 32, 48, 48, 32), "model.hidden": 256},
     "half again as wide": {"model.kernels": (36, 96, 144, 144, 96), "model.hidden": 768},
 }
-"""The first four with He's weights in every layer; then whether what the paper fights is there to be fought, and
-whether half of the images show it better. Six epochs were then cut from the studies for their cost. The other widths
-were tried last, after the studies."""
+"""Trials of the size of the runs. The first four have He initialization in every layer. The others ask whether the net
+overfits as much as the paper's did, and whether half of the images show it better. Six epochs were then cut from the
+studies to save time. The other widths were tried last, after the studies."""

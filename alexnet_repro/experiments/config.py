@@ -1,7 +1,7 @@
-"""What a run is (RunConfig) and where it runs (Placement): two values, kept apart.
+"""RunConfig, everything that changes a run's numbers, and DeviceConfig, where it runs.
 
-Fields have no defaults, so that a changed default can never change what a recorded run means. A field that
-a later recipe adds gets a default that means "as before", and is left out of the key at that value.
+A run's key is a hash of its RunConfig. Most fields have no default, so that a changed default can never change what a
+recorded run means. A field added later has a default that means "as before", and is left out of the key at that value.
 """
 
 import hashlib
@@ -14,8 +14,8 @@ from ..common.errors import UserError
 from ..common.fields import STRICT
 from ..networks.config import AlexNetConfig, CudaConvnetConfig
 
-RECIPE = 1
-"""Version of everything that turns a RunConfig into numbers; a change of recipe bumps it."""
+NUMERICS_VERSION = 1
+"""Version of the code that turns a RunConfig into numbers; increase it with every change that changes numbers."""
 
 CIFAR10_TRAIN_IMAGES = 50_000
 SAMPLE_TRAIN_IMAGES = 2_000
@@ -25,14 +25,15 @@ TRAIN_IMAGES = {
     "sample": SAMPLE_TRAIN_IMAGES,
     "tiny-imagenet": TINY_IMAGENET_TRAIN_IMAGES,
 }
-"""How many training images a data set has; of imagenet, its preparation says so."""
+"""Number of training images of each data set; for imagenet, the manifest of the prepared images says it."""
 DIGESTS = {
     "cifar10": "013ba16d14ecc4829da62bf2af648ca30f600491ecb3e7f329c827db0dd17522",
     "sample": "b43af32431d8b39c72cfe888843ede41bdd9b906299816ccddc70f04331a0957",
     "tiny-imagenet": "1192b04b22269dfe3df479fe6fa06badb37d04e071d113301ba9b3d53680b926",
 }
-"""SHA-256 of all records of a data set, training before test, in the official binary form; of tiny-imagenet, of the
-pixels as they were decoded here: see ``training.data.tiny_imagenet``."""
+"""SHA-256 of all images and labels of a data set, training before test, in the official binary form; for tiny-imagenet,
+of
+the pixels as decoded here: see ``training.data.tiny_imagenet``."""
 CIFAR10_SIDE = 32
 CIFAR10_CLASSES = 10
 TINY_IMAGENET_SIDE = 64
@@ -44,12 +45,12 @@ NonNegative = Annotated[float, Field(ge=0), AfterValidator(lambda value: value +
 
 
 LONGEST = 10_000
-"""Epochs of a run at most."""
+"""Most epochs of a run."""
 Epoch = Annotated[int, Field(ge=1, le=LONGEST)]
 Epochs = Annotated[tuple[Epoch, ...], FailFast(), Field(max_length=100)]
 Layers = Annotated[tuple[NonNegative, ...], FailFast(), Field(max_length=100)]
 MOST_TEXT = 100_000
-"""Characters of a config in JSON; one of this package has a thousand."""
+"""Most characters of a config in JSON; the configs of this package have about a thousand."""
 Whole = Annotated[int, Field(ge=1, lt=2**31)]
 
 Precision = Literal["float32", "tf32", "bfloat16"]
@@ -57,22 +58,22 @@ PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
 class DataConfig(BaseModel):
-    """The images: ``dataset`` ("sample" is the bundled part of CIFAR-10) and the first ``train_images`` of it.
+    """The training images and how they become inputs: (pixel - per-pixel training mean) / ``divisor``, with pixels 0 to
+    255.
 
-    Those of tiny-imagenet stand in turns, one of each class after another, so that the first ones are balanced.
-
-    Inputs are (pixel - per-pixel mean of these training images) / ``divisor``; pixels run from 0 to 255.
-    crop: side of the square that is cut out of an image, its mean cut alongside; at the centre in tests. None: whole.
-    random_crops, reflect: in training, cut at a random place; mirror half of the images (section 4.1).
-    color_noise: in training, add the paper's multiples of the principal components of the RGB pixels (section 4.1),
-        or those of the 2012 source: see ``training.data.augment``. color_noise_epochs: only in the first so many.
-    shared_crops: how many consecutive images of an epoch share one place and one coin (32 in the 2012 source).
-    digest: of "imagenet", the SHA-256 that the manifest of the prepared images has; the mean is that of all of their
-        training images. whole, classes: the side of the images of "imagenet" and "tiny-imagenet", and how many classes
-        they have.
-    drawn: train on ``train_images`` training images drawn at random, others for each seed, instead of the first ones.
-    held_out: set so many training images aside and test on them instead of the test images, to choose settings by.
-        They are drawn at random, the same for every seed, and never trained on.
+    dataset, train_images: the first so many training images of a data set; "sample" is a part of CIFAR-10 that comes
+        with the package. In tiny-imagenet the classes take turns, so that the first images are balanced.
+    crop: side of the square cut out of an image and of its mean, at the centre in tests; None for the whole image.
+    random_crops, reflect: in training, crop at a random position; flip half of the images (section 4.1).
+    color_noise: in training, add multiples of the principal components of the RGB pixels, as in section 4.1 ("paper")
+        or as in the 2012 source: see ``training.data.augment``. color_noise_epochs: only in the first so many epochs.
+    shared_crops: number of consecutive images that share one crop offset and one flip (32 in the 2012 source).
+    digest: for imagenet, the SHA-256 in the manifest of the prepared images; the mean is over all their training
+        images.
+    whole, classes: side of the images before cropping, and number of classes.
+    drawn: train on ``train_images`` random training images, different for each seed, instead of the first ones.
+    held_out: set aside so many random training images, the same for every seed, and test on them instead of the test
+        images, to choose settings by.
     """
 
     model_config = STRICT
@@ -145,21 +146,21 @@ class DataConfig(BaseModel):
 
     @property
     def side(self) -> int:
-        """Side of the inputs in pixels."""
+        """Side of the network's input in pixels."""
         return self.whole if self.crop is None else self.crop
 
 
 class OptimizerConfig(BaseModel):
-    """Section 5's update: weight learning rate, the biases' multiple of it, momentum, weight decay, batch.
+    """SGD as in section 5: learning rate, its multiple for biases, momentum, weight decay and batch size.
 
-    drops: the rates are divided by 10 after each of these epochs; in the paper by hand, three times.
-    plateau: instead, they are divided by 10 where the test curve has had no new best for so many epochs, three times;
-        the fourth such row ends the run.
+    drops: divide the learning rates by 10 after each of these epochs (the paper did so by hand, three times).
+    plateau: instead, divide them by 10 whenever the test error has had no new best for so many epochs, three times; the
+        fourth time ends the run.
     layer_decays: instead of ``weight_decay``, which is then 0, one for each layer with weights, in order.
-    conv1_drops: the rates of the first layer with weights are divided by 10 after each of these epochs, too;
-        conv1_frozen: after so many they are 0. Both in the 2012 source.
-    velocity: what it holds: "steps", the rate inside it, or "gradients", the rate outside, as in torch.optim.SGD. The
-        two differ once the rate changes.
+    conv1_drops: divide the rates of the first layer with weights by 10 after each of these epochs, too; conv1_frozen:
+        set them to 0 after so many epochs. Both as in the 2012 source.
+    velocity: "steps": v = mu v - lr (g + wd w), w += v; "gradients": torch.optim.SGD. The two differ once the learning
+        rate changes.
     """
 
     model_config = STRICT
@@ -188,11 +189,12 @@ class OptimizerConfig(BaseModel):
 
 
 class BudgetConfig(BaseModel):
-    """How long: at most ``epochs``; training error and loss are recorded ``measurements`` times per epoch.
+    """How long to train and how often to measure.
 
-    With ``stop_at_train_error``, a run ends at the first measurement at which the training error over the
-    latest epoch's worth of images is at or below it. With ``test_curve``, the test error is recorded after every epoch;
-    with ``ten_views``, that over ten views at the end.
+    epochs: at most so many. measurements: how often per epoch the training error and loss are recorded.
+    stop_at_train_error: stop at the first measurement at which the training error over the latest epoch's worth of
+        images is at or below this.
+    test_curve: record the test error after every epoch. ten_views: record the ten-crop test error at the end.
     """
 
     model_config = STRICT
@@ -204,11 +206,11 @@ class BudgetConfig(BaseModel):
 
 
 class RunConfig(BaseModel):
-    """Everything that changes a run's numbers.
+    """Everything that changes a run's numbers: network, images, optimizer, budget, seed and precision.
 
-    precision: of the products: "tf32" rounds what a GPU multiplies to ten bits, in tests too; "bfloat16" multiplies in
-    that type by autocast, in training alone. Weights, updates and losses stay in float32. compiled: the net by
-    torch.compile.
+    precision: of matrix products and convolutions. "tf32" rounds their inputs to ten bits on a GPU, in tests too;
+        "bfloat16" uses autocast, in training only. Weights, updates and losses stay in float32.
+    compiled: use torch.compile.
     """
 
     model_config = STRICT
@@ -255,13 +257,16 @@ class RunConfig(BaseModel):
 
     @property
     def key(self) -> str:
-        """Sixteen hexadecimal digits: hash of this config and the recipe version."""
-        identity = {"recipe": RECIPE, "config": self.model_dump(mode="json", exclude_defaults=True)}
+        """The run's name: 16 hexadecimal digits, a hash of this config and NUMERICS_VERSION."""
+        identity = {"recipe": NUMERICS_VERSION, "config": self.model_dump(mode="json", exclude_defaults=True)}
         text = json.dumps(identity, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def changed(self, **changes: Any) -> "RunConfig":
-        """This config with dotted fields changed: ``changed(**{"model.nonlinearity": "tanh"})``."""
+        """This config with dotted fields changed: ``changed(**{"model.nonlinearity": "tanh"})``.
+
+        Raises UserError for an unknown field or a value that does not fit.
+        """
         values = self.model_dump()
         for path, value in changes.items():
             *parents, field = path.split(".")
@@ -276,8 +281,8 @@ class RunConfig(BaseModel):
         return parse(values)
 
 
-class Placement(BaseModel):
-    """Where a run computes, and how often it saves a checkpoint: never part of its key."""
+class DeviceConfig(BaseModel):
+    """Which device a run uses, how many CPU threads, and how often it saves a checkpoint: never part of its key."""
 
     model_config = STRICT
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
@@ -286,7 +291,7 @@ class Placement(BaseModel):
 
 
 def parse(values: object) -> RunConfig:
-    """A RunConfig from nested plain values. Raises UserError that names the first field at fault."""
+    """A RunConfig from nested plain values, as JSON has them. Raises UserError that names the first field at fault."""
     try:
         # JSON mode: what strict types accept from a file and from Python is then the same.
         text = json.dumps(values)

@@ -1,4 +1,7 @@
-"""The runs of the full-size network, on whatever images are prepared: the paper's, the 2012 source's, ablations."""
+"""Full-size studies on whatever images are prepared: the paper's run, the 2012 source's, and the ablations.
+
+The images themselves are prepared by ``training.data.prepare`` and described by ``manifest``.
+"""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,14 +15,19 @@ from .manifest import Manifest
 from .study import Study
 
 SMALL = "_128"
-"""How the names of studies on squares of 128 pixels end."""
+"""Names of studies on images of 128 pixels end with this."""
 
 PATIENCE = 5
-"""Epochs without a new best before the rate drops; the paper's drops were made by hand, and this number is ours."""
+"""Epochs without a new best test error before the learning rate drops. The paper dropped it by hand.
+
+This number is ours."""
 
 
 class Recipe(NamedTuple):
-    """A title, the number of seeds, and arms as changes to ``baseline``; ``source`` stands for that of 2012."""
+    """A study at full size.
+
+    Title, number of seeds, and arms as changes to ``baseline``, or to net 145 for imagenet_source.
+    """
 
     title: str
     seeds: int
@@ -37,12 +45,13 @@ SOURCE_ARM: Mapping[str, Any] = {
     "optimizer.conv1_frozen": 72,
     "budget.epochs": 91,
 }
-"""Net 145 as its run of 2012 went, by its author's notes: data/author_schedule.csv; its layers come from
-``networks.SOURCE``."""
+"""Net 145 as trained in 2012, by its author's notes in data/author_schedule.csv.
+
+The layers are ``networks.config.SOURCE``."""
 
 CIFAR_ARMS = ("strong_lrn", "lrn_scale", "paper_init", "torch_velocity")
-"""Left out: on whole pixels the printed alpha is that strong, and the initial weights are the paper's; the second and
-the last answer questions of the small net's runs."""
+"""Arms left out at full size: on undivided pixels the printed alpha is already as strong as strong_lrn, and the initial
+weights are already the paper's; lrn_scale and torch_velocity answer questions about the small net."""
 
 RECIPES: Mapping[str, Recipe] = {
     "imagenet": Recipe("Sections 2 to 5 as printed, full size", 1, {"paper": {}}),
@@ -59,7 +68,7 @@ RECIPES: Mapping[str, Recipe] = {
 
 
 class Images(NamedTuple):
-    """What a run depends on of a collection: training images, classes, side of the prepared squares, digest."""
+    """What a full-size run depends on of its images: number of training images and classes, side in pixels, SHA-256."""
 
     train: int
     classes: int
@@ -68,24 +77,25 @@ class Images(NamedTuple):
 
     @classmethod
     def of(cls, manifest: Manifest) -> "Images":
+        """Of prepared images with this manifest."""
         return cls(manifest.parts["train"].images, len(manifest.classes), manifest.size, manifest.digest)
 
     @classmethod
     def behind(cls, config: RunConfig) -> "Images":
-        """Those that a full-size run was trained on, wherever that was."""
+        """Of the images that a full-size run was trained on, wherever that was."""
         assert config.data.digest is not None
         return cls(config.data.train_images, config.data.classes, config.data.whole, config.data.digest)
 
     @property
     def words(self) -> str:
+        """The images in words: "1,281,167 images of 1,000 classes at 256 pixels"."""
         return f"{self.train:,} images of {self.classes:,} classes at {self.size} pixels"
 
 
 def baseline(images: Images) -> RunConfig:
-    """The paper's run on these images: crops of seven eighths of their side, 90 epochs, batches of 128.
+    """The paper's run on these images: crops of 7/8 of their side, 90 epochs, batches of 128.
 
-    A collection of fewer images than a batch trains on all of them at once. Raises UserError for images that are too
-    small.
+    With fewer images than a batch, the batch is all of them. Raises UserError if the images are too small.
     """
     side = images.size * 7 // 8
     try:
@@ -120,33 +130,36 @@ def baseline(images: Images) -> RunConfig:
 
 
 def computing(config: RunConfig) -> dict[str, Any]:
-    """How a run multiplies: free in every full-size study, and no part of what a claim says."""
+    """The fields that say how a run computes; they may vary within a full-size study, since no claim is about them."""
     return {"precision": config.precision, "compiled": config.compiled}
 
 
 def behind(config: RunConfig) -> RunConfig:
-    """The paper's run on the images of a full-size run, computed as that is."""
+    """The paper's run on the same images, and computed in the same way, as the given full-size run."""
     return baseline(Images.behind(config)).changed(**computing(config))
 
 
 def names() -> list[str]:
-    """Every study of full-size runs: at 256 pixels, and at 128."""
+    """Names of all full-size studies, at 256 and at 128 pixels."""
     return [name + ending for name in RECIPES for ending in ("", SMALL)]
 
 
 def study(name: str) -> Study:
-    """A study of full-size runs by name, on the images prepared at 256 pixels; at 128 for a name that ends in _128.
+    """A full-size study on the images prepared at 256 pixels, or at 128 for a name that ends in _128.
 
-    Raises UserError for an unknown name, and where there are no images.
+    Raises UserError for an unknown name, and if no images are prepared.
     """
     if name not in names():
         raise one_of("study", name, names())
     size = 128 if name.endswith(SMALL) else 256
-    return plan(name, Images.of(prepared.read(prepared.folder(size))))
+    return study_on(name, Images.of(prepared.read(prepared.folder(size))))
 
 
-def plan(name: str, images: Images) -> Study:
-    """The study of this name on these images, here or elsewhere. Raises UserError for too few or too small ones."""
+def study_on(name: str, images: Images) -> Study:
+    """The full-size study of this name on these images.
+
+    Raises UserError if there are too few images or they are too small.
+    """
     plain = name.removesuffix(SMALL)
     recipe, base = RECIPES[plain], baseline(images)
     if plain == "imagenet_source":

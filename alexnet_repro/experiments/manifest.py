@@ -1,4 +1,7 @@
-"""Prepared images as a folder says what it holds: its manifest. Needs no torch."""
+"""The manifest of a folder of prepared images: files, counts and digests. Needs no torch.
+
+``training.data.prepare`` writes it; ``training.from_disk`` reads the images.
+"""
 
 import hashlib
 import json
@@ -14,13 +17,13 @@ from ..common.files import regular_file
 
 FILE = "manifest.json"
 Number = Annotated[int, Field(ge=0, lt=2**53)]
-"""A count, or a sum over all pixels, that a double holds exactly: ImageNet's largest are below 10^16."""
+"""A count, or a sum over all pixels, that double precision holds exactly: ImageNet's largest are below 10^16."""
 SIZES = (128, 256)
-"""Pixels a side of the images that studies are on."""
+"""Sides in pixels of the images that studies use."""
 
 
 class Shard(BaseModel):
-    """A file of images, (images, size, size, 3) uint8 after a header, and the SHA-256 of their pixels."""
+    """A file of images, uint8 of shape (images, size, size, 3) after a header, and the SHA-256 of its pixels."""
 
     model_config = STRICT
     file: str
@@ -29,7 +32,7 @@ class Shard(BaseModel):
 
 
 class Part(BaseModel):
-    """The images of a part: their shards in order, and the file of their labels, int32, with its own SHA-256."""
+    """The images of one split: their shards in order, and the file of their labels, int32, with its SHA-256."""
 
     model_config = STRICT
     shards: tuple[Shard, ...]
@@ -38,15 +41,18 @@ class Part(BaseModel):
 
     @property
     def images(self) -> int:
+        """Number of images."""
         return sum(shard.images for shard in self.shards)
 
 
 class Manifest(BaseModel):
-    """What ``data imagenet`` prepared: squares of ``size`` pixels by part, and what the training images add up to.
+    """What ``alexnet-repro data imagenet`` prepared: square images of side ``size`` by split, and sums over the
+    training images.
 
-    pixel_sums: file of the sum of every pixel of the training images, (size, size, 3) int64, and its SHA-256.
-    color_sums, color_products: the sums over the same pixels of each channel, and of each two channels' product.
-    left_out: images of the source that could not be read; the report lists them. made_by: what decoded them.
+    pixel_sums: file with the sum of every pixel of the training images, int64 of shape (size, size, 3), and its
+        SHA-256.
+    color_sums, color_products: sums over the same pixels of each channel, and of the products of each two channels.
+    left_out: number of images of the source that could not be read. made_by: what decoded them.
     """
 
     model_config = STRICT
@@ -71,18 +77,18 @@ class Manifest(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of what training reads: the pixels, the labels and what the classes are called."""
+        """SHA-256 of what training reads: the pixels, the labels and the names of the classes."""
         read = [self.size, self.classes, {name: _contents(part) for name, part in self.parts.items()}]
         return hashlib.sha256(json.dumps(read, sort_keys=True).encode()).hexdigest()
 
     @property
     def validation(self) -> str:
-        """The part that the learning rate is set by: val, or test where there is none."""
+        """The split that decides when the learning rate drops: val, or test if there is no val."""
         return "val" if "val" in self.parts else "test"
 
     @property
     def testing(self) -> str:
-        """The part that the results are on: test, as for ILSVRC-2010, or val where there is none."""
+        """The split that results are reported on: test, as for ILSVRC-2010, or val if there is no test."""
         return "test" if "test" in self.parts else "val"
 
 
@@ -91,12 +97,12 @@ def _contents(part: Part) -> list[object]:
 
 
 def folder(size: int) -> Path:
-    """Where prepared images of this size lie."""
+    """The folder of prepared images of this size."""
     return paths.downloads() / f"imagenet-{size}"
 
 
 def read(place: Path) -> Manifest:
-    """The manifest of a folder of prepared images. Raises UserError where there is none, or a damaged one."""
+    """The manifest of a folder of prepared images. Raises UserError if there is none, or it is damaged."""
     path = place / FILE
     regular_file(path)
     try:
@@ -110,9 +116,9 @@ def read(place: Path) -> Manifest:
 
 
 def find(digest: str) -> tuple[Path, Manifest]:
-    """The folder of the prepared images that have this digest, wherever it lies in the data folder, and its manifest.
+    """The folder of prepared images with this digest, anywhere in the data folder, and its manifest.
 
-    Raises UserError where none has.
+    Raises UserError if there is none.
     """
     for path in sorted(paths.downloads().glob(f"*/{FILE}")):
         manifest = read(path.parent)

@@ -1,4 +1,7 @@
-"""Every study: a baseline, arms as named changes to it, seeds, at a scale. Looking one up costs nothing."""
+"""Look up a study by name and scale: a baseline, arms as named changes to it, and seeds.
+
+Nothing is trained or read from disk here, except the manifest of a full-size study's images.
+"""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -7,13 +10,14 @@ from typing import Any
 from ..common.errors import NoRuns, UserError, one_of
 from ..networks.config import CudaConvnetConfig
 from . import cifar_alexnet, step_timing
+from .cifar_alexnet import arms
 from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
 from .study import FRESH_SEEDS, PILOT_SEEDS, SCALES, Scale, Study
 
-HOMES: dict[str, Scale] = {each.home: scale for scale, each in cifar_alexnet.SCALED.items()}  # type: ignore[misc]
-"""The studies that hold all runs of a scale of stage two, each in a table of data/evidence/: its only scale."""
-RATE_SEARCHES: dict[str, Scale] = {f"{home}_rates": scale for home, scale in HOMES.items()}
-"""The pilots that choose the learning rates of a scale, which is their only one."""
+SCALE_STUDIES: dict[str, Scale] = {each.published_in: scale for scale, each in cifar_alexnet.SCALED.items()}  # type: ignore[misc]
+"""The studies that hold all runs of a larger scale, each in its own table of data/evidence/, and that scale."""
+RATE_SEARCHES: dict[str, Scale] = {f"{home}_rates": scale for home, scale in SCALE_STUDIES.items()}
+"""The pilots that choose the learning rates of a larger scale, and that scale."""
 
 
 CUDA_CONVNET_19PCT = RunConfig(
@@ -25,27 +29,28 @@ CUDA_CONVNET_19PCT = RunConfig(
     budget=BudgetConfig(epochs=60, measurements=4, stop_at_train_error=0.25),
     seed=0,
 )
-"""Section 3.1's setting: no regularization of any kind. Rate .001 and doubled bias rate as in layer-params-19pct."""
+"""The setting of section 3.1, without any regularization. Learning rate .001 and twice that for biases, as in
+layer-params-19pct.cfg."""
 
 NONLINEARITIES = ("relu", "tanh")
 RATES: tuple[float, ...] = (0.000316, 0.001, 0.00316, 0.01, 0.0316)
-"""The grid of the learning-rate search: half decades. A best rate at an edge extends the grid, for both."""
+"""Learning rates to try, two per decade. If the best is the smallest or largest, the grid is extended for both arms."""
 RATES_MODERN: tuple[float, ...] = (0.00316, 0.01, 0.0316, 0.1)
-"""The same grid, moved up with the scale of the gradients."""
+"""The same grid, shifted since the gradients are smaller."""
 
 SMOKE = {"data.dataset": "sample", "data.train_images": 1_000}
 
 SMOKE_SEEDS = 3
-"""As many as a verdict needs."""
+"""As many seeds as a verdict needs."""
 
 MODERN = {"model.initialization": "he", "data.divisor": 64.0}
-"""What a modern reader would have assumed where the paper is silent: He initialization, inputs near unit scale."""
+"""What a modern reader would assume where the paper says nothing: He initialization, inputs of about unit scale."""
 
 
 def _relu_rates(
     name: str, title: str, setting: Mapping[str, Any], rates: tuple[float, ...], epochs: int, scale: Scale
 ) -> Study:
-    """A search: for each nonlinearity, the rate of the grid that `fastest` picks."""
+    """A search: for each nonlinearity, the rate of the grid that `select_learning_rates` picks."""
     baseline = CUDA_CONVNET_19PCT.changed(**setting, **{"budget.epochs": epochs})
     if scale == "smoke":
         baseline, rates = baseline.changed(**SMOKE, **{"budget.epochs": 2}), rates[1:3]
@@ -59,7 +64,7 @@ def _relu_rates(
 
 PICKED = {"relu": 0.00316, "tanh": 0.01}
 PICKED_MODERN = {"relu": 0.01, "tanh": 0.0316}
-"""What `fastest` picks from the published searches; a test compares."""
+"""What `select_learning_rates` picks from the published searches; a test compares."""
 
 
 def _relu_speed(
@@ -83,8 +88,8 @@ LRN_CIFAR = {
     "budget.measurements": 1,
     "budget.stop_at_train_error": None,
 }
-"""The published schedule, some 500 epochs and then 10 at a tenth and 10 at a hundredth of the rate, cut to what two
-cores do in two hours."""
+"""The published schedule, about 500 epochs and then 10 at a tenth and 10 at a hundredth of the rate, cut to what two
+CPU cores do in two hours."""
 LRN_CIFAR_ARMS: dict[str, dict[str, Any]] = {
     "13pct": {"model.layers": "13pct", "optimizer.layer_decays": (0.0, 0.0, 0.004, 0.004, 0.004)},
     "13pct_lrn": {
@@ -94,8 +99,8 @@ LRN_CIFAR_ARMS: dict[str, dict[str, Any]] = {
     },
     "11pct": {"model.layers": "11pct", "optimizer.layer_decays": (0.0, 0.0, 0.004, 0.004, 0.01)},
 }
-"""Rates are those of 19pct; decays from layer-params-conv-local-13pct.cfg and the last -11pct.cfg, whose first version,
-13pct_lrn, has the decays of 13pct."""
+"""Learning rates are those of 19pct. Weight decays are those of layer-params-conv-local-13pct.cfg and of the last
+version of -11pct.cfg; 13pct_lrn, its first version, has the weight decays of 13pct."""
 
 
 def _lrn_cifar(scale: Scale) -> Study:
@@ -113,12 +118,12 @@ def _ablation(
     title: str,
     setting: Mapping[str, Any],
     arms: Mapping[str, Mapping[str, Any]],
-    seeds: int,
     scale: Scale,
+    seeds: int,
     pilot: bool = False,
-    fewer: Mapping[str, int] | None = None,
+    seeds_per_arm: Mapping[str, int] | None = None,
     smoke_seeds: int = SMOKE_SEEDS,
-    home: str = "",
+    published_in: str = "",
     first: int = 0,
 ) -> Study:
     """AlexNet in CIFAR size, and arms that change it, at so many seeds from ``first`` up."""
@@ -128,17 +133,19 @@ def _ablation(
         if pilot:  # many arms, and nothing to pair
             baseline = baseline.changed(**{"data.train_images": 500, "budget.epochs": 1})
         arms = {arm: changes for arm, changes in arms.items() if not cifar_alexnet.SIZES & changes.keys()}
-    return Study(name, title, baseline, arms, tuple(range(first, first + seeds)), pilot, fewer or {}, home)
+    return Study(
+        name, title, baseline, arms, tuple(range(first, first + seeds)), pilot, seeds_per_arm or {}, published_in
+    )
 
 
 def _scaled(name: str, scale: str) -> Study:
     """An ablation study at a scale of stage two, or the one that holds the runs of them all."""
-    there, whole = cifar_alexnet.SCALED[scale], name in HOMES
-    plan = cifar_alexnet.ABLATIONS["ablations" if whole else name]
+    there, whole = cifar_alexnet.SCALED[scale], name in SCALE_STUDIES
+    ablation = cifar_alexnet.ABLATIONS["ablations" if whole else name]
     arms = cifar_alexnet.arms_at(scale, "ablations" if whole else name)
-    seeds = tuple(range(min(plan.seeds, there.seeds)))
-    title = f"{'Every ablation of AlexNet for small images' if whole else plan.title}, {there.words}"
-    return Study(name, title, there.baseline, arms, seeds, home="" if whole else there.home)
+    seeds = tuple(range(min(ablation.seeds, there.seeds)))
+    title = f"{'Every ablation of AlexNet for small images' if whole else ablation.title}, {there.words}"
+    return Study(name, title, there.baseline, arms, seeds, published_in="" if whole else there.published_in)
 
 
 def _rate_search(name: str, scale: Scale) -> Study:
@@ -150,18 +157,55 @@ def _rate_search(name: str, scale: Scale) -> Study:
 
 
 def scales(name: str) -> tuple[Scale, ...]:
-    """The scales that a study of ``STUDIES`` has."""
-    if name in HOMES:
-        return (HOMES[name],)
+    """The scales at which a study of ``STUDIES`` has runs."""
+    if name in SCALE_STUDIES:
+        return (SCALE_STUDIES[name],)
     if name in RATE_SEARCHES:
         return (RATE_SEARCHES[name],)
-    larger = [
-        scale
-        for scale in cifar_alexnet.SCALED
-        if name in cifar_alexnet.ABLATIONS and cifar_alexnet.arms_at(scale, name)
-    ]
-    return tuple(scale for scale in SCALES if scale not in cifar_alexnet.SCALED or scale in larger)
+    larger = cifar_alexnet.SCALED
+    known = name in cifar_alexnet.ABLATIONS
+    return tuple(s for s in SCALES if s not in larger or (known and cifar_alexnet.arms_at(s, name)))
 
+
+PILOT: dict[str, Any] = {"seeds": 1, "pilot": True, "first": PILOT_SEEDS}
+Arms = Mapping[str, Mapping[str, Any]]
+SMALL_ALEXNET: dict[str, tuple[str, Mapping[str, Any], Arms, dict[str, Any]]] = {
+    "alexnet_rates": (
+        "Search for the rate and the pixel scale of AlexNet in CIFAR size",
+        cifar_alexnet.PROBE, cifar_alexnet.RATE_PROBES, PILOT,
+    ),
+    "alexnet_init": (
+        "Search for the initial weights of AlexNet in CIFAR size",
+        cifar_alexnet.PROBE, cifar_alexnet.INIT_PROBES, PILOT,
+    ),
+    "alexnet_pilot": ("Search for the size of AlexNet's runs", cifar_alexnet.PILOT_LENGTH, cifar_alexnet.PILOT, PILOT),
+    "alexnet_convergence": (
+        "Search for the length of the runs on convergence",
+        cifar_alexnet.CONVERGENCE_PILOT, arms("baseline", "no_dropout", "no_crops", "no_crops_no_dropout"), PILOT,
+    ),
+    **{
+        name: (each.title, {}, each.arms, {"seeds": each.seeds} | (
+            {"seeds_per_arm": cifar_alexnet.SEEDS_PER_ARM} if name == "ablations" else {"published_in": "ablations"}
+        ))
+        for name, each in cifar_alexnet.ABLATIONS.items()
+    },
+    "ensemble": (
+        "Networks to average", {}, arms("baseline"), {"seeds": 20, "smoke_seeds": 15, "published_in": "ablations"},
+    ),
+    "lrn_fresh": (
+        "Normalization or its scaling, on fresh seeds",
+        {}, arms("baseline", "no_lrn", "lrn_scale"), {"seeds": 10, "first": FRESH_SEEDS},
+    ),
+    "dropout_convergence": (
+        "Dropout and the epochs to converge",
+        cifar_alexnet.CONVERGENCE, arms("no_crops", "no_crops_no_dropout"), {"seeds": 5},
+    ),
+    "longer": (
+        "Crops and dropout over twice the epochs",
+        cifar_alexnet.LONGER, arms("baseline", "no_crops", "no_dropout"), {"seeds": 5},
+    ),
+}  # fmt: skip
+"""The studies of AlexNet in CIFAR size: title, changes to the baseline, arms, and what else ``_ablation`` takes."""
 
 STUDIES: dict[str, Callable[[Scale], Study]] = {
     "relu_rates": partial(_relu_rates, "relu_rates", "Search for the learning rates", {}, RATES, 16),
@@ -173,97 +217,20 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
         _relu_speed, "relu_speed_modern", "ReLU against tanh, modern setting", MODERN, PICKED_MODERN, 3
     ),
     "lrn_cifar": _lrn_cifar,
-    "alexnet_rates": partial(
-        _ablation,
-        "alexnet_rates",
-        "Search for the rate and the pixel scale of AlexNet in CIFAR size",
-        cifar_alexnet.PROBE,
-        cifar_alexnet.RATE_PROBES,
-        1,
-        pilot=True,
-        first=PILOT_SEEDS,
-    ),
-    "alexnet_init": partial(
-        _ablation,
-        "alexnet_init",
-        "Search for the initial weights of AlexNet in CIFAR size",
-        cifar_alexnet.PROBE,
-        cifar_alexnet.INIT_PROBES,
-        1,
-        pilot=True,
-        first=PILOT_SEEDS,
-    ),
-    "alexnet_pilot": partial(
-        _ablation,
-        "alexnet_pilot",
-        "Search for the size of AlexNet's runs",
-        cifar_alexnet.PILOT_LENGTH,
-        cifar_alexnet.PILOT,
-        1,
-        pilot=True,
-        first=PILOT_SEEDS,
-    ),
-    "alexnet_convergence": partial(
-        _ablation,
-        "alexnet_convergence",
-        "Search for the length of the runs on convergence",
-        cifar_alexnet.CONVERGENCE_PILOT,
-        {arm: cifar_alexnet.ARMS[arm] for arm in ("baseline", "no_dropout", "no_crops", "no_crops_no_dropout")},
-        1,
-        pilot=True,
-        first=PILOT_SEEDS,
-    ),
     **{
-        name: partial(
-            _ablation,
-            name,
-            plan.title,
-            {},
-            plan.arms,
-            plan.seeds,
-            fewer=cifar_alexnet.FEWER if name == "ablations" else {},
-            home="" if name == "ablations" else "ablations",
-        )
-        for name, plan in cifar_alexnet.ABLATIONS.items()
+        name: partial(_ablation, name, title, setting, of_study, **options)
+        for name, (title, setting, of_study, options) in SMALL_ALEXNET.items()
     },
-    "ensemble": partial(
-        _ablation, "ensemble", "Networks to average", {}, {"baseline": {}}, 20, smoke_seeds=15, home="ablations"
-    ),
-    "lrn_fresh": partial(
-        _ablation,
-        "lrn_fresh",
-        "Normalization or its scaling, on fresh seeds",
-        {},
-        {arm: cifar_alexnet.ARMS[arm] for arm in ("baseline", "no_lrn", "lrn_scale")},
-        10,
-        first=FRESH_SEEDS,
-    ),
-    "dropout_convergence": partial(
-        _ablation,
-        "dropout_convergence",
-        "Dropout and the epochs to converge",
-        cifar_alexnet.CONVERGENCE,
-        {arm: cifar_alexnet.ARMS[arm] for arm in ("no_crops", "no_crops_no_dropout")},
-        5,
-    ),
-    "longer": partial(
-        _ablation,
-        "longer",
-        "Crops and dropout over twice the epochs",
-        cifar_alexnet.LONGER,
-        {arm: cifar_alexnet.ARMS[arm] for arm in ("baseline", "no_crops", "no_dropout")},
-        5,
-    ),
-    **{name: partial(_scaled, name) for name in HOMES},
+    **{name: partial(_scaled, name) for name in SCALE_STUDIES},
     **{name: partial(_rate_search, name) for name in RATE_SEARCHES},
 }
 
 
 def study(name: str, scale: str = "cifar10") -> Study:
-    """A study by name, at a scale. Raises UserError that lists the valid names, or says how the study is timed.
+    """A study by name, at a scale.
 
-    A study with one scale of its own needs none given: the full-size ones, those of imagenet.py; ``HOMES`` and
-    ``RATE_SEARCHES``.
+    Full-size studies, and those of ``SCALE_STUDIES`` and ``RATE_SEARCHES``, have one scale and need none given. Raises
+    UserError that lists the valid names; for a study of step times, it gives the command that measures them.
     """
     if name.startswith("imagenet"):
         if scale != "cifar10":

@@ -1,4 +1,7 @@
-"""The published times of a training step on one device and on two, and what the claims about time ask of them."""
+"""Published times of a training step on one and two devices, and whether they fit the rules of the claims about time.
+
+benchmarks/parallel.py measures them; this module only reads.
+"""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +13,7 @@ from ..common.fields import Count, Plain
 from ..common.files import read_json
 from ..networks.config import CIFAR_ALEXNET, PAPER
 
-Found = dict[str, Any]
+StepTimes = dict[str, Any]
 """A published measurement: machine, settings, and rows by case and round."""
 
 NETS = {"cifar": CIFAR_ALEXNET, "paper": PAPER}
@@ -22,10 +25,10 @@ DATA = "data parallel, two devices"
 CASES = (HALF, ONE, COLUMNS, DATA)
 
 STUDIES = {"two_gpu_time": {"one_device": HALF, "two_devices": COLUMNS}, "throughput": {"alexnet": ONE}}
-"""The studies that are this benchmark, by the claim that asks for them: arms, and the case that each is."""
+"""The studies that are this benchmark, by claim: each arm and the case that it is."""
 
-RULE: Found = {"net": "paper", "precision": "float32", "batch": 128, "warm_up": 10, "steps": 100}
-"""The measurement that the rules of these claims describe."""
+RULE: StepTimes = {"net": "paper", "precision": "float32", "batch": 128, "warm_up": 10, "steps": 100}
+"""The settings of the measurement that the rules of these claims describe."""
 
 COMMAND = "python benchmarks/parallel.py --device cuda --publish"
 CPU_COMMAND = "python benchmarks/parallel.py --publish"
@@ -54,39 +57,39 @@ class _Times(BaseModel, extra="allow", allow_inf_nan=False):
 
 
 def path(kind: str) -> Path:
-    """Where the times measured on "cpu" or "cuda" devices are published."""
+    """The file of published times on "cpu" or "cuda" devices."""
     return paths.data() / "benchmarks" / f"parallel-{kind}.json"
 
 
-def published(kind: str) -> Found | None:
-    """The last published measurement; None where there is none. Raises UserError for a damaged file."""
+def published(kind: str) -> StepTimes | None:
+    """The last published measurement; None if there is none. Raises UserError for a damaged file."""
     where = path(kind)
     return read_json(where, _Times).model_dump() if where.is_file() else None
 
 
-def seconds(found: Found, case: str) -> list[float]:
-    """Seconds of a step, round by round."""
-    return [row["step_seconds"] for row in found["rows"] if row["case"] == case]
+def seconds(times: StepTimes, case: str) -> list[float]:
+    """Seconds per step of a case, one value per round."""
+    return [row["step_seconds"] for row in times["rows"] if row["case"] == case]
 
 
-def images_per_second(found: Found, study: str, arm: str) -> list[float]:
-    """The speed of one arm, round by round."""
-    return [found["batch"] / each for each in seconds(found, STUDIES[study][arm])]
+def images_per_second(times: StepTimes, study: str, arm: str) -> list[float]:
+    """Images per second of an arm, one value per round."""
+    return [times["batch"] / each for each in seconds(times, STUDIES[study][arm])]
 
 
-def unfit(found: Found | None, study: str, rounds: int) -> str:
-    """Why a study's claim cannot be judged by a measurement of at least ``rounds``; empty where it can."""
+def unfit(times: StepTimes | None, study: str, rounds: int) -> str:
+    """Why a claim cannot be judged by a measurement of at least ``rounds`` rounds; empty if it can."""
     asked_for = STUDIES[study].values()
-    if found is None:
+    if times is None:
         return f"no times on {'two GPUs' if COLUMNS in asked_for else 'a GPU'} are published"
     for name, asked in RULE.items():
-        if found.get(name) != asked:
-            return f"the published times have {name} {found.get(name)}, where the rule says {asked}"
-    if COLUMNS in asked_for and len(set(found["devices"])) > 1:
-        return f"the published times are of two kinds of device, {' and '.join(found['devices'])}"
-    counts = sorted({len(seconds(found, case)) for case in asked_for})
+        if times.get(name) != asked:
+            return f"the published times have {name} {times.get(name)}, where the rule says {asked}"
+    if COLUMNS in asked_for and len(set(times["devices"])) > 1:
+        return f"the published times are of two kinds of device, {' and '.join(times['devices'])}"
+    counts = sorted({len(seconds(times, case)) for case in asked_for})
     if counts[0] < rounds:
         return f"the published times have {counts[0]} repetitions, where the rule says {rounds}"
     if len(counts) > 1:
         return f"the published times have {' and '.join(map(str, counts))} repetitions of the cases compared"
-    return "" if found["clean"] else "the published times are of code that was no clean commit"
+    return "" if times["clean"] else "the published times are of code that was no clean commit"

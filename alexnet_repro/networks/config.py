@@ -1,7 +1,7 @@
-"""The networks as data: what is built, not how it is trained. Needs no torch.
+"""AlexNet and cuda-convnet's CIFAR-10 nets as configs: what is built, not how it is trained. Needs no torch.
 
-No field has a default, so that a run's meaning never changes behind its back; the presets spell every value
-out. A field that a later recipe adds gets a default that means "as before".
+No field of AlexNetConfig has a default, so that a changed default can never change what a recorded run means; a field
+added later gets a default that means "as before". ``training.models`` builds the modules.
 """
 
 import math
@@ -18,10 +18,10 @@ ConvLayers = Annotated[tuple[ConvLayer, ...], FailFast(), Field(min_length=1, ma
 
 
 def side_after(side: int, kernel: int, stride: int, border: int = 0, rounding: str = "floor") -> int:
-    """Side of a square map after a window of side `kernel` has slid over it.
+    """Side of a square feature map after a convolution or pooling with a window of side ``kernel``.
 
-    `border` counts the zero pixels on both sides together. "ceil" is cuda-convnet's rule, whose last window
-    may hang over the edge; "floor" drops that window. A result below 1 means that the window does not fit.
+    border: zero pixels on both sides together. rounding: "ceil" as in cuda-convnet, where the last window may reach
+    over the edge; "floor" drops that window. A result below 1 means that the window does not fit.
     """
     room = (side + border - kernel) / stride
     return 1 + (math.ceil(room) if rounding == "ceil" else math.floor(room))
@@ -35,9 +35,9 @@ def _ascending(name: str, values: tuple[object, ...]) -> None:
 class CrossMapNorm(BaseModel):
     """Local response normalization over neighbouring maps (section 3.3): b = a / (k + alpha * sum a^2)^beta.
 
-    `size` is n, odd. With `divide_alpha` the scale is alpha / n, as in the 2012 source and in torch; without
-    it, the formula is the one that the paper prints. `layers` are the conv layers that it follows. An alpha of 0 leaves
-    the scaling by k^-beta.
+    size: n, the number of maps summed over; odd. divide_alpha: use alpha / n, as the 2012 source and torch do; without
+    it, the formula is as printed in the paper. layers: the conv layers that it follows. With alpha = 0 only the scaling
+    by k^-beta is left.
     """
 
     model_config = STRICT
@@ -57,10 +57,11 @@ class CrossMapNorm(BaseModel):
 
 
 class WithinMapNorm(BaseModel):
-    """Normalization over a `size` x `size` neighbourhood of one map; unpublished, in the source's net 145.
+    """Normalization over a ``size`` x ``size`` neighbourhood of the same map: in net 145 of the 2012 source, not in the
+    paper.
 
-    b = a / (k + scale / size^2 * sum a^2)^power. `layers` are the conv layers that it follows, after the
-    cross-map normalization.
+    b = a / (k + scale / size^2 * sum a^2)^power. layers: the conv layers that it follows, after cross-map
+    normalization.
     """
 
     model_config = STRICT
@@ -154,11 +155,11 @@ class AlexNetConfig(BaseModel):
 
     @property
     def learned(self) -> int:
-        """How many layers have weights."""
+        """Number of layers with weights."""
         return 8 - len(self.removed)
 
     def change(self, **changes: object) -> "AlexNetConfig":
-        """The same net with the named fields changed, validated like a new one."""
+        """This config with the named fields changed, validated again."""
         return AlexNetConfig.model_validate(dict(self) | changes)
 
 
@@ -186,31 +187,16 @@ PAPER = AlexNetConfig(
 )
 
 # Net 145 of the 2012 source. Its k of the within-map normalization is cuda-convnet's constant 1.
-SOURCE = AlexNetConfig(
-    net="alexnet",
-    image_size=224,
-    classes=1000,
-    kernels=(96, 256, 384, 384, 256),
-    conv1_kernel=11,
-    conv1_stride=4,
-    conv1_padding=(0, 3),
-    hidden=4096,
-    nonlinearity="relu",
+SOURCE = PAPER.change(
     conv1_order="norm-pool-nonlinearity",
     cross_map_norm=CrossMapNorm(size=5, alpha=1e-4, beta=0.75, k=2.0, divide_alpha=True, layers=(1, 2)),
     within_map_norm=WithinMapNorm(size=5, scale=1e-3, power=0.75, k=1.0, layers=(2,)),
-    pool=(3, 2),
     pool_rounding="ceil",
-    dropout=0.5,
-    columns="linked",
-    bias_init="one",
     weight_init="source",
-    removed=(),
 )
 
 # The paper's net in CIFAR size, the baseline of the ablations. With std 0.01 throughout it stays at chance.
-CIFAR_ALEXNET = AlexNetConfig(
-    net="alexnet",
+CIFAR_ALEXNET = PAPER.change(
     image_size=24,
     classes=10,
     kernels=(24, 64, 96, 96, 64),
@@ -218,22 +204,12 @@ CIFAR_ALEXNET = AlexNetConfig(
     conv1_stride=1,
     conv1_padding=(2, 2),
     hidden=512,
-    nonlinearity="relu",
-    conv1_order="nonlinearity-norm-pool",
-    cross_map_norm=CrossMapNorm(size=5, alpha=1e-4, beta=0.75, k=2.0, divide_alpha=False, layers=(1, 2)),
-    within_map_norm=None,
-    pool=(3, 2),
     pool_rounding="ceil",
-    dropout=0.5,
-    columns="linked",
-    bias_init="one",
     weight_init="he-hidden",
-    removed=(),
 )
 
 # The same for Tiny ImageNet: crops of 56 out of 64 pixels, and 200 classes.
-TINY_ALEXNET = AlexNetConfig(
-    net="alexnet",
+TINY_ALEXNET = CIFAR_ALEXNET.change(
     image_size=56,
     classes=200,
     kernels=(32, 96, 128, 128, 96),
@@ -241,25 +217,15 @@ TINY_ALEXNET = AlexNetConfig(
     conv1_stride=2,
     conv1_padding=(3, 2),
     hidden=1024,
-    nonlinearity="relu",
-    conv1_order="nonlinearity-norm-pool",
-    cross_map_norm=CrossMapNorm(size=5, alpha=1e-4, beta=0.75, k=2.0, divide_alpha=False, layers=(1, 2)),
-    within_map_norm=None,
-    pool=(3, 2),
-    pool_rounding="ceil",
-    dropout=0.5,
-    columns="linked",
-    bias_init="one",
-    weight_init="he-hidden",
-    removed=(),
 )
 
 
 class Step(NamedTuple):
     """A layer of one of cuda-convnet's nets.
 
-    outputs, std: where it learns, kernels or units, and the standard deviation of its first weights. Of "norm",
-        ``outputs`` is the size.
+    kind: "f" is the nonlinearity, "full" a fully-connected layer, "local" a locally connected one.
+    outputs, std: of layers with weights, the number of kernels or units, and the standard deviation of the initial
+        weights; of "norm", ``outputs`` is the number of maps summed over.
     """
 
     kind: Literal["conv", "local", "full", "f", "max", "average", "norm"]
@@ -286,22 +252,22 @@ CUDA_CONVNET: dict[str, tuple[Step, ...]] = {
     "13pct": (CONV1, F, MAX, CONV2, F, MAX, LOCAL, F, LOCAL, F, FULL),
     "11pct": (CONV1, F, MAX, LATE, CONV2, F, LATE, MAX, LOCAL._replace(outputs=64), F, LOCAL, F, FULL),
 }
-"""conv is 5x5 and local 3x3, and both keep the side of their maps; pooling is 3x3 at a stride of 2, in ceil mode.
+"""The layers of each net. conv is 5x5 and local 3x3, both with padding that keeps the size of the maps; pooling is 3x3
+with stride 2, in ceil mode.
 
-Source: cuda-convnet, example-layers/layers-19pct.cfg, layers-conv-local-13pct.cfg and layers-conv-local-11pct.cfg.
-"""
+Source: cuda-convnet, example-layers/layers-19pct.cfg, layers-conv-local-13pct.cfg and layers-conv-local-11pct.cfg."""
 
 
 class CudaConvnetConfig(BaseModel):
-    """One of cuda-convnet's CIFAR-10 example networks, or its twin with another nonlinearity or normalization.
+    """One of cuda-convnet's CIFAR-10 example networks, with a choice of nonlinearity, initialization and normalization.
 
-    layers: the layer file: see ``CUDA_CONVNET``.
+    layers: which layer file, see ``CUDA_CONVNET``.
     nonlinearity: after every conv and locally connected layer.
-    initialization: "cuda-convnet" is the layer file's own (Gaussian); "he" has standard deviation sqrt(gain / fan-in),
+    initialization: "cuda-convnet", Gaussian as in the layer file; "he", standard deviation sqrt(gain / fan-in) with
         gain 2 for ReLU (He et al. 2015) and 1 for tanh. Biases start at 0.
-    normalization: "file" is the layer file's own, between maps, of size 9 in 11pct alone. "none" takes it out of 11pct.
-        "added" puts two such layers of size 5 into 13pct, after the nonlinearities of its conv layers: that was 11pct
-        in its first version (commit 3878e8f), which differs from 13pct in nothing else.
+    normalization: "file", as in the layer file: cross-map, of size 9, in 11pct only. "none" removes it from 11pct.
+        "added" puts two layers of size 5 into 13pct, after the nonlinearities of its conv layers: the first version of
+        11pct (commit 3878e8f), which differs from 13pct in nothing else.
     """
 
     model_config = STRICT
@@ -320,7 +286,7 @@ class CudaConvnetConfig(BaseModel):
 
     @property
     def image_size(self) -> int:
-        """Side of the square RGB input: 13pct and 11pct take crops."""
+        """Side of the square RGB input in pixels: 13pct and 11pct train on crops."""
         return 32 if self.layers == "19pct" else 24
 
     @property
@@ -333,5 +299,5 @@ class CudaConvnetConfig(BaseModel):
 
     @property
     def learned(self) -> int:
-        """How many layers have weights."""
+        """Number of layers with weights."""
         return sum(step.std > 0 for step in self.steps)

@@ -1,9 +1,10 @@
-"""What follows from a network's config by arithmetic: shapes, parameters, neurons, work and memory. Needs no torch.
+"""Every layer of AlexNet by arithmetic from its config: shapes, parameters, neurons, initial values. Needs no torch.
 
-``AlexNet`` in ``training.models.alexnet`` builds its modules from the same list of layers.
+``training.models.alexnet`` builds its modules from the same list. Memory and work are in ``cost``.
 """
 
 from dataclasses import dataclass
+from math import prod
 from typing import Literal
 
 from .config import AlexNetConfig, side_after
@@ -13,24 +14,17 @@ Kind = Literal[
 ]
 Shape = tuple[int, int, int]
 
-PAPER_PARAMETERS = 60_965_224
-"""Weights and biases of Fig. 2's network; the paper rounds to 60 million."""
-
 PAPER_NEURONS = (253_440, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000)
-"""Neurons per layer as the caption of Fig. 2 prints them. The first is not 55 x 55 x 96 = 290,400."""
-
-DERIVED_NEURONS = (290_400, 186_624, 64_896, 64_896, 43_264, 4096, 4096, 1000)
-"""The same from the shapes of section 3.5; they sum to 659,272, the paper's 650,000."""
+"""Neurons per layer as the caption of Fig. 2 prints them. The first number is not 55 x 55 x 96 = 290,400."""
 
 
 @dataclass(frozen=True)
 class Layer:
     """One operation of the network. Sizes are per image; shapes are (maps, height, width).
 
-    name: the learned layers as "conv1" to "fc8", what follows them as "conv1 pooling".
-    kernel, stride, padding, groups: pixels; zero pixels before and after; parts that see only their own inputs.
-        kernel is 0 where none slides.
-    weights, biases: learned numbers. multiply_adds: of convolutions and fully-connected layers, borders included.
+    name: "conv1" to "fc8" for layers with weights; what follows them is named after them, as "conv1 pooling".
+    kernel, stride: in pixels; kernel is 0 for operations without a window. padding: zero pixels (before, after).
+    groups: parts of the layer that each see only their own part of the inputs.
     """
 
     name: str
@@ -44,66 +38,64 @@ class Layer:
 
     @property
     def learned(self) -> bool:
+        """Whether the layer has weights."""
         return self.kind in ("convolution", "fully-connected")
 
     @property
     def number(self) -> int:
-        """1 to 8, as the paper counts the learned layers, whether or not some are removed."""
+        """The paper's number of the layer, 1 to 8, also if other layers are removed."""
         return int(self.name.split()[0].lstrip("convf"))
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """(kernels, maps that each sees, height, width), or (units, inputs that each sees); () if not learned."""
+        """Shape of the weights as in torch: (kernels, input maps per group, height, width) or (units, inputs per
+        group).
+
+        () for an operation without weights.
+        """
         if self.kind == "convolution":
             return (self.outputs[0], self.inputs[0] // self.groups, self.kernel, self.kernel)
         if self.kind == "fully-connected":
-            return (self.outputs[0], _size(self.inputs) // self.groups)
+            return (self.outputs[0], prod(self.inputs) // self.groups)
         return ()
 
     @property
     def fan_in(self) -> int:
-        """Inputs of one neuron."""
-        return _product(self.weight_shape[1:])
+        """Number of inputs of one neuron."""
+        return prod(self.weight_shape[1:])
 
     @property
     def weights(self) -> int:
-        return _product(self.weight_shape) if self.learned else 0
+        """Number of weights, without biases."""
+        return prod(self.weight_shape) if self.learned else 0
 
     @property
     def biases(self) -> int:
+        """Number of biases."""
         return self.outputs[0] if self.learned else 0
 
     @property
     def parameters(self) -> int:
+        """Number of weights and biases."""
         return self.weights + self.biases
 
     @property
     def neurons(self) -> int:
-        """Outputs of a learned layer, as Fig. 2 counts them: before pooling."""
-        return _size(self.outputs) if self.learned else 0
+        """Number of outputs of a layer with weights, before pooling, as Fig. 2 counts neurons; else 0."""
+        return prod(self.outputs) if self.learned else 0
 
     @property
     def multiply_adds(self) -> int:
+        """Multiply-accumulates (MACs) of the forward pass for one image, zero padding included."""
         return self.neurons * self.fan_in if self.learned else 0
 
     def activation_bytes(self, batch: int, bytes_each: int = 4) -> int:
-        """Memory of the outputs of a batch; 4 bytes each in single precision."""
-        return batch * bytes_each * _size(self.outputs)
-
-
-def _product(values: tuple[int, ...]) -> int:
-    result = 1
-    for value in values:
-        result *= value
-    return result
-
-
-def _size(shape: Shape) -> int:
-    return _product(shape)
+        """Memory of the outputs for a batch, in bytes; 4 bytes per number in single precision."""
+        return batch * bytes_each * prod(self.outputs)
 
 
 def layers(config: AlexNetConfig) -> list[Layer]:
-    """Every operation of the network, in order."""
+    """All operations of the network, in order."""
     split = 2 if config.columns in ("linked", "unlinked") else 1
     kernels = list(config.kernels)
     if config.columns == "half":
@@ -127,25 +119,15 @@ def layers(config: AlexNetConfig) -> list[Layer]:
             stride, padding = 1, (kernel // 2, kernel // 2)
             groups = 1 if config.columns == "linked" and n == linked else split
         side = side_after(shape[1], kernel, stride, sum(padding))
-        add(
-            name,
-            "convolution",
-            (kernels[n - 1], side, side),
-            kernel=kernel,
-            stride=stride,
-            padding=padding,
-            groups=groups,
-        )
-        norms: list[tuple[str, Kind, int]] = []
-        if config.cross_map_norm and n in config.cross_map_norm.layers:
-            norms.append(("cross-map norm", "cross-map norm", config.cross_map_norm.size))
-        if config.within_map_norm and n in config.within_map_norm.layers:
-            norms.append(("within-map norm", "within-map norm", config.within_map_norm.size))
+        outputs = (kernels[n - 1], side, side)
+        add(name, "convolution", outputs, kernel=kernel, stride=stride, padding=padding, groups=groups)
         nonlinearity_last = n == 1 and config.conv1_order == "norm-pool-nonlinearity"
         if not nonlinearity_last:
             add(f"{name} nonlinearity", "nonlinearity", shape)
-        for label, kind, size in norms:
-            add(f"{name} {label}", kind, shape, kernel=size, groups=split if kind == "cross-map norm" else 1)
+        if config.cross_map_norm and n in config.cross_map_norm.layers:
+            add(f"{name} cross-map norm", "cross-map norm", shape, kernel=config.cross_map_norm.size, groups=split)
+        if config.within_map_norm and n in config.within_map_norm.layers:
+            add(f"{name} within-map norm", "within-map norm", shape, kernel=config.within_map_norm.size)
         if n in (1, 2, left[-1]):
             window, step = config.pool
             side = side_after(shape[1], window, step, 0, config.pool_rounding)
@@ -162,27 +144,27 @@ def layers(config: AlexNetConfig) -> list[Layer]:
 
 
 def learned_layers(config: AlexNetConfig) -> list[Layer]:
-    """The conv and fully-connected layers alone."""
+    """The convolutions and fully-connected layers, in order."""
     return [layer for layer in layers(config) if layer.learned]
 
 
 def parameters(config: AlexNetConfig) -> int:
-    """All weights and biases."""
+    """Number of weights and biases of the network."""
     return sum(layer.parameters for layer in layers(config))
 
 
 def neurons(config: AlexNetConfig) -> tuple[int, ...]:
-    """Neurons of each learned layer."""
+    """Number of neurons of each conv and fully-connected layer."""
     return tuple(layer.neurons for layer in learned_layers(config))
 
 
 def initial_weight_std(config: AlexNetConfig, layer: Layer) -> float:
-    """Standard deviation of a learned layer's initial weights (section 5; "source": layers/layers-145.cfg of 2012)."""
+    """Standard deviation of a layer's initial weights (section 5; for "source", layers/layers-145.cfg of 2012)."""
     if config.weight_init == "he" or (config.weight_init == "he-hidden" and layer.number < 8):
         return float((2 / layer.fan_in) ** 0.5)
     return 0.03 if config.weight_init == "source" and layer.number in (3, 4, 5) else 0.01
 
 
 def initial_bias(config: AlexNetConfig, layer: Layer) -> float:
-    """Initial biases of a learned layer (section 5)."""
+    """Initial value of a layer's biases (section 5)."""
     return 1.0 if config.bias_init == "one" and layer.number in (2, 4, 5, 6, 7) else 0.0

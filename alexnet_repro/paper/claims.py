@@ -1,47 +1,76 @@
-"""The paper's claims, as data: what it says, what would count as its effect, and where the evidence comes from."""
+"""The paper's claims, read from data/claims.toml: what each says, and which evidence is to judge it.
 
-import json
+Nothing here computes: numbers that follow by arithmetic are in ``derivations``, verdicts in ``analysis.verdicts``.
+"""
+
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from ..common import paths
 from ..common.errors import UserError, one_of
 from ..common.fields import STRICT
-from ..common.files import first_fault, read_toml
+from ..common.files import parse_entry, read_toml
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Text = Annotated[str, Field(min_length=1)]
 
 KINDS = ("measured", "observed", "audited", "published", "sourced", "derived", "untested")
-"""A claim's lists of evidence; data/claims.toml says what each is."""
+"""The kinds of evidence that a claim may list; data/claims.toml explains each."""
 
 
-class Measured(BaseModel):
-    """One comparison by this project's own runs, paired by seed, with the rule that judges it.
+class ArmComparison(BaseModel):
+    """Two arms compared by one metric, paired by seed; what Measured, Observed and a rule of stage two share.
 
-    study, arm, against: whose records; ``against`` may be a number that the paper states instead of an arm.
     label: what tells it from the claim's other comparisons ("conv3").
-    metric: a RunRecord's metric; ``against_metric`` where the other side is read from another one.
-    comparison, unit: "difference" arm - against, errors in "points" of percent and losses in "nats"; "ratio" arm /
-        against, "×". Positive, or above 1, is the paper's side.
-    size: the smallest effect that counts as the paper's. paper_value: its own, where it gives one.
-    seeds: pairs fixed in advance.
-    cost: what the runs take. note: what came to light after the rule, which it does not change.
+    metric: a metric of RunRecord; ``against_metric`` if the other arm is read by another one.
+    comparison, unit: "difference", arm - against: errors in "points" of percent, losses in "nats"; or "ratio",
+        arm / against: "×". Above ``null`` is the paper's side.
     """
 
     model_config = STRICT
-    study: Name
+    remedy: ClassVar[str] = "name another arm or against_metric"
     label: str = ""
-    setting: Text
     metric: Name
     against_metric: Name | None = None
     comparison: Literal["difference", "ratio"]
+    arm: Text
+    against: Text | float
+    unit: Literal["points", "nats", "×"]
+
+    @property
+    def null(self) -> float:
+        """The value that means no effect: 1 for a ratio, 0 for a difference."""
+        return 1.0 if self.comparison == "ratio" else 0.0
+
+    def of_itself(self) -> bool:
+        """Whether both sides are the same metric of the same arm."""
+        return (self.arm, self.metric) == (self.against, self.against_metric or self.metric)
+
+    @model_validator(mode="after")
+    def _check_arms(self) -> Self:
+        if (self.unit == "×") != (self.comparison == "ratio"):
+            raise ValueError(f"a {self.comparison} cannot be in {self.unit!r}: a ratio is in '×', a difference is not")
+        if self.of_itself():
+            raise ValueError(f"{self.arm!r} is compared with itself: {self.remedy}")
+        return self
+
+
+class Measured(ArmComparison):
+    """A comparison of runs made for it, with the rule that judges it, written before the runs.
+
+    study, arm, against: which records; ``against`` may be a number that the paper states instead of an arm.
+    size: the smallest effect that counts as the paper's. paper_value: the paper's own, where it gives one.
+    seeds: number of pairs, fixed in advance.
+    cost: what the runs take. note: what came to light after the rule was written, and does not change it.
+    """
+
+    study: Name
+    setting: Text
     arm: Name
     against: Name | float
-    unit: Literal["points", "nats", "×"]
     paper_value: float | None = None
     size: float
     seeds: Annotated[int, Field(ge=3)] = 5
@@ -49,62 +78,42 @@ class Measured(BaseModel):
     cost: Text | None = None
     note: str = ""
 
-    @property
-    def null(self) -> float:
-        """No effect, in the unit of the comparison."""
-        return 1.0 if self.comparison == "ratio" else 0.0
-
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if (self.unit == "×") != (self.comparison == "ratio"):
-            raise ValueError(f"a {self.comparison} cannot be in {self.unit!r}: a ratio is in '×', a difference is not")
         if self.size <= self.null:
             raise ValueError(f"size={self.size} is not on the paper's side: give one above {self.null:g}")
-        if (self.arm, self.metric) == (self.against, self.against_metric or self.metric):
-            raise ValueError(f"{self.arm!r} is compared with itself: name another arm or against_metric")
         return self
 
 
-class Observed(BaseModel):
-    """A comparison of runs that were there before the question was asked: an effect with its interval, and no rule.
+class Observed(ArmComparison):
+    """A comparison of runs that existed before the question was asked: an effect with its interval, and no rule.
 
-    A rule written now would know its outcome, so there is no verdict but "no rule".
-    study, arm, against, metric, against_metric, comparison, unit: as of Measured; arms of pilots have spaces.
-    against_study: where the other arm is another study's, with the same seeds.
+    A rule written now would know its outcome, so the only verdict is "no rule".
+    study, arm, against: as of Measured; arms of pilots may have spaces. against_study: the study of the other arm, if
+    that is another one; it has the same seeds.
     """
 
-    model_config = STRICT
+    remedy = "name another arm, against_study or against_metric"
     study: Name
-    label: str = ""
     setting: Text
-    metric: Name
-    against_metric: Name | None = None
-    comparison: Literal["difference", "ratio"]
-    arm: Text
     against: Text
     against_study: Name | None = None
-    unit: Literal["points", "nats", "×"]
     note: str = ""
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if (self.unit == "×") != (self.comparison == "ratio"):
-            raise ValueError(f"a {self.comparison} cannot be in {self.unit!r}: a ratio is in '×', a difference is not")
-        first = (self.study, self.arm, self.metric)
-        if first == (self.against_study or self.study, self.against, self.against_metric or self.metric):
-            raise ValueError(f"{self.arm!r} is compared with itself: name another arm, against_study or against_metric")
-        return self
+    def of_itself(self) -> bool:
+        """Whether both sides are the same metric of the same arm of the same study."""
+        return self.against_study in (None, self.study) and super().of_itself()
 
 
 class Audited(BaseModel):
-    """A number of the paper beside the first author's log, data/author_log.csv.
+    """A number of the paper compared with the first author's log, data/author_log.csv.
 
-    Its value is ``column`` of the row (net, views, eval_set) less that of (against, against_views, against_eval_set)
-    where given; errors in percent. Without ``net``, any row of ``train_set`` may hold it. "epochs" and "drops" of the
-    learning rate are read from data/author_schedule.csv.
-    eval_set: only needed where the log has one net on two sets of images.
-    comparison: the value is to "equal" paper_value as printed, or to differ from 0 by "at most" it.
-    paper_value: None where the paper gives no number, so that the log speaks of the direction alone.
+    Its value is ``column`` in the row (net, views, eval_set), minus that in the row (against, against_views,
+    against_eval_set) if given; errors in percent. Without ``net``, any row of ``train_set`` may hold the number.
+    "epochs" and "drops" (of the learning rate) are read from data/author_schedule.csv.
+    eval_set: needed only if the log has the net on two sets of images.
+    comparison: the value must "equal" paper_value as printed, or differ from 0 by "at most" it.
+    paper_value: None if the paper gives no number; the log then tests only the direction.
     digits: decimals that the paper prints; -1 for a number rounded to tens. note: what a reader must know.
     """
 
@@ -139,11 +148,11 @@ class Audited(BaseModel):
 
 
 class Published(BaseModel):
-    """A number of the paper beside what the competition's organizers or the cited authors published.
+    """A number of the paper compared with what the competition's organizers or the cited authors published.
 
-    entry: a row's name in data/published_results.csv. quantity: its error, in percent; or, of a submission whose
-        file names its nets, how many nets those are ("nets"), how many it shares with ``others``, another entry
-        ("shared nets"), or how many are called pre-trained on Fall 2011 ("pre-trained nets").
+    entry: a row's name in data/published_results.csv. quantity: its error in percent; or, for a submission whose file
+        name lists its nets, the number of nets ("nets"), of nets shared with the entry ``others`` ("shared nets"), or
+        of nets marked as pre-trained on Fall 2011 ("pre-trained nets").
     """
 
     model_config = STRICT
@@ -166,9 +175,9 @@ class Published(BaseModel):
 
 
 class Sourced(BaseModel):
-    """A statement of the paper beside the source of 2012: a row of data/unsaid.toml, by its ``item``.
+    """A statement of the paper compared with the 2012 source: the row of data/unsaid.toml named ``item``.
 
-    It agrees where the row's two values are one.
+    It agrees if the row has the same value for both.
     """
 
     model_config = STRICT
@@ -181,7 +190,7 @@ class Sourced(BaseModel):
 
 
 class Untested(BaseModel):
-    """A part of a claim that nothing here can judge, and the ``reason``."""
+    """A part of a claim that this project cannot test, with the ``reason``."""
 
     model_config = STRICT
     label: str = ""
@@ -189,10 +198,10 @@ class Untested(BaseModel):
 
 
 class Derived(BaseModel):
-    """A number that follows from the paper's own description by arithmetic.
+    """A number that follows by arithmetic from the paper's own description.
 
-    quantity: its name in derivations.py. comparison: it is to "equal" paper_value, within the relative tolerance (0
-        asks for the very number), to lie "above" it, or "at most" there. rule: why so, and what a reader must know.
+    quantity: its name in derivations.py. comparison: it must "equal" paper_value within the relative tolerance (0:
+        exactly), be "above" it, or be "at most" it. rule: why, and what a reader must know.
     """
 
     model_config = STRICT
@@ -212,10 +221,10 @@ class Derived(BaseModel):
 
 
 class Claim(BaseModel):
-    """One claim of Krizhevsky, Sutskever & Hinton (2012).
+    """One claim of Krizhevsky, Sutskever & Hinton (2012), with all its evidence.
 
-    paper: its number, as the scorecard shows it. A changed rule bumps ``version``.
-    reading: a sentence for readers on what all evidence comes to; analysis/conclusions.py fills it.
+    paper: the paper's number, as the scorecard shows it. version: increased when a rule changes.
+    reading: a sentence for readers on what all evidence comes to; analysis/conclusions.py fills in the numbers.
     """
 
     model_config = STRICT
@@ -236,7 +245,7 @@ class Claim(BaseModel):
 
     @property
     def where(self) -> str:
-        """Its place in the paper, in words: "section 6, Table 2", "sections 4.1 and 6", "sections 3 to 5"."""
+        """The claim's place in the paper: "section 6, Table 2", "sections 4.1 and 6", "sections 3 to 5"."""
         first, _, second = self.section.partition(", ")
         if second[:1].isdigit():
             return f"sections {first} and {second}"
@@ -255,7 +264,7 @@ class Claim(BaseModel):
 
 
 def load(path: Path | None = None) -> tuple[Claim, ...]:
-    """All claims, in the paper's order; ``path`` defaults to data/claims.toml.
+    """All claims, in the paper's order, from ``path`` or data/claims.toml.
 
     Raises UserError that names the entry and the field at fault.
     """
@@ -273,7 +282,7 @@ def load(path: Path | None = None) -> tuple[Claim, ...]:
 
 
 def claim(name: str) -> Claim:
-    """The claim called ``name``. Raises UserError that lists the valid names."""
+    """The claim with this id. Raises UserError that lists the valid ids."""
     claims = {each.id: each for each in load()}
     if name not in claims:
         raise one_of("claim", name, list(claims))
@@ -281,11 +290,5 @@ def claim(name: str) -> Claim:
 
 
 def _claim(entry: Any, position: int, path: Path) -> Claim:
-    try:
-        # JSON mode: strict types then accept a list for a tuple, as TOML gives it.
-        return Claim.model_validate_json(json.dumps(entry, default=str))
-    except ValidationError as error:
-        fault = error
     name = entry.get("id", f"number {position}") if isinstance(entry, dict) else f"number {position}"
-    at = " at " if fault.errors()[0]["loc"] else ": "
-    raise UserError(f"{path}: claim {str(name)[:60]!r}{at}{first_fault(fault)}", 1)
+    return parse_entry(Claim, entry, f"{path}: claim {str(name)[:60]!r}")

@@ -1,45 +1,55 @@
-"""The numbers that follow from the paper's own description by arithmetic."""
+"""Numbers that follow from the paper's own description by arithmetic, compared with those that it prints."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
 from ..common.errors import one_of
-from ..networks.communication import multiply_adds
 from ..networks.config import PAPER, side_after
+from ..networks.cost import multiply_adds
 from ..networks.layers import learned_layers, parameters
 from .claims import Derived
 
 TRAINING_SIDE = 256
-"""Section 2: images are rescaled and cropped to 256 x 256."""
+"""Images are rescaled and cropped to 256 x 256 pixels (section 2)."""
 TRAINING_IMAGES = 1_200_000
-"""Section 5: the training set's size as the paper rounds it."""
+"""Size of the training set, as the paper rounds it (section 5)."""
 WITHOUT_OVERLAP = (2, 2)
-"""Section 3.4: window and stride of the pooling that it compares with."""
+"""Window and stride of non-overlapping pooling, which section 3.4 compares with."""
 NET_147_BORDERS = (2 * 1, 0)
-"""Zero pixels, both sides together, around the inputs of conv2 and conv5 in the author's net without overlapping
-pooling (layers-147.cfg of the 2012 source); net 145 and the paper's net have 4 and 2."""
+"""Zero padding (both sides together) of conv2 and conv5 in the author's net without overlapping pooling, layers-147.cfg
+of the 2012 source; net 145 and the paper's net have 4 and 2."""
 
 
 @dataclass(frozen=True)
-class Derivation:
-    """What arithmetic says of one number: ``value`` in the entry's unit."""
+class Finding:
+    """What arithmetic or the first author's log says of one number of the paper.
 
-    verdict: Literal["derived: agrees", "derived: disagrees"]
-    value: float
+    value: in the unit of the claim's entry; None where the log has none. note: what a reader must know beside it.
+    """
+
+    verdict: Literal[
+        "audited: agrees",
+        "audited: disagrees",
+        "audited: not in the log",
+        "derived: agrees",
+        "derived: disagrees",
+    ]
+    value: float | None
     note: str
 
 
 def quantities() -> dict[str, float]:
-    """Every derived quantity by name, of the paper's network (Fig. 2).
+    """All derived quantities by name, for the paper's network (Fig. 2).
 
-    neurons_*: outputs of a learned layer. crops: places of the net's input in a training image, times two for the
-    reflections. multiply_adds_ratio: forward pass of the one-GPU net of section 3.2, over that of one column of the
-    two-GPU net, which is what each of the two GPUs computes. largest_conv_share, fc6_share: of the parameters, in
-    percent. half_parameters_ratio: of the one-GPU net over the two-GPU net. same_sides: of the outputs of the three
-    poolings, those with the same side with 2 x 2 windows as with 3 x 3, rounded down or, 147, as the author's net
-    without overlap has them. label_bits: of a class among all of them. parameters_per_bit: of all training labels.
-    dropout_work: multiply-adds of an update with dropout over those without.
+    neurons_*: outputs of a layer. crops: positions of the net's input in a training image, times two for reflections.
+    multiply_adds_ratio: MACs of a forward pass of the one-GPU net of section 3.2, over those of one column of the
+    two-GPU net, which is what each of two GPUs computes. largest_conv_share, fc6_share: percent of the parameters.
+    half_parameters_ratio: parameters of the one-GPU net over those of the two-GPU net. same_sides: how many of the
+    three poolings give maps of the same side with 2 x 2 windows as with 3 x 3, rounded down or (147) as in the author's
+    net without overlap. label_bits: bits per class label. parameters_per_bit: parameters per bit of all training
+    labels.
+    dropout_work: MACs of an update with dropout over those without.
     """
     net, half = learned_layers(PAPER), learned_layers(PAPER.change(columns="half"))
     places = TRAINING_SIDE - PAPER.image_size + 1
@@ -75,8 +85,8 @@ def _same_sides(one: tuple[int, ...], other: tuple[int, ...]) -> int:
     return sum(a == b for a, b in zip(one, other, strict=True))
 
 
-def derive(entry: Derived) -> Derivation:
-    """Whether arithmetic gives the paper's number, within the entry's tolerance.
+def derive(entry: Derived) -> Finding:
+    """Compare a derived quantity with the paper's number, within the entry's tolerance.
 
     Raises UserError for an unknown quantity.
     """
@@ -90,4 +100,4 @@ def derive(entry: Derived) -> Derivation:
         agrees = value <= entry.paper_value
     else:
         agrees = abs(value - entry.paper_value) <= entry.tolerance * entry.paper_value
-    return Derivation("derived: agrees" if agrees else "derived: disagrees", value, entry.rule)
+    return Finding("derived: agrees" if agrees else "derived: disagrees", value, entry.rule)

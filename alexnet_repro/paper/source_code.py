@@ -11,13 +11,13 @@ from ..common.files import first_fault, read_toml
 from ..networks.config import CIFAR_ALEXNET, PAPER, SOURCE, AlexNetConfig
 
 PRESETS = {"paper": PAPER, "source": SOURCE, "CIFAR": CIFAR_ALEXNET}
-"""As the table's columns name them; "CIFAR" is the baseline of the ablations."""
+"""Presets by the name that the table's columns have; "CIFAR" is the baseline of the ablations."""
 
 Text = Annotated[str, Field(min_length=1)]
 
 
 class Row(BaseModel):
-    """One item of data/unsaid.toml, which says what its fields mean."""
+    """One item of data/unsaid.toml, which explains the fields."""
 
     model_config = STRICT
     item: Text
@@ -32,7 +32,7 @@ class Row(BaseModel):
 
     @property
     def of_network(self) -> bool:
-        """Whether a field of AlexNetConfig answers it, rather than one of the training, or none."""
+        """Whether a field of AlexNetConfig holds the item's value."""
         return self.field is not None and self.field.split(".")[0] in AlexNetConfig.model_fields
 
     @model_validator(mode="after")
@@ -52,18 +52,18 @@ class _Rows(BaseModel):
 
 
 def rows() -> list[Row]:
-    """Every item. Raises UserError for a damaged file."""
+    """All items. Raises UserError for a damaged file."""
     path = paths.data() / "unsaid.toml"
     try:
         return _Rows.model_validate(read_toml(path)).row
     except ValidationError as error:
         raise UserError(
-            f"cannot read {path} ({first_fault(error)}): restore it with 'git checkout {path}'", 1
+            f"cannot read {path} ({first_fault(error)}): restore it with 'git checkout -- {path}'", 1
         ) from error
 
 
 def row_of(item: str) -> Row:
-    """One item, by its name. Raises UserError that lists the valid names."""
+    """The item with this name. Raises UserError that lists the valid names."""
     found = {each.item: each for each in rows()}
     if item not in found:
         raise one_of("item of unsaid.toml", item, list(found))
@@ -71,7 +71,7 @@ def row_of(item: str) -> Row:
 
 
 def value(config: AlexNetConfig, field: str) -> str:
-    """A preset's value of a (dotted) field, in words."""
+    """The value of a (dotted) field of a config, as text."""
     found: Any = config
     for name in field.split("."):
         found = getattr(found, name)
@@ -79,7 +79,10 @@ def value(config: AlexNetConfig, field: str) -> str:
 
 
 def follows(row: Row, preset: str) -> Literal["both", "paper", "source", "neither", ""]:
-    """Which of the two a preset follows in an item that a field of the network answers; "" for any other."""
+    """Whether a preset has the paper's value of an item, the source's, both or neither.
+
+    "" if no field of the net holds it.
+    """
     if not row.of_network or row.field is None:
         return ""
     shown = value(PRESETS[preset], row.field)

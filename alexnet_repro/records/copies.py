@@ -1,4 +1,4 @@
-"""Curves that are copies of others: the training losses of two runs agree to eight digits by no chance."""
+"""Find copied training curves: losses of two independent runs never agree to eight digits."""
 
 from collections import Counter
 from typing import NamedTuple
@@ -7,13 +7,13 @@ from .record import RunRecord
 
 DIGITS = 8
 SHARE = 0.5
-"""Of the measurements of a curve, so many agree with those of its twin."""
+"""Fraction of a curve's losses that agree with another's if one is a copy."""
 KEPT = 8
-"""Of runs that share one loss, so many are remembered: what is compared stays in proportion to what is read."""
+"""Runs remembered for each loss, at most, so that the work grows only in proportion to the number of runs."""
 
 
 class Known(NamedTuple):
-    """A run that has been seen, and whose it is."""
+    """A run seen before, and whose it is."""
 
     owner: str
     key: str
@@ -21,7 +21,7 @@ class Known(NamedTuple):
 
 
 class Curves:
-    """The training losses of all runs that were added."""
+    """The training losses of all runs that were added, for finding copies."""
 
     def __init__(self) -> None:
         self._seen: dict[tuple[int, str], list[Known]] = {}
@@ -35,9 +35,10 @@ class Curves:
                 runs.append(known)
 
     def twin(self, owner: str, record: RunRecord) -> Known | None:
-        """A run that has this one's curve and should not: of another seed, or the same run by somebody else.
+        """A run with the same curve that should differ: of another seed, or the same run from somebody else. None if
+        there is none.
 
-        Arms of one seed may begin alike, or differ in nothing that training sees: they are no twins.
+        Arms of one seed may start with the same losses, or differ in nothing that training sees; they are no copies.
         """
         places = _places(record)
         counts = Counter(

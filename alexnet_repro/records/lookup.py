@@ -1,4 +1,4 @@
-"""The records of a study in a store, and the learning rates that a search picks."""
+"""Load the records of a study from a store, and pick the learning rates that a search found best."""
 
 import math
 from collections.abc import Mapping
@@ -10,32 +10,35 @@ from .record import RunRecord
 from .store import Store
 
 
-def records(plan: Study, store: Store) -> dict[str, dict[int, RunRecord]]:
-    """What the store has of a study: arm -> seed -> record."""
-    found: dict[str, dict[int, RunRecord]] = {arm: {} for arm in plan.arms}
-    for arm, config in plan.runs():
+def records(study: Study, store: Store) -> dict[str, dict[int, RunRecord]]:
+    """The records that the store has of a study: arm -> seed -> record."""
+    runs_by_arm: dict[str, dict[int, RunRecord]] = {arm: {} for arm in study.arms}
+    for arm, config in study.runs():
         record = store.find(config)
         if record is not None:
-            found[arm][config.seed] = record
-    return found
+            runs_by_arm[arm][config.seed] = record
+    return runs_by_arm
 
 
-def fastest(plan: Study, store: Store) -> dict[str, float]:
-    """What a rate search picks: for each nonlinearity, the learning rate that reaches the threshold first.
+def select_learning_rates(study: Study, store: Store) -> dict[str, float]:
+    """The learning rate that a search picks for each nonlinearity: the one that reaches the threshold in the fewest
+    epochs.
 
-    By the mean over the pilot seeds of the epochs to the threshold; a rate counts only if every seed reaches it
-    within the budget. Where no rate does, the lowest mean training error at the end. Raises UserError while a
-    run is missing.
+    Epochs are averaged over the pilot seeds; a rate counts only if every seed reaches the threshold within the budget.
+    If none does, the lowest mean training error at the end decides. Raises UserError if a run is missing.
     """
-    found = records(plan, store)
-    lacking = [arm for arm, runs in found.items() if len(runs) < len(plan.seeds_of(arm))]
+    runs_by_arm = records(study, store)
+    lacking = [arm for arm, runs in runs_by_arm.items() if len(runs) < len(study.seeds_of(arm))]
     if lacking:
-        raise UserError(f"{plan.name} is not whole (arm {lacking[0]!r}): run 'alexnet-repro run {plan.name}'", 1)
+        raise UserError(f"{study.name} is not whole (arm {lacking[0]!r}): run 'alexnet-repro run {study.name}'", 1)
     picks = {}
     for nonlinearity in NONLINEARITIES:
-        arms = [arm for arm in plan.arms if plan.config(arm, 0).model.nonlinearity == nonlinearity]
-        best = min(arms, key=lambda arm: (_mean(found[arm], "epochs_to_threshold"), _mean(found[arm], "train_error")))
-        picks[nonlinearity] = plan.config(best, 0).optimizer.learning_rate
+        arms = [arm for arm in study.arms if study.config(arm, 0).model.nonlinearity == nonlinearity]
+        best = min(
+            arms,
+            key=lambda arm: (_mean(runs_by_arm[arm], "epochs_to_threshold"), _mean(runs_by_arm[arm], "train_error")),
+        )
+        picks[nonlinearity] = study.config(best, 0).optimizer.learning_rate
     return picks
 
 
@@ -45,5 +48,5 @@ def _mean(runs: Mapping[int, RunRecord], metric: str) -> float:
     return math.inf if any(math.isnan(value) for value in values) else sum(values) / len(values)
 
 
-Found = dict[str, dict[int, RunRecord]]
+RunsByArm = dict[str, dict[int, RunRecord]]
 """arm -> seed -> record"""

@@ -1,4 +1,7 @@
-"""The metrics of a run as they are compared: diverged runs count at chance, censored times at the budget."""
+"""Metrics as they count in comparisons: a diverged run's errors are those of chance.
+
+A time that was not reached is censored.
+"""
 
 import math
 
@@ -13,22 +16,25 @@ SPEEDS = ("images_per_second", "wall_seconds")
 
 
 def outcome(record: RunRecord, metric: str) -> tuple[float, bool]:
-    """A metric of a run as (value, censored); NaN where a failed run has none. Raises UserError for no such metric."""
+    """A metric of a run as (value, censored); NaN if a failed run has none. Raises UserError for an unknown metric."""
     if metric in SPEEDS:
         return float(getattr(record.provenance, metric)), False
     if metric not in record.metrics and record.status != "diverged":
         raise UserError(f"run {record.key} has no metric {metric!r}: it has {', '.join(sorted(record.metrics))}")
-    number = counted(record, metric)
+    number = scored_metric(record, metric)
     if metric.startswith(TIMES) and math.isnan(number):
         return float(record.config.budget.epochs), True
     return number, False
 
 
-def counted(record: RunRecord, metric: str) -> float:
-    """A metric as it counts, wherever runs are averaged or compared: a diverged run's errors are chance."""
+def scored_metric(record: RunRecord, metric: str) -> float:
+    """A metric as it counts when runs are averaged or compared: errors of a diverged run are those of chance."""
     return chance(record, metric) if record.status == "diverged" and metric in ERRORS else record.metric(metric)
 
 
 def chance(record: RunRecord, metric: str = "test_error") -> float:
-    """The error of a network of NaNs on equally frequent classes, top-5 or top-1 as ``metric`` is."""
+    """The error of guessing among equally frequent classes, top-5 or top-1 as ``metric`` is.
+
+    That of a network of NaNs.
+    """
     return 1 - (TOP if metric in TOP5 else 1) / record.config.data.classes

@@ -1,11 +1,17 @@
-"""Ensembles: the predictions of single runs, and what the average of five of them errs (section 6, Table 2)."""
+"""Softmax outputs of the runs that form ensembles, as .npz files, and the error of their average (section 6, Table 2).
+
+For other runs only the predicted classes are kept: see ``predictions``.
+"""
 
 import json
 import struct
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,56 +20,90 @@ from ..common.errors import UserError
 from ..common.files import read_regular, remedy, sha256, write_atomic
 from ..experiments.config import RunConfig
 from ..experiments.registry import study
-from .metrics import counted
+from .metrics import scored_metric
 from .record import RunRecord
 from .store import Store
 
 MEMBERS = "ensemble"
-"""The study that trains the members."""
+"""The study whose runs form the ensembles."""
 FOLDER = "predictions"
 
 DAMAGE = (
     *(OSError, ValueError, KeyError, EOFError, RuntimeError, TypeError, IndexError, AttributeError, MemoryError),
     *(zipfile.BadZipFile, zlib.error, SyntaxError, struct.error),
 )
-"""What numpy and zipfile raise for a bent archive."""
+"""What np.load and zipfile raise for a corrupt .npz file."""
 
 LARGEST = 64 * 2**20
-"""Bytes of predictions, packed or not; those of 10,000 images and ten classes have 210,000."""
+"""Most bytes of an archive, packed or not; that of 10,000 images and ten classes has 210,000."""
 
 ROUNDED = 5
-"""So many test images may change sides when predictions are rounded to half precision, or made on another processor."""
+"""So many test images may change between right and wrong when outputs are rounded to half precision, or computed on
+another processor."""
 
 Outputs = npt.NDArray[np.float16]
 Labels = npt.NDArray[np.uint8]
 
 
 def published(store: Store, key: str) -> Path:
-    """Where the predictions of a run are published."""
+    """The published predictions of a run."""
     return store.evidence.parent / FOLDER / f"{key}.npz"
 
 
 def working(store: Store, key: str) -> Path:
-    """Where the working store keeps them."""
+    """The predictions of a run in the working store."""
     return store.root / FOLDER / f"{key}.npz"
 
 
 def published_weights(store: Store, key: str) -> Path:
-    """Where the weights of one run, and the pixel mean that goes with them, are published."""
+    """The published weights of a run, with the pixel mean that goes with them."""
     return store.evidence.parent / "weights" / f"{key}.safetensors"
 
 
-def write(path: Path, outputs: Outputs, labels: Labels) -> None:
-    """Keep the softmax outputs (images, classes) of a run over the test images, and their labels (images,)."""
+@contextmanager
+def damage_named(path: Path) -> Iterator[None]:
+    """Turn whatever a corrupt archive raises into a UserError that names ``path``.
+
+    FileNotFoundError is raised as it is.
+    """
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except DAMAGE as error:
+        raise UserError(f"{path} is damaged ({error}): {remedy(path)}", 1) from error
+
+
+def write_arrays(path: Path, **arrays: npt.NDArray[Any]) -> None:
+    """Write arrays to a compressed .npz file, whole or not at all."""
     content = BytesIO()
-    digest = np.frombuffer(bytes.fromhex(_digest(outputs, labels)), np.uint8)
-    np.savez_compressed(content, outputs=outputs, labels=labels, sha256=digest)
+    np.savez_compressed(content, **arrays)  # type: ignore[arg-type]
     write_atomic(path, content.getvalue())
 
 
+def digest_of(about: list[object], *arrays: npt.NDArray[Any]) -> str:
+    """Hexadecimal SHA-256 of ``about``, as JSON, followed by the bytes of the arrays."""
+    return sha256(json.dumps(about).encode() + b"".join(each.tobytes() for each in arrays))
+
+
+def as_bytes(digest: str) -> Labels:
+    """A hexadecimal digest as uint8, as an archive keeps it."""
+    return np.frombuffer(bytes.fromhex(digest), np.uint8)
+
+
+def write(path: Path, outputs: Outputs, labels: Labels) -> None:
+    """Save the softmax outputs of a run on the test images, (images, classes) float16, and their labels, (images,)
+    uint8.
+    """
+    write_arrays(path, outputs=outputs, labels=labels, sha256=as_bytes(_digest(outputs, labels)))
+
+
 def read(path: Path) -> tuple[Outputs, Labels]:
-    """What ``write`` wrote. Raises UserError for a damaged file, FileNotFoundError for none."""
-    try:
+    """The outputs and labels that ``write`` saved.
+
+    Raises UserError for a damaged file, FileNotFoundError if there is none.
+    """
+    with damage_named(path):
         content = BytesIO(read_regular(path, LARGEST))
         with zipfile.ZipFile(content) as archive:
             if sum(member.file_size for member in archive.infolist()) > LARGEST:
@@ -77,20 +117,15 @@ def read(path: Path) -> tuple[Outputs, Labels]:
             raise ValueError("it holds no outputs of classes")
         if _digest(outputs, labels) != digest:
             raise ValueError("does not have its SHA-256")
-    except FileNotFoundError:
-        raise
-    except DAMAGE as error:
-        raise UserError(f"{path} is damaged ({error}): {remedy(path)}", 1) from error
     return outputs, labels
 
 
 def _digest(outputs: Outputs, labels: Labels) -> str:
-    shape = json.dumps([outputs.shape, str(outputs.dtype), labels.shape, str(labels.dtype)])
-    return sha256(shape.encode() + outputs.tobytes() + labels.tobytes())
+    return digest_of([outputs.shape, str(outputs.dtype), labels.shape, str(labels.dtype)], outputs, labels)
 
 
 def predictions(config: RunConfig, store: Store) -> tuple[Outputs, Labels] | None:
-    """The predictions of a run, from the working store or as published; None where there are none."""
+    """Outputs and labels of a run, from the working store or as published; None if there are none."""
     for path in (working(store, config.key), published(store, config.key)):
         try:
             return read(path)
@@ -100,13 +135,13 @@ def predictions(config: RunConfig, store: Store) -> tuple[Outputs, Labels] | Non
 
 
 def error(outputs: list[Outputs], labels: Labels) -> float:
-    """Fraction misclassified (top-1) by the mean of the outputs of several networks."""
+    """Top-1 error, as a fraction, of the mean of several networks' outputs."""
     mean = np.mean([each.astype(np.float64) for each in outputs], axis=0)
     return float((mean.argmax(1) != labels).mean())
 
 
 def faults(store: Store) -> list[str]:
-    """Which members' predictions are missing of those that are published, a line each."""
+    """The published runs of ensembles whose outputs are missing, a line each."""
     found, plan = [], study(MEMBERS)
     for path in (published(store, plan.config("baseline", seed).key) for seed in plan.seeds):
         if path.stem in store.published() and not path.is_file():
@@ -115,10 +150,10 @@ def faults(store: Store) -> list[str]:
 
 
 def absent(path: Path) -> str:
-    """What brings back a file that is published with the ensembles."""
+    """How to restore a file that is published with the ensembles."""
     return f"restore it with 'git checkout -- {path}', or make it with 'alexnet-repro publish {MEMBERS}'"
 
 
 def off(outputs: Outputs, labels: Labels, record: RunRecord) -> int:
-    """By how many test images these predictions err more or less often than the record says."""
-    return round(abs(error([outputs], labels) - counted(record, "test_error")) * len(labels))
+    """By how many test images the error of these outputs differs from that in the record."""
+    return round(abs(error([outputs], labels) - scored_metric(record, "test_error")) * len(labels))

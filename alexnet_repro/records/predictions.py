@@ -1,6 +1,8 @@
-"""Predicted classes of published runs over their test images: five a run, the likeliest first. Needs no torch."""
+"""The five most likely classes of each test image, by run, as .npz files. Needs no torch.
 
-import json
+``training.predict`` makes them.
+"""
+
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -13,49 +15,52 @@ from ..common.files import is_hidden, remedy, sha256, write_atomic
 from ..experiments.registry import study
 from . import outputs as ensembles
 from .curves import TOP
-from .metrics import counted
-from .outputs import DAMAGE, MEMBERS, ROUNDED, published
+from .metrics import scored_metric
+from .outputs import DAMAGE, MEMBERS, ROUNDED, as_bytes, damage_named, digest_of, published, write_arrays
 from .record import RunRecord
 from .store import Store
 
 LABELS = "labels"
-"""The folder beside the predictions that holds the labels, once for all runs that were tested on the same images."""
+"""The folder beside the predictions with the labels, one file for all runs tested on the same images."""
 
 Classes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a run makes of its test images: ``top`` (images, 5), the likeliest class first; ``labels`` (images,)."""
+    """A run's predictions: ``top`` (images, 5), the most likely class first, and ``labels`` (images,), both uint8."""
 
     top: Classes
     labels: Classes
 
     @property
     def wrong(self) -> tuple[int, int]:
-        """How many images are misclassified: top-1, top-5."""
+        """Number of misclassified images: (top-1, top-5)."""
         right = self.top == self.labels[:, None]
         return int((~right[:, 0]).sum()), int((~right.any(1)).sum())
 
     def off(self, record: RunRecord) -> int:
-        """By how many images these errors differ from those of the record: the larger of top-1's and top-5's."""
+        """By how many images these errors differ from those in the record: the larger difference of top-1 and top-5."""
         metrics = ["test_error"] + ["test_top5_error"] * ("test_top5_error" in record.metrics)
         count = len(self.labels)
         return max(
-            round(abs(wrong - counted(record, metric) * count))
+            round(abs(wrong - scored_metric(record, metric) * count))
             for wrong, metric in zip(self.wrong, metrics, strict=False)
         )
 
 
 def ranked(outputs: npt.NDArray[np.floating]) -> Classes:
-    """The ``TOP`` largest of each row of outputs (images, classes), the largest first; of equal ones, the first."""
+    """The ``TOP`` classes with the largest outputs, from outputs (images, classes), largest first.
+
+    On a tie, the lower class.
+    """
     return np.argsort(-outputs, axis=1, kind="stable")[:, :TOP].astype(np.uint8)
 
 
 def due(records: list[RunRecord], store: Store) -> list[RunRecord]:
-    """Those of ``records`` whose predictions are to be published and are not.
+    """Those of ``records`` whose predictions should be published but are not.
 
-    Not those of diverged and of full-size runs, nor of the members of ensembles, whose whole outputs are published.
+    Not those of diverged or full-size runs, nor of ensembles' runs, whose whole outputs are published.
     """
     plan = study(MEMBERS)
     members = {plan.config("baseline", seed).key for seed in plan.seeds}
@@ -70,24 +75,23 @@ def due(records: list[RunRecord], store: Store) -> list[RunRecord]:
 
 
 def write(path: Path, predictions: Predictions) -> None:
-    """Write predictions, and their labels beside them where those are not there yet."""
+    """Save predictions, and their labels beside them if they are not there yet."""
     labels = _labels(path, sha256(predictions.labels.tobytes()))
     if not labels.is_file():
         content = BytesIO()
         np.save(content, predictions.labels, allow_pickle=False)
         write_atomic(labels, content.getvalue())
-    content = BytesIO()
-    digest = _bytes(_digest(predictions.top, labels.stem))
-    np.savez_compressed(content, top=predictions.top, labels_sha256=_bytes(labels.stem), sha256=digest)
-    write_atomic(path, content.getvalue())
+    digest = as_bytes(_digest(predictions.top, labels.stem))
+    write_arrays(path, top=predictions.top, labels_sha256=as_bytes(labels.stem), sha256=digest)
 
 
 def read(path: Path) -> Predictions:
-    """The predictions at ``path``: what ``write`` wrote, or what is on top of the outputs that outputs.py keeps.
+    """The predictions at ``path``: what ``write`` saved, or the top classes of the outputs that ``outputs.write``
+    saved.
 
-    Raises UserError for a damaged file and for missing labels, FileNotFoundError for no file.
+    Raises UserError for a damaged file or missing labels, FileNotFoundError if there is no file.
     """
-    try:
+    with damage_named(path):
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         if "outputs" in arrays:
@@ -96,10 +100,6 @@ def read(path: Path) -> Predictions:
         top, name, digest = arrays["top"], bytes(arrays["labels_sha256"]).hex(), bytes(arrays["sha256"]).hex()
         if _digest(top, name) != digest:
             raise ValueError("does not have its SHA-256")
-    except FileNotFoundError:
-        raise
-    except DAMAGE as error:
-        raise UserError(f"{path} is damaged ({error}): {remedy(path)}", 1) from error
     return Predictions(top, _read_labels(_labels(path, name), len(top)))
 
 
@@ -117,16 +117,15 @@ def _read_labels(path: Path, count: int) -> Classes:
     return labels
 
 
-def _bytes(digest: str) -> Classes:
-    return np.frombuffer(bytes.fromhex(digest), np.uint8)
-
-
 def _digest(top: Classes, labels: str) -> str:
-    return sha256(json.dumps([top.shape, str(top.dtype), labels]).encode() + top.tobytes())
+    return digest_of([top.shape, str(top.dtype), labels], top)
 
 
 def faults(store: Store) -> list[str]:
-    """What is off in the published predictions, a line each: damage, no such run, other errors than its record's."""
+    """Check the published predictions; a line for each fault.
+
+    Damaged, without a run, or with other errors than its record.
+    """
     found = []
     alike: dict[tuple[str, str | None, int], tuple[Path, Classes]] = {}
     for path in sorted(published(store, "").parent.glob("*.npz")):

@@ -1,4 +1,4 @@
-"""The recorded runs as tidy pandas data frames: a row per run, and a row per run and measurement.
+"""Load recorded runs as tidy pandas data frames: a row per run, or a row per run and measurement.
 
 Both functions only read. They find the published records of data/evidence/ and those of a working store, which win over
 published ones of the same key, as everywhere in this package. ``training/launch/runs.py``
@@ -16,7 +16,7 @@ from ..common.errors import NoRuns, UserError, one_of
 from ..experiments import registry
 from ..experiments.study import SCALES, Study
 from .lookup import records
-from .record import PROVENANCE, Measurement, RunRecord
+from .record import PROVENANCE, Measurement, RunRecord, identity
 from .store import Store
 
 IDENTITY = ("study", "scale", "arm", "seed", "key")
@@ -46,7 +46,8 @@ def load_runs(study: str | None = None, scale: str = "cifar10", store: str | Pat
     metrics: set[str] = set()
     for name, arm, record in _found(study, scale, store):
         rows.append(
-            _identity(name, scale, arm, record)
+            {"study": name, "scale": scale}
+            | identity(arm, record)
             | {"status": record.status}
             | record.metrics
             | {PROVENANCE + field: value for field, value in record.provenance.model_dump().items()}
@@ -68,7 +69,7 @@ def load_curves(study: str | None = None, scale: str = "cifar10", store: str | P
     and errors are those of ``load_runs``.
     """
     rows = [
-        _identity(name, scale, arm, record) | point.model_dump()
+        {"study": name, "scale": scale} | identity(arm, record) | point.model_dump()
         for name, arm, record in _found(study, scale, store)
         for point in record.curve
     ]
@@ -92,7 +93,7 @@ def _found(study: str | None, scale: str, store: str | Path | None) -> Iterator[
             plans.append(registry.study(study, scale))
     else:
         every = [registry.study(name, scale) for name in registry.STUDIES if scale in registry.scales(name)]
-        plans = [plan for plan in every if not plan.home]
+        plans = [plan for plan in every if not plan.published_in]
     seen: set[str] = set()  # rehearsals are so short that studies of different lengths share them
     for plan in plans:
         found = [(arm, run) for arm, by_seed in records(plan, where).items() for run in by_seed.values()]
@@ -105,7 +106,3 @@ def _folder(store: str | Path) -> Path:
     if not folder.is_dir():
         raise UserError(f"no working store at {folder}: give the folder that holds runs/, as ALEXNET_REPRO_STORE does")
     return folder
-
-
-def _identity(study: str, scale: str, arm: str, record: RunRecord) -> dict[str, Any]:
-    return {"study": study, "scale": scale, "arm": arm, "seed": record.config.seed, "key": record.key}

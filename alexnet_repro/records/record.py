@@ -1,8 +1,8 @@
-"""RunRecord: what one run was, what it measured, and where it came from."""
+"""RunRecord: the config of one run, what it measured, and where and by which code it was made."""
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
@@ -15,19 +15,20 @@ METRIC = "metric."
 PROVENANCE = "provenance."
 
 Status = Literal["finished", "stopped", "diverged"]
-"""finished: the budget is used up; stopped: the stopping rule was met; diverged: the loss left the numbers."""
+""""finished": all epochs are done; "stopped": the stopping rule was met; "diverged": the loss is NaN or infinite."""
 
 
 SINGLE = 1e39
-"""No loss in single precision is as large. A run that is diverging may come near."""
+"""Larger than any number in single precision; the loss of a diverging run may come near."""
 Number = Field(ge=-SINGLE, le=SINGLE)
 
 
 class Measurement(BaseModel):
-    """Training since the measurement before: each image counted by the forward pass of its own update step.
+    """What was measured since the measurement before, in training mode: each image counts in the step that trained on
+    it.
 
-    ``epoch`` is images seen over training images, at the end of the interval; errors are fractions. ``test_error``,
-    that of the network at this point, is left out where it was not asked for.
+    epoch: images seen over the number of training images, at the end of the interval. train_loss in nats; errors are
+    fractions. test_error: of the network at this point, in eval mode; None if it was not asked for.
     """
 
     model_config = STRICT
@@ -39,11 +40,13 @@ class Measurement(BaseModel):
 
 
 class Provenance(BaseModel):
-    """Where a record comes from. Digests are SHA-256; ``weights`` is that of the final parameters.
+    """Where a record comes from: code, versions, machine and speed. Digests are SHA-256; ``weights`` is of the final
+    weights.
 
-    What follows the speed stands in no record made before December 2026, where it is None. instructions: those that
-    torch's own kernels use, such as AVX512, and what the environment forbids other libraries. processor: vendor,
-    family, model and stepping. onednn: whether torch uses it. capability and driver: of the GPU, where there is one.
+    Fields after images_per_second are None in records made before December 2026. instructions: the CPU instructions
+    that torch's own kernels use, such as AVX512, and what the environment forbids other libraries to use. processor:
+    vendor, family, model and stepping. onednn: whether torch uses oneDNN. capability and driver: of the GPU, if there
+    is one.
     """
 
     model_config = STRICT
@@ -67,7 +70,7 @@ class Provenance(BaseModel):
 
 
 class RunRecord(BaseModel):
-    """One run, whole: nothing is written before it is over."""
+    """One complete run; no record is written before the run is over."""
 
     model_config = STRICT
     key: str
@@ -79,41 +82,46 @@ class RunRecord(BaseModel):
     provenance: Provenance
 
     def metric(self, name: str) -> float:
-        """A metric by name; NaN where the run has no such number (diverged, or never crossed)."""
+        """A metric by name; NaN if the run has no such number (it diverged, or never reached the threshold)."""
         value = self.metrics.get(name)
         return math.nan if value is None else value
 
     def trailing(self) -> tuple[Floats, Floats]:
-        """Training error over the latest epoch's worth of images: (middles of these windows in epochs, error)."""
-        size = self.config.data.train_images
-        middles, errors = trailing_error([m.images for m in self.curve], [m.train_error for m in self.curve], size)
-        return middles / size, errors
+        """Training error over the latest epoch's worth of images: (middles of these windows in epochs, errors)."""
+        return trailing(self.curve, self.config.data.train_images)
 
     def epochs_to(self, train_error: float) -> float:
-        """When that training error first came down to ``train_error``, in epochs; NaN if never."""
+        """Epochs until that trailing training error is at or below ``train_error``; NaN if it never is."""
         return crossing(*self.trailing(), train_error)
 
     @property
     def lowest_epoch(self) -> float:
-        """The epoch after which the test error was lowest; NaN where the curve has none."""
+        """The epoch with the lowest test error; NaN if the curve has no test errors."""
         tested = [(m.test_error, m.epoch) for m in self.curve if m.test_error is not None]
         return min(tested)[1] if tested else math.nan
 
 
+def trailing(curve: Sequence[Measurement], train_images: int) -> tuple[Floats, Floats]:
+    """Training error over the latest epoch's worth of images: (middles of these windows in epochs, errors)."""
+    middles, errors = trailing_error([m.images for m in curve], [m.train_error for m in curve], train_images)
+    return middles / train_images, errors
+
+
 def core_hours(records: Iterable[RunRecord]) -> float:
-    """What training these took, in hours of one core."""
+    """Training time of these runs in hours of one CPU core."""
     return sum(record.provenance.wall_seconds * record.provenance.threads for record in records) / 3600
 
 
 def identity(arm: str, record: RunRecord) -> dict[str, Any]:
-    """The columns that name a run in every table."""
+    """The columns that identify a run in every table."""
     return {"arm": arm, "seed": record.config.seed, "key": record.key}
 
 
 def run_row(arm: str, record: RunRecord) -> dict[str, Any]:
-    """A run as a row: identity, status, metrics, provenance, the whole config as JSON, and provenance that few have.
+    """A run as a row of runs.csv: identity, status, metrics, provenance, and the whole config as JSON.
 
-    Tables of old records and of new ones have the same columns to the left, and tables of old ones no others.
+    Fields of provenance that older records lack come last, so that old and new tables have the same columns to the
+    left.
     """
     source = record.provenance.model_dump()
     every = {PROVENANCE + name: source[name] for name, f in Provenance.model_fields.items() if f.is_required()}
@@ -128,5 +136,5 @@ def run_row(arm: str, record: RunRecord) -> dict[str, Any]:
 
 
 def curve_rows(arm: str, record: RunRecord) -> list[dict[str, Any]]:
-    """A run's curve as rows, a measurement each."""
+    """A run's curve as rows of curves.csv, one per measurement."""
     return [identity(arm, record) | point.model_dump(exclude_defaults=True) for point in record.curve]

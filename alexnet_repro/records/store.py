@@ -1,4 +1,8 @@
-"""The runs on disk: a working store of whole records, and the published tables under data/evidence/."""
+"""Run records on disk: a working store of JSON files, and the published CSV tables under data/evidence/.
+
+Reading a table checks digests and the type of every cell; whether its numbers agree with each other is checked in
+``verify``.
+"""
 
 import csv
 import json
@@ -15,16 +19,17 @@ from pydantic import BaseModel, ValidationError
 from ..common import paths
 from ..common.errors import UserError
 from ..common.files import LARGEST, is_hidden, read_regular, sha256, write_atomic
-from ..experiments.config import RECIPE, RunConfig, parse
+from ..experiments.config import NUMERICS_VERSION, RunConfig, parse
 from .record import METRIC, PROVENANCE, Measurement, Provenance, RunRecord, curve_rows, run_row
 
 SUMS = "SHA256SUMS"
 
 
 class Store:
-    """Finds and keeps records by key: first the working store at ``root``, then what is published.
+    """Load and save records by key. Reads the working store at ``root`` first, then the published tables at
+    ``evidence``.
 
-    ``root`` and ``evidence`` default to the places that paths.py names.
+    Both default to the places that paths.py names.
     """
 
     def __init__(self, root: Path | None = None, evidence: Path | None = None) -> None:
@@ -33,53 +38,53 @@ class Store:
         self._published: dict[str, dict[str, RunRecord]] | None = None
 
     def path(self, key: str) -> Path:
-        """Where the working store keeps the record of ``key``."""
+        """The record's file in the working store."""
         return self.root / "runs" / f"{key}.json"
 
     def checkpoint(self, key: str) -> Path:
-        """Where a run in progress is saved."""
+        """The checkpoint of a run in progress."""
         return self.root / "checkpoints" / f"{key}.safetensors"
 
     def weights(self, key: str) -> Path:
-        """Where the final weights of a run are kept."""
+        """The final weights of a run."""
         return self.root / "weights" / f"{key}.safetensors"
 
     def load(self, key: str) -> RunRecord | None:
-        """The record of ``key``; None where there is none. Raises UserError for a damaged one."""
+        """The record with this key; None if there is none. Raises UserError for a damaged one."""
         try:
             return _read_record(self.path(key))
         except FileNotFoundError:
             return self.published().get(key)
 
     def find(self, config: RunConfig) -> RunRecord | None:
-        """The record of this very run; None where it has not been run."""
+        """The record of this config; None if it has not been run."""
         return self.load(config.key)
 
     def missing(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
-        """Those of ``configs`` that have no record yet, each once, in order."""
+        """Those of ``configs`` without a record, each once, in order."""
         unique = {config.key: config for config in configs}
         return [config for key, config in unique.items() if self.load(key) is None]
 
     def save(self, record: RunRecord) -> None:
-        """Write a record whole. The last of two writers wins; both wrote the same numbers."""
+        """Write a record, complete or not at all. Of two writers the last wins; both wrote the same numbers."""
         write_atomic(self.path(record.key), _sealed(record.model_dump_json(indent=1, exclude_defaults=True) + "\n"))
 
     def records(self) -> Iterator[RunRecord]:
-        """Every record of the working store, in order of key; hidden files are none."""
+        """Every record of the working store, in order of key."""
         for path in sorted((self.root / "runs").glob("*.json")):
             if not is_hidden(path.name):
                 yield _read_record(path)
 
     def published(self) -> dict[str, RunRecord]:
-        """Every published record by key."""
+        """Every published record, by key."""
         return {key: record for table in self._tables().values() for key, record in table.items()}
 
-    def homes(self) -> dict[str, str]:
-        """The study in whose table each published key stands."""
+    def published_in(self) -> dict[str, str]:
+        """The study whose table holds each published run, by key."""
         return {key: name for name, table in self._tables().items() for key in table}
 
     def folders(self) -> list[Path]:
-        """Those of the published studies; what tools hide among them is none."""
+        """The folders of the published studies; hidden folders are skipped."""
         return sorted(path for path in self.evidence.glob("*") if path.is_dir() and not is_hidden(path.name))
 
     def _tables(self) -> dict[str, dict[str, RunRecord]]:
@@ -113,9 +118,9 @@ def _read_record(path: Path) -> RunRecord:
     """The record at ``path``, whose name is its key. Raises UserError for a damaged one, FileNotFoundError for none."""
     try:
         text = _opened(read_regular(path))
-        if _recipe(text) > RECIPE:
+        if _recipe(text) > NUMERICS_VERSION:
             raise UserError(
-                f"{path} was written by recipe {_recipe(text)}, newer than this version's {RECIPE}: "
+                f"{path} was written by recipe {_recipe(text)}, newer than this version's {NUMERICS_VERSION}: "
                 "update alexnet-repro, or name another store with ALEXNET_REPRO_STORE",
                 1,
             )
@@ -126,7 +131,7 @@ def _read_record(path: Path) -> RunRecord:
         raise UserError(f"cannot read {path}: {error.strerror}; make it readable", 1) from error
     except ValueError as error:
         raise UserError(f"{path} is damaged: delete it and run the study again", 1) from error
-    if record.key != path.stem or (record.recipe == RECIPE and record.config.key != record.key):
+    if record.key != path.stem or (record.recipe == NUMERICS_VERSION and record.config.key != record.key):
         raise UserError(f"{path} holds another run than its name says: delete it and run the study again", 1)
     return record
 
@@ -138,15 +143,10 @@ def _recipe(text: bytes) -> int:
         return 0
 
 
-def published_folder(store: Store, study: str) -> Path:
-    """Where the tables of a study are published."""
-    return store.evidence / study
-
-
 def write_table(folder: Path, rows: list[tuple[str, RunRecord]]) -> None:
-    """Publish (arm, record) pairs as runs.csv, a row per run, and curves.csv, a row per run and measurement.
+    """Write (arm, record) pairs as runs.csv, a row per run, and curves.csv, a row per run and measurement.
 
-    SHA256SUMS beside them holds the digests of both, for ``read_table`` and for ``sha256sum -c``.
+    SHA256SUMS beside them has the digests of both, for ``read_table`` and for ``sha256sum -c``.
     """
     ordered = sorted(rows, key=lambda row: (row[0], row[1].config.seed, row[1].key))
     tables = {
@@ -168,27 +168,27 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 
 
 def read_table(folder: Path) -> list[RunRecord]:
-    """The records of one published study, exact to the last bit. Raises UserError for a damaged table.
+    """The records of a published study, exact to the last bit. Raises UserError for a damaged table.
 
-    A metric that some runs of a study have and others have not comes back as None for the others.
+    A metric that only some runs of the study have is None for the others.
     """
     return [record for _, record in read_rows(folder)]
 
 
 def read_rows(folder: Path) -> list[tuple[str, RunRecord]]:
-    """The (arm, record) pairs that ``write_table`` wrote, as ``read_table`` reads them."""
+    """The (arm, record) pairs of a published study."""
     return [(run.arm, run.record) for run in read_placed(folder)]
 
 
 def rows_by_key(folder: Path) -> dict[str, tuple[str, RunRecord]]:
-    """Those pairs by key; empty where there is no table."""
+    """The same pairs by key; empty if there is no table."""
     return {record.key: (arm, record) for arm, record in read_rows(folder)} if folder.exists() else {}
 
 
 class Placed(NamedTuple):
-    """A run of a published folder and where it stands: its row of runs.csv, its curve's rows of curves.csv.
+    """A run of a published table, with the number of its row in runs.csv and of its curve's rows in curves.csv.
 
-    Rows are counted as a spreadsheet does: the header is row 1.
+    Rows are numbered as in a spreadsheet: the header is row 1.
     """
 
     arm: str
@@ -198,7 +198,10 @@ class Placed(NamedTuple):
 
 
 def read_placed(folder: Path) -> list[Placed]:
-    """The runs of a published folder, and where they stand. Raises UserError that names file, row, column and value."""
+    """The runs of a published table, with their rows.
+
+    Raises UserError that names file, row, column and value at fault.
+    """
     try:
         return _placed(folder)
     except (OSError, ValueError) as error:

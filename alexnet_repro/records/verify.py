@@ -1,4 +1,7 @@
-"""What is off in the published evidence: keys, digests, curves and metrics derived anew. Needs no torch."""
+"""Check the published evidence: keys, digests, curves and metrics, all computed again from what is published.
+
+Nothing is trained again: that is ``training.launch.rerun``. Needs no torch.
+"""
 
 import hashlib
 import math
@@ -15,7 +18,7 @@ from ..common.errors import UserError
 from ..common.fields import PLAIN
 from ..common.files import is_hidden, regular_file, remedy
 from ..experiments import imagenet, step_timing
-from ..experiments.config import DIGESTS, RECIPE, RunConfig
+from ..experiments.config import DIGESTS, NUMERICS_VERSION, RunConfig
 from ..experiments.registry import STUDIES, study
 from ..experiments.study import FRESH_SEEDS, PILOT_SEEDS, Study
 from . import outputs, predictions
@@ -25,11 +28,11 @@ from .record import METRIC, PROVENANCE, RunRecord
 from .store import CURVES, RUNS, Placed, Store, read_placed
 
 TEST_IMAGES = 10_000
-"""Of CIFAR-10 and of Tiny ImageNet. How many a collection of full-size images has, its records do not say."""
+"""Test images of CIFAR-10 and of Tiny ImageNet. Records of full-size runs do not say how many they have."""
 ROUNDING = 1e-9
-"""How far a number may be from the same number computed anew: rounding, far below one image."""
+"""Largest difference between a number and the same number computed again: rounding, far below one image."""
 FROM_0_TO_1 = ("knn_features", "knn_pixels", "color_gap", "color_gap_shuffled", "color_gap_p")
-"""Metrics that lie between 0 and 1, as errors do."""
+"""Metrics other than errors that lie between 0 and 1."""
 TESTED = ("test_error", "top5_error", "test_top5_error", "ten_view_error", "ten_view_top5_error")
 """Errors on the test images."""
 FROM_THE_CURVE = (
@@ -44,21 +47,22 @@ METRICS = {*TESTED, *FROM_0_TO_1, *FROM_THE_CURVE, "clean_train_error", "gap"}
 """Every metric that a run of this version may have."""
 
 DIGESTED = ("commit", "data", "weights", "started")
-"""Texts of a record's provenance that have a form of their own."""
+"""Texts of a record's provenance that have a format of their own."""
 STARTED = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)", re.ASCII)
 FIRST_COMMIT_KEPT = datetime(2026, 11, 25, tzinfo=UTC)
-"""Since then, a run that was interrupted keeps the commit of its first part: data/README.md."""
+"""Since this date, an interrupted run keeps the commit that started it: data/README.md."""
 MOST_THREADS = 1024
 SHORTEST, LONGEST = 0.001, 1e9
-"""Seconds of a training."""
+"""Shortest and longest training, in seconds."""
 CEILING = 1e9
-"""A run whose loss, in nats, is above it has diverged; and a page can still show it."""
+"""A run whose loss, in nats, is above this has diverged."""
 
 
 def verify(store: Store) -> list[str]:
-    """Every fault of what is published, a line each that begins with the place; empty if sound.
+    """All faults in the published evidence, a line each that begins with the place; an empty list if it is sound.
 
-    The tables under ``store.evidence``, the predictions and weights beside them, and the times of a training step.
+    Checks the tables under ``store.evidence``, the predictions and weights beside them, and the times of a training
+    step.
     """
     faults: list[str] = []
     homes: dict[str, str] = {}
@@ -94,7 +98,7 @@ def verify(store: Store) -> list[str]:
 
 
 def _weights(store: Store) -> Iterator[str]:
-    """What is off in the published weights, a line each."""
+    """Faults in the published weights, a line each."""
     plan, records = study(outputs.MEMBERS), store.published()
     shown = outputs.published_weights(store, plan.config("baseline", plan.seeds[0]).key)
     if shown.stem in records and not shown.is_file():
@@ -142,7 +146,7 @@ def known(name: str) -> bool:
 
 
 class Fault(NamedTuple):
-    """What is off in a record, and in which column: of runs.csv or, with a ``point`` of its curve, of curves.csv."""
+    """A fault in a record and its column: of runs.csv or, with a ``point`` of the curve, of curves.csv."""
 
     said: str
     column: str
@@ -150,15 +154,16 @@ class Fault(NamedTuple):
 
 
 def told(fault: Fault, run: Placed) -> str:
-    """A fault and where it stands: file, row and column."""
+    """A fault with its place: file, row and column."""
     file, row = (RUNS, run.row) if fault.point is None else (CURVES, run.points[fault.point])
     return f"{fault.said} ({file}, row {row}, column {fault.column})"
 
 
 def check(name: str, arm: str, record: RunRecord, contributed: bool = False) -> list[Fault]:
-    """Every fault of one record in the table of a study; ``contributed``, it may have another seed than the study's.
+    """All faults of one record in the table of a study. With ``contributed``, it may have a seed that the study has
+    not.
 
-    Nothing is derived from what is at fault: not from the wrong config, nor from a curve whose points are wrong.
+    Nothing is derived from faulty values: neither from a wrong config, nor from a curve with wrong points.
     """
     found = [*_identity(name, arm, record, contributed), *_provenance(record, contributed)]
     if any(fault.column in ("key", "recipe", "arm", "config") for fault in found):
@@ -169,8 +174,10 @@ def check(name: str, arm: str, record: RunRecord, contributed: bool = False) -> 
 
 def _identity(name: str, arm: str, record: RunRecord, any_seed: bool) -> Iterator[Fault]:
     config = record.config
-    if record.recipe != RECIPE:
-        yield Fault(f"recipe {record.recipe} is not this version's {RECIPE}: its key cannot be derived", "recipe")
+    if record.recipe != NUMERICS_VERSION:
+        yield Fault(
+            f"recipe {record.recipe} is not this version's {NUMERICS_VERSION}: its key cannot be derived", "recipe"
+        )
     elif record.key != config.key:
         yield Fault(f"its config has the key {config.key}", "key")
     if config.data.dataset == "sample":
@@ -201,7 +208,7 @@ def _plan(name: str, config: RunConfig) -> Study | None:
         whole = config.data.dataset == "imagenet"
         if not whole:
             return None
-        return imagenet.plan(name, imagenet.Images.behind(config)).changed(**imagenet.computing(config))
+        return imagenet.study_on(name, imagenet.Images.behind(config)).changed(**imagenet.computing(config))
     if name not in STUDIES or config.data.dataset == "imagenet":
         return None
     return study(name, "tiny-imagenet" if config.data.dataset == "tiny-imagenet" else "cifar10")
@@ -252,7 +259,7 @@ def _when(started: str, commit: str, contributed: bool) -> str:
 
 
 def commit_dates() -> dict[str, datetime]:
-    """When each commit of this repository was made; empty where there is no git."""
+    """When each commit of this repository was made; empty without git."""
     return _dates(paths.repository())
 
 
@@ -285,7 +292,7 @@ def _within(config: RunConfig) -> list[int]:
 
 
 def _points(record: RunRecord) -> Iterator[Fault]:
-    """What is off in the points of a curve, each by itself."""
+    """Faults in single points of a curve."""
     curve, config, within = record.curve, record.config, _within(record.config)
     if not curve:
         yield Fault("it has no curve", "key")

@@ -8,8 +8,8 @@ from IPython.display import Markdown
 
 from ..networks import layers as architecture
 from ..networks.config import PAPER, SOURCE, AlexNetConfig, side_after
+from ..networks.cost import GPU_BYTES, check_batch, memory_breakdown
 from ..networks.layers import Layer, layers, learned_layers
-from ..networks.memory import GPU_BYTES, check_batch, ledger
 from ..records.reference import torchvision_table
 from . import cards
 
@@ -97,10 +97,10 @@ def shares(config: AlexNetConfig) -> pd.DataFrame:
 def memory_table(batch: int) -> pd.DataFrame:
     """MiB on each GPU by what they hold, for whole nets on one GPU and columns on two."""
     cases = {
-        "paper, one GPU": ledger(PAPER, batch),
-        "source, one GPU": ledger(SOURCE, batch),
-        "source, each of two": ledger(SOURCE, batch, gpus=2),
-        "half net, one GPU": ledger(SOURCE.change(columns="half"), batch),
+        "paper, one GPU": memory_breakdown(PAPER, batch),
+        "source, one GPU": memory_breakdown(SOURCE, batch),
+        "source, each of two": memory_breakdown(SOURCE, batch, gpus=2),
+        "half net, one GPU": memory_breakdown(SOURCE.change(columns="half"), batch),
     }
     result = pd.DataFrame(cases) / MIB
     result.loc[TOTAL] = result.sum()
@@ -174,11 +174,11 @@ def parameters_words() -> Markdown:
 
 def memory_words(batch: int) -> Markdown:
     """What the count of memory says about section 3.2."""
-    one, two = (sum(ledger(SOURCE, batch, gpus).values()) for gpus in (1, 2))
+    one, two = (sum(memory_breakdown(SOURCE, batch, gpus).values()) for gpus in (1, 2))
     fits = "fits, by this count," if one <= GPU_BYTES else "does not fit"
-    parameters = 2 * ledger(SOURCE, batch)["weights and biases"]
+    parameters = 2 * memory_breakdown(SOURCE, batch)["weights and biases"]
     largest = batch
-    while sum(ledger(SOURCE, largest + 1).values()) <= GPU_BYTES:
+    while sum(memory_breakdown(SOURCE, largest + 1).values()) <= GPU_BYTES:
         largest += 1
     room = f" up to batches of {largest}" if one <= GPU_BYTES else ""
     verdict = (

@@ -7,13 +7,13 @@ from statistics import fmean
 from IPython.display import Markdown
 
 from ..analysis.exploratory import last_change_of_sign
-from ..analysis.verdicts import Find, Verdict, found
+from ..analysis.verdicts import Find, Verdict, effect_text
 from ..common.errors import UserError
 from ..common.text import capital, number, with_interval, with_unit
 from ..experiments.cifar_alexnet import arm_label
 from ..experiments.study import Study
-from ..records.lookup import Found, fastest
-from ..records.metrics import counted
+from ..records.lookup import RunsByArm, select_learning_rates
+from ..records.metrics import scored_metric
 from ..records.record import RunRecord
 from ..records.store import Store
 from .figures import Panel
@@ -30,7 +30,7 @@ def effects(verdicts: Mapping[str, Verdict]) -> Markdown:
     groups: dict[str, list[str]] = {}
     for name, verdict in verdicts.items():
         if verdict.effect is None:
-            facts = [f"{verdict.counted} so far"] if verdict.seeds else []
+            facts = [f"{verdict.pairs_judged} so far"] if verdict.seeds else []
         else:
             facts = [with_unit(number(verdict.effect), verdict.unit)] + ["provisional"] * verdict.provisional
         shown = f"{name} ({', '.join(facts)})" if facts else name
@@ -39,7 +39,7 @@ def effects(verdicts: Mapping[str, Verdict]) -> Markdown:
     return caption(f"{capital(parts)}.")
 
 
-def curves(runs: Found, labels: Mapping[str, str]) -> Markdown:
+def curves(runs: RunsByArm, labels: Mapping[str, str]) -> Markdown:
     """Where the curves of each arm end, on average over its seeds."""
     ends = []
     for arm, label in labels.items():
@@ -90,15 +90,16 @@ def ratio(verdict: Verdict, what: str) -> Markdown:
     paper = (
         "" if verdict.paper_value is None else f"; the paper: {with_unit(number(verdict.paper_value), verdict.unit)}"
     )
-    return caption(f"{capital(what.format(found(verdict)))}{paper}: {verdict.verdict}.")
+    return caption(f"{capital(what.format(effect_text(verdict)))}{paper}: {verdict.verdict}.")
 
 
-def search(plan: Study, trials: Found, store: Store, threshold: float) -> Markdown:
+def search(plan: Study, trials: RunsByArm, store: Store, threshold: float) -> Markdown:
     """How many trials of a search reached ``threshold`` (percent), and what its rule picks."""
     records: Sequence[RunRecord] = [record for by_seed in trials.values() for record in by_seed.values()]
     there = sum(math.isfinite(record.metric("epochs_to_threshold")) for record in records)
     try:
-        picks = ", ".join(f"{rate:g} for {arm_label(name)}" for name, rate in fastest(plan, store).items())
+        rates = select_learning_rates(plan, store)
+        picks = ", ".join(f"{rate:g} for {arm_label(name)}" for name, rate in rates.items())
     except UserError:
         picks = "none yet"
     return caption(f"{there} of {len(records)} trials reached {threshold:g} %. Rates picked: {picks}.")
@@ -131,6 +132,6 @@ def _runs(count: int) -> str:
 
 def level(find: Find) -> str:
     """How often the net of the ablations errs, beside the paper's 37.5 % (section 6, table 1)."""
-    errors = [counted(record, "test_error") for record in find("ablations", "baseline").values()]
+    errors = [scored_metric(record, "test_error") for record in find("ablations", "baseline").values()]
     ours = f"{100 * fmean(errors):.1f} % (mean of {len(errors)} seeds)" if errors else "no number yet"
     return f"The baseline of the ablations has a test error of {ours}; the paper's net, 37.5 % on other images.\n"

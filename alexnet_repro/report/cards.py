@@ -11,11 +11,11 @@ import pandas as pd
 from IPython.display import HTML, Markdown
 
 from ..analysis import meta
-from ..analysis.conclusions import Conclusion, effect_text
-from ..analysis.lookup import finder
+from ..analysis.conclusions import Conclusion, comparison_text
+from ..analysis.lookup import record_lookup
 from ..analysis.rules import SETTINGS
 from ..analysis.statistics import paired_ratio
-from ..analysis.verdicts import Verdict, audited, derived, found, published, scorecard
+from ..analysis.verdicts import Verdict, audited, derived, effect_text, published, scorecard
 from ..common.errors import UserError
 from ..common.markup import escaped
 from ..common.text import NONE, capital, number, probability, with_unit
@@ -23,7 +23,7 @@ from ..experiments.cifar_alexnet import arm_label
 from ..experiments.registry import study
 from ..experiments.study import Study
 from ..paper.claims import Audited, Claim, Derived, Published, claim
-from ..records.lookup import Found, fastest, records
+from ..records.lookup import RunsByArm, records, select_learning_rates
 from ..records.record import RunRecord, core_hours
 from ..records.store import Store
 from . import downloads
@@ -93,7 +93,7 @@ def explore_link(*names: str) -> HTML:
 
 def verdict_card(name: str, store: Store, scale: str = "cifar10") -> Markdown:
     """Every verdict on a claim, in a table, with what a reader must know beside it."""
-    return verdicts_card([each for each in scorecard(finder(store, scale)) if each.claim == name])
+    return verdicts_card([each for each in scorecard(record_lookup(store, scale)) if each.claim == name])
 
 
 def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
@@ -101,8 +101,8 @@ def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
     head = "| | verdict | found (95 % interval) | the paper | seeds |\n|---|---|---|---|---|"
     rows = [
         f"| {_kind(each)} | **{each.verdict.removeprefix(each.evidence + ': ')}**"
-        f"{', provisional' if each.provisional and each.effect is not None else ''} | {found(each)} | "
-        f"{each.paper if each is verdicts[0] else papers([each])} | {each.counted} |".replace(" %", "\u00a0%")
+        f"{', provisional' if each.provisional and each.effect is not None else ''} | {effect_text(each)} | "
+        f"{each.paper if each is verdicts[0] else papers([each])} | {each.pairs_judged} |".replace(" %", "\u00a0%")
         for each in verdicts
     ]
     notes = [f"*{_kind(each)}:* {with_commands(each.note.removesuffix('.'))}." for each in verdicts if each.note]
@@ -141,7 +141,7 @@ def _rows(conclusion: Conclusion) -> list[str]:
             SETTINGS[each.scale].title,
             ": ".join(filter(None, [each.role, each.label])),
             "; ".join(filter(None, [f"**{each.verdict}**", *marks])),
-            NONE if each.verdict == "not run" else effect_text(each),
+            NONE if each.verdict == "not run" else comparison_text(each),
             f"± {with_unit(number(each.threshold), each.unit)}" if each.unit != "×" else f"{number(each.threshold)}×",
             f"{each.seeds} of {each.declared}" if each.provisional or not each.seeds else str(each.seeds),
             side,
@@ -189,7 +189,7 @@ def numbers_table(names: Sequence[str], evidence: Literal["audited", "published"
                     "claim": verdict.title,
                     "number": verdict.label,
                     "paper": "" if each.paper_value is None else with_unit(_printed(each), verdict.unit),
-                    "found": found(verdict),
+                    "found": effect_text(verdict),
                     "verdict": badge(verdict.verdict, short=True),
                     "note": verdict.note,
                 }
@@ -197,7 +197,7 @@ def numbers_table(names: Sequence[str], evidence: Literal["audited", "published"
     return pd.DataFrame(rows)
 
 
-def runs_table(runs: Found, metrics: Mapping[str, str]) -> pd.DataFrame:
+def runs_table(runs: RunsByArm, metrics: Mapping[str, str]) -> pd.DataFrame:
     """A row per run: arm, seed, how it ended, and the ``metrics`` under the names given; errors in percent."""
     rows = [
         {"arm": arm_label(arm), "seed": seed, "ended": ENDS[record.status]}
@@ -214,12 +214,12 @@ def _shown(metric: str, value: float) -> str:
     return f"{100 * value:.1f} %" if metric.endswith("error") else f"{value:.2f}"
 
 
-def reached(runs: Found, labels: Mapping[str, str], threshold: float) -> Markdown:
+def reached(runs: RunsByArm, labels: Mapping[str, str], threshold: float) -> Markdown:
     """When each arm reached ``threshold`` (percent), over its seeds, a line each."""
     return Markdown("\n".join(f"* {line}" for line in when_reached(runs, labels, threshold)) or "*No runs yet.*")
 
 
-def when_reached(runs: Found, labels: Mapping[str, str], threshold: float) -> list[str]:
+def when_reached(runs: RunsByArm, labels: Mapping[str, str], threshold: float) -> list[str]:
     """When each arm reached ``threshold`` (percent), over its seeds, in a sentence each."""
     lines = []
     for arm, label in labels.items():
@@ -233,7 +233,7 @@ def when_reached(runs: Found, labels: Mapping[str, str], threshold: float) -> li
     return lines
 
 
-def whole(plan: Study, runs_found: Found) -> Markdown:
+def whole(plan: Study, runs_found: RunsByArm) -> Markdown:
     """How much of a study there is, what it cost, and where its records lie."""
     runs: list[RunRecord] = [record for by_seed in runs_found.values() for record in by_seed.values()]
     planned = len(plan.runs())
@@ -266,10 +266,11 @@ def _where(homes: Sequence[str]) -> str:
 
 def verdict_of(name: str, store: Store, scale: str = "cifar10") -> Verdict:
     """The first measured verdict on a claim."""
-    return next(each for each in scorecard(finder(store, scale)) if each.claim == name and each.evidence == "measured")
+    verdicts = scorecard(record_lookup(store, scale))
+    return next(each for each in verdicts if each.claim == name and each.evidence == "measured")
 
 
-def ratios(runs: Found, arm: str, against: str, metric: str) -> list[float]:
+def ratios(runs: RunsByArm, arm: str, against: str, metric: str) -> list[float]:
     """Arm over against for every seed that both have; NaN where one never got there."""
     seeds = sorted(runs[arm].keys() & runs[against].keys())
     return [runs[arm][seed].metric(metric) / runs[against][seed].metric(metric) for seed in seeds]
@@ -284,7 +285,7 @@ def search_card(plan: Study, store: Store) -> Markdown:
     for arm, runs in records(plan, store).items():
         rows.append(f"| {arm_label(arm)} | " + " | ".join(_trial(runs.get(seed)) for seed in plan.seeds) + " |")
     try:
-        picks = fastest(plan, store)
+        picks = select_learning_rates(plan, store)
     except UserError as error:
         return Markdown("\n".join([*rows, "", f"*No pick yet: {error}*"]))
     words = ", ".join(f"{rate:g} for {arm_label(name)}" for name, rate in picks.items())
@@ -309,7 +310,7 @@ def _edges(plan: Study, nonlinearity: str) -> tuple[float, float]:
     return min(rates), max(rates)
 
 
-def comparison(settings: Mapping[str, Found], arm: str, against: str, metric: str) -> pd.DataFrame:
+def comparison(settings: Mapping[str, RunsByArm], arm: str, against: str, metric: str) -> pd.DataFrame:
     """One ratio in several settings side by side: estimate, interval, pairs. Not a verdict."""
     rows = []
     for name, runs in settings.items():

@@ -7,8 +7,8 @@ from matplotlib.patches import FancyArrowPatch, Rectangle
 
 from ..common.text import capital
 from ..networks.config import PAPER, AlexNetConfig
+from ..networks.cost import GPU_BYTES
 from ..networks.layers import Layer, learned_layers
-from ..networks.memory import GPU_BYTES
 from . import architecture
 from . import traffic as timings
 from .captions import caption

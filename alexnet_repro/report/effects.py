@@ -10,8 +10,8 @@ import seaborn as sns
 from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
-from ..analysis.lookup import finder
-from ..analysis.verdicts import Name, Verdict, found, scorecard
+from ..analysis.lookup import record_lookup
+from ..analysis.verdicts import Name, Verdict, effect_text, scorecard
 from ..common.files import write_atomic
 from ..records.store import Store
 from .figures import CLEAR, canvas, close, svg
@@ -42,7 +42,7 @@ LOOKS: dict[Name, Look] = {
 
 def write(book: Path) -> None:
     """Write the figure and its caption for the home page; a sentence where there is nothing to draw."""
-    verdicts = scorecard(finder(Store()))
+    verdicts = scorecard(record_lookup(Store()))
     generated = book / "_generated"
     if shown(verdicts):
         drawing = figure(verdicts)
@@ -130,7 +130,7 @@ def figure(verdicts: Sequence[Verdict]) -> Figure:
         label = ", ".join(filter(None, [verdict.label, "provisional" if verdict.provisional else ""]))
         name = f"{verdict.title} ({label})" if label else verdict.title
         axes.text(0, row - 0.42, name, transform=text_at, fontsize=9, va="center", in_layout=False, bbox=CLEAR)
-        axes.text(1.02, row, found(verdict), transform=text_at, fontsize=9, va="center")
+        axes.text(1.02, row, effect_text(verdict), transform=text_at, fontsize=9, va="center")
     for x, label, side, line in ((0, "no effect", "right", "-"), (1, "the rule", "left", "--")):
         axes.axvline(x, color="0.35", linewidth=1.2, linestyle=line, zorder=0)
         axes.annotate(

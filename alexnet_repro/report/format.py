@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from ..analysis.verdicts import Verdict, found
+from ..analysis.verdicts import Verdict, effect_text
 from ..common.text import NONE, with_unit
 
 TITLE = "title"
@@ -29,7 +29,7 @@ def badge(name: str, short: bool = False) -> str:
 
 def marked(verdict: Verdict) -> str:
     """The same with a † where a correction for all comparisons would leave no effect."""
-    return f"{found(verdict)} †" if verdict.alone else found(verdict)
+    return f"{effect_text(verdict)} †" if verdict.lost_after_holm else effect_text(verdict)
 
 
 def papers(same: Sequence[Verdict]) -> str:

@@ -14,10 +14,10 @@ from ..analysis import exploratory, meta
 from ..analysis.conclusions import Conclusion, filled
 from ..analysis.contrasts import ALL_ARMS, Contrast, Pair, contrasts
 from ..analysis.ensembles import sizes
-from ..analysis.lookup import concluded, finder
+from ..analysis.lookup import concluded, record_lookup
 from ..analysis.statistics import paired_difference
 from ..analysis.verdicts import MIN_PAIRS, Find, Records, Verdict, paired, scorecard
-from ..analysis.verdicts import found as shown
+from ..analysis.verdicts import effect_text as shown
 from ..common.errors import NoRuns, UserError, one_of
 from ..common.machine import check_device
 from ..common.text import capital, number
@@ -28,8 +28,8 @@ from ..networks import layers
 from ..networks.config import AlexNetConfig
 from ..paper.claims import Measured, claim
 from ..records import outputs
-from ..records.lookup import Found, records
-from ..records.metrics import counted
+from ..records.lookup import RunsByArm, records
+from ..records.metrics import scored_metric
 from ..records.record import RunRecord
 from ..records.reference import linear_classifier
 from ..records.store import Store
@@ -110,7 +110,7 @@ class Page:
         self._finders: dict[str, Find] = {}
         self._models: dict[tuple[str, str], exploratory.Pooled | None] = {}
 
-    def runs(self, name: str) -> tuple[Study, Found]:
+    def runs(self, name: str) -> tuple[Study, RunsByArm]:
         """A study and its records."""
         plan = study(name, self.scale)
         if self.train:
@@ -198,9 +198,9 @@ class Page:
             raise NoRuns("the linear classifier was trained on the first images of CIFAR-10 alone")
         images, error = linear_classifier()
         return Markdown(
-            f"{level(finder(self.store, self.scale))}A linear classifier of the pixels of the same {images:,} training "
-            f"images has a test error of {100 * error:.1f} % (ridge regression, its penalty picked on a fifth of them: "
-            f"`python -m alexnet_repro.training.linear`; {downloads.link('linear_classifier.csv')})."
+            f"{level(record_lookup(self.store, self.scale))}A linear classifier of the pixels of the same {images:,} "
+            f"training images has a test error of {100 * error:.1f} % (ridge regression, its penalty picked on a fifth of "
+            f"them: `python -m alexnet_repro.training.linear`; {downloads.link('linear_classifier.csv')})."
         )
 
     def verdict(self, name: str) -> Markdown:
@@ -228,7 +228,7 @@ class Page:
                 what = f"{METRICS[entry.metric]} against {METRICS[str(entry.against_metric)]}"
             label = f" ({each.label})" if each.label else ""
             effect = shown(each) if each.effect is not None else "no bound"
-            came = "no number yet" if each.verdict == "not run" else f"{effect} from {each.counted} pairs"
+            came = "no number yet" if each.verdict == "not run" else f"{effect} from {each.pairs_judged} pairs"
             lines.append(f"* {each.title}{label}: {what}: {came}: **{each.verdict}**.")
         return Markdown("\n".join(lines))
 
@@ -252,7 +252,7 @@ class Page:
     @_or_one_line
     def effects(self, *names: str) -> Figure:
         """The effect at every seed, its mean with the interval, the paper's value: a row per comparison."""
-        rows, find, verdicts = [], finder(self.store, self.scale), self._compared(names)
+        rows, find, verdicts = [], record_lookup(self.store, self.scale), self._compared(names)
         for comparison, each in verdicts.items():
             entry = _entry(each.claim, each.label)
             other = None if isinstance(entry.against, float) else find(entry.study, entry.against)
@@ -320,7 +320,7 @@ class Page:
             if len(seeds) < MIN_PAIRS:
                 lines.append(f"* {what}: no number yet.")
                 continue
-            first, second = ([100 * counted(runs[each][s], metric) for s in seeds] for each in (arm, against))
+            first, second = ([100 * scored_metric(runs[each][s], metric) for s in seeds] for each in (arm, against))
             effect = paired_difference(first, second)
             interval = f"{number(effect.low)} to {number(effect.high)}"
             differences = ", ".join(f"{a - b:.2f}".replace("-", "−") for a, b in zip(first, second, strict=True))
@@ -400,7 +400,7 @@ class Page:
     def _find(self, scale: str) -> Find:
         """The lookup of records at a scale, which reads each study once until this page trains anything."""
         if scale not in self._finders:
-            self._finders[scale] = finder(self.store, scale)
+            self._finders[scale] = record_lookup(self.store, scale)
         return self._finders[scale]
 
     def _pooled(self, scale: str, metric: str) -> exploratory.Pooled | None:
@@ -521,7 +521,7 @@ def _labels(plan: Study) -> dict[str, str]:
 
 
 def _value(record: RunRecord, metric: str) -> float:
-    return record.lowest_epoch if metric == "lowest_epoch" else counted(record, metric)
+    return record.lowest_epoch if metric == "lowest_epoch" else scored_metric(record, metric)
 
 
 def _spread(values: "pd.Series[float]") -> str:

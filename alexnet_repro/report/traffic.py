@@ -8,9 +8,9 @@ from IPython.display import Markdown
 
 from ..common.markup import escaped
 from ..common.text import number
-from ..experiments.step_timing import CASES, COMMAND, CPU_COMMAND, HALF, NETS, Found, published, seconds
-from ..networks.communication import SINGLE, bytes_sent, column_layers, data_parallel_bytes, links, multiply_adds
+from ..experiments.step_timing import CASES, COMMAND, CPU_COMMAND, HALF, NETS, StepTimes, published, seconds
 from ..networks.config import PAPER, AlexNetConfig
+from ..networks.cost import SINGLE, bytes_sent, column_layers, data_parallel_bytes, links, multiply_adds
 from ..networks.layers import learned_layers
 from .cards import written
 
@@ -64,7 +64,7 @@ def volume_words(config: AlexNetConfig = PAPER, batch: int = 128) -> Markdown:
     )
 
 
-def times_table(found: Found) -> pd.DataFrame:
+def times_table(found: StepTimes) -> pd.DataFrame:
     """A row per case of a measurement: the median over its rounds, and the range."""
     rows = []
     half = seconds(found, HALF)
@@ -97,7 +97,7 @@ def shown(kind: str) -> Markdown:
     return Markdown(f"{_words(found)}\n\n{written(table, right=list(table.columns[1:]), wide=True).data}")
 
 
-def _words(found: Found) -> str:
+def _words(found: StepTimes) -> str:
     """Where and when the times were measured."""
     derived = bytes_sent(NETS[found["net"]], found["batch"])
     sent = max(row["bytes_sent"] for row in found["rows"])

@@ -7,11 +7,11 @@ from statistics import fmean
 
 from ..analysis import contributed as contributions
 from ..analysis.contributed import FULL_SIZE, Group
-from ..analysis.verdicts import Verdict, found
+from ..analysis.verdicts import Verdict, effect_text
 from ..common.markup import escaped
 from ..common.text import NONE
 from ..paper.claims import Claim
-from ..records.metrics import counted
+from ..records.metrics import scored_metric
 from ..report.format import badge, row
 
 Column = dict[tuple[str, str], str]
@@ -40,7 +40,7 @@ def column(every: Sequence[Claim], groups: Sequence[Group]) -> Column:
                 whole = best.get((claim.id, entry.label))
                 run = whole is not None and whole.verdict != "not run"
                 cells[claim.id, entry.label] = (
-                    f"{found(whole)} {badge(whole.verdict)}" if whole and run else badge("not run")
+                    f"{effect_text(whole)} {badge(whole.verdict)}" if whole and run else badge("not run")
                 )
     return cells
 
@@ -76,7 +76,7 @@ def _errors(group: Group) -> list[str]:
     told = [
         f"{words} {100 * mean:.1f} %"
         for name, words in ERRORS.items()
-        if runs and not math.isnan(mean := fmean(counted(r, name) for r in runs))
+        if runs and not math.isnan(mean := fmean(scored_metric(r, name) for r in runs))
     ]
     return [f"The paper's net, {len(runs)} runs: {', '.join(told)}.", ""] if told else []
 
@@ -88,8 +88,8 @@ def _verdicts(group: Group) -> list[str]:
     rows = [row(HEADER), row(["---"] * len(HEADER))]
     for _, of_claim in groupby(verdicts, key=lambda verdict: verdict.claim):
         for verdict in of_claim:
-            label = verdict.label or NONE
+            effect, pairs = effect_text(verdict), verdict.pairs_judged
             rows.append(
-                row([verdict.title, label, verdict.paper, found(verdict), badge(verdict.verdict), verdict.counted])
+                row([verdict.title, verdict.label or NONE, verdict.paper, effect, badge(verdict.verdict), pairs])
             )
     return [*rows, ""]

@@ -17,7 +17,7 @@ from ..experiments.cifar_alexnet import arm_label
 from ..experiments.registry import STUDIES, scales, study
 from ..experiments.study import SCALES, Study
 from ..paper import claims
-from ..records.lookup import Found, records
+from ..records.lookup import RunsByArm, records
 from ..records.record import RunRecord
 from ..records.store import Store
 from ..report import captions, cards, figures
@@ -117,7 +117,7 @@ def _pages() -> dict[str, str]:
     return {entry.study: links[claim.id] for claim in every for entry in claim.measured if claim.id in links}
 
 
-def _study(plan: Study, scale: str, found: Found, page: str) -> dict[str, Any]:
+def _study(plan: Study, scale: str, found: RunsByArm, page: str) -> dict[str, Any]:
     arms = [
         {"name": arm, "label": arm_label(arm), "runs": [record.key for record in by_seed.values()]}
         for arm, by_seed in found.items()

@@ -9,8 +9,8 @@ import nbformat
 
 from ..analysis import audit, contributed
 from ..analysis.conclusions import Conclusion
-from ..analysis.lookup import concluded, finder
-from ..analysis.verdicts import Verdict, found, named, scorecard
+from ..analysis.lookup import concluded, record_lookup
+from ..analysis.verdicts import Verdict, classify, effect_text, scorecard
 from ..common.files import write_atomic
 from ..common.text import NONE, capital, number, with_unit
 from ..paper import claims
@@ -47,7 +47,7 @@ def write(book: Path) -> None:
     from . import elsewhere
 
     store = Store()
-    find = finder(store)
+    find = record_lookup(store)
     every, verdicts, groups = claims.load(), scorecard(find), contributed.full_size(store)
     links, every_conclusion = pages(every), concluded(store, verdicts)
     parts = {
@@ -144,7 +144,7 @@ def details(every: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
         for verdict in (each for each in verdicts if each.claim == claim.id):
             setting, rule = rules.get((verdict.evidence, verdict.label), ("", ""))
             outcome = (
-                f"{badge(verdict.verdict, short=True)}, {found(verdict)}"
+                f"{badge(verdict.verdict, short=True)}, {effect_text(verdict)}"
                 if verdict.effect is not None
                 else badge(verdict.verdict, short=True)
             )
@@ -189,7 +189,7 @@ def sizes(verdicts: Sequence[Verdict]) -> str:
     for each in halves:
         assert each.interval is not None
         assert each.paper_value is not None
-        whole = named(*each.interval, each.paper_value, 0.0)
+        whole = classify(*each.interval, each.paper_value, 0.0)
         if whole != each.verdict:
             title = ", ".join(filter(None, [in_cell(each.title), in_cell(each.label)]))
             points = with_unit(number(each.paper_value), each.unit)
@@ -237,9 +237,9 @@ def _found(same: Sequence[Verdict]) -> str:
     if len(same) > SHOWN or any(verdict.effect is None for verdict in same):
         return NONE
     if len({verdict.unit for verdict in same}) > 1:
-        return " / ".join(map(found, same))
+        return " / ".join(map(effect_text, same))
     return with_unit(" / ".join(number(verdict.effect or 0.0) for verdict in same), same[0].unit)
 
 
 def _seeds(verdict: Verdict) -> str:
-    return verdict.counted or NONE
+    return verdict.pairs_judged or NONE

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.errors import one_of
-from ..experiments.config import TRAIN_IMAGES, Placement, RunConfig
+from ..experiments.config import TRAIN_IMAGES, DeviceConfig, RunConfig
 from ..networks.config import CIFAR_ALEXNET, PAPER, SOURCE, TINY_ALEXNET, AlexNetConfig, CudaConvnetConfig
 from .data import cifar10
 from .data.load import load
@@ -69,7 +69,7 @@ def build_model(
         seed = net.seed if seed is None else seed
         net = net.model
     if device.startswith("cuda"):
-        available(Placement(device=device))
+        available(DeviceConfig(device=device))
     return build(net, seed or 0, device)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..experiments.config import Placement, RunConfig
+from ..experiments.config import DeviceConfig, RunConfig
 from . import provenance
 from .evaluate import errors
 from .from_disk import CHUNK, OnDiskData
@@ -41,14 +41,14 @@ class Cost:
         return None if self.watts is None else self.watts * (self.training_hours + self.testing_hours) / 1000
 
 
-def measure(config: RunConfig, placement: Placement, steps: int = STEPS, seconds: float = SECONDS) -> Cost:
+def measure(config: RunConfig, placement: DeviceConfig, steps: int = STEPS, seconds: float = SECONDS) -> Cost:
     """Train some steps of ``config``, evaluate a few images, and extrapolate. Raises UserError as the run would."""
     torch.set_num_threads(placement.threads)
     with resource_errors(config, placement):
         return _measure(config, placement, steps, seconds)
 
 
-def _measure(config: RunConfig, placement: Placement, steps: int, seconds: float) -> Cost:
+def _measure(config: RunConfig, placement: DeviceConfig, steps: int, seconds: float) -> Cost:
     run = Run(config, placement)
     assert isinstance(run.data, OnDiskData)
     run.update()  # the first step finds its kernels and fills its buffers

@@ -3,10 +3,10 @@
 import torch
 
 from ..common.errors import UserError
-from ..experiments.config import Placement
+from ..experiments.config import DeviceConfig
 
 
-def available(placement: Placement) -> str:
+def available(placement: DeviceConfig) -> str:
     """The device of a placement, such as "cuda:1". Raises UserError if this machine does not have it."""
     if placement.device.startswith("cuda"):
         if not torch.cuda.is_available():

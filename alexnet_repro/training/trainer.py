@@ -15,10 +15,10 @@ from torch.nn.functional import cross_entropy
 from ..common.errors import UserError
 from ..common.files import regular_file
 from ..common.rng import stream, torch_stream
-from ..experiments.config import RECIPE, Placement, RunConfig
+from ..experiments.config import NUMERICS_VERSION, DeviceConfig, RunConfig
 from ..networks.config import AlexNetConfig
-from ..records.curves import crossing, trailing_error
-from ..records.record import Measurement, Provenance, RunRecord, Status
+from ..records.curves import crossing
+from ..records.record import Measurement, Provenance, RunRecord, Status, trailing
 from . import checkpoint, provenance
 from .data.load import load
 from .devices import available
@@ -45,7 +45,7 @@ class Run:
     images since the last measurement.
     """
 
-    def __init__(self, config: RunConfig, placement: Placement) -> None:
+    def __init__(self, config: RunConfig, placement: DeviceConfig) -> None:
         self.config, self.placement = config, placement
         self.device = available(placement)
         if config.data.dataset == "imagenet":
@@ -172,8 +172,8 @@ class Run:
             return "diverged"
         threshold = self.config.budget.stop_at_train_error
         if threshold is not None:
-            _, trailing = self.trailing()
-            if len(trailing) and trailing[-1] <= threshold:
+            _, errors = self.trailing()
+            if len(errors) and errors[-1] <= threshold:
                 return "stopped"
         if self._rate_factor() is None:
             return "stopped"
@@ -181,28 +181,26 @@ class Run:
 
     def trailing(self) -> tuple[Any, Any]:
         """Training error averaged over windows of one epoch: (epochs at the middle of each window, errors)."""
-        size = self.config.data.train_images
-        middle, trailing = trailing_error([m.images for m in self.curve], [m.train_error for m in self.curve], size)
-        return middle / size, trailing
+        return trailing(self.curve, self.config.data.train_images)
 
     def record(self, status: Status) -> RunRecord:
         """The record of a run that has ended."""
         config = self.config
-        epochs, trailing = self.trailing()
+        epochs, errors = self.trailing()
         metrics: dict[str, float | None] = {
             "epochs": self.curve[-1].epoch,
-            "train_error": float(trailing[-1]) if len(trailing) else None,
+            "train_error": float(errors[-1]) if len(errors) else None,
             "train_loss": self.curve[-1].train_loss,
             "test_error": None,
         }
         if status != "diverged":
             metrics |= self.data.metrics(self.net, self.curve)
         if config.budget.stop_at_train_error is not None:
-            crossed = crossing(epochs, trailing, config.budget.stop_at_train_error)
+            crossed = crossing(epochs, errors, config.budget.stop_at_train_error)
             metrics["epochs_to_threshold"] = None if math.isnan(crossed) or status == "diverged" else crossed
         return RunRecord(
             key=config.key,
-            recipe=RECIPE,
+            recipe=NUMERICS_VERSION,
             config=config,
             status=status,
             curve=tuple(self.curve),
@@ -286,12 +284,12 @@ class Run:
 
 def train(
     config: RunConfig,
-    placement: Placement,
+    placement: DeviceConfig,
     checkpoint_path: Path | None = None,
     observe: Observer = lambda done, total: None,
     stop: Callable[[], bool] = lambda: False,
     weights_path: Path | None = None,
-    make: Callable[[RunConfig, Placement], Run] = Run,
+    make: Callable[[RunConfig, DeviceConfig], Run] = Run,
 ) -> RunRecord:
     """Run ``config`` to its end, resuming from ``checkpoint_path`` where that exists.
 
@@ -311,7 +309,7 @@ def train(
 
 
 def repeats_with_other_rounding(
-    config: RunConfig, placement: Placement, count: int, observe: Observer = lambda done, total: None
+    config: RunConfig, placement: DeviceConfig, count: int, observe: Observer = lambda done, total: None
 ) -> list[tuple[Measurement, ...]]:
     """The first epoch of a run, repeated ``count`` times with other rounding errors: the curve of each repeat.
 
@@ -347,7 +345,7 @@ def compiled(net: nn.Module) -> nn.Module:
 
 
 @contextmanager
-def resource_errors(config: RunConfig, placement: Placement) -> Iterator[None]:
+def resource_errors(config: RunConfig, placement: DeviceConfig) -> Iterator[None]:
     """Turn out-of-memory errors and failures of torch.compile into UserError."""
     try:
         yield

@@ -12,7 +12,7 @@ import torch
 
 from alexnet_repro.analysis.statistics import prediction_interval
 from alexnet_repro.common.rng import torch_stream
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.training.trainer import Run
 
 SEEN = 1e-9
@@ -51,7 +51,7 @@ def losses(run, steps):
 
 def moved(config, steps, unit, number, kind=Run):
     """The losses of a run whose weights are multiplied by 1 + unit or 1 - unit at random before each step, a draw."""
-    run, found = kind(config, Placement()), []
+    run, found = kind(config, DeviceConfig()), []
     for step in range(steps):
         chance = torch_stream(config.seed, "moved", number, step)
         with torch.no_grad():

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from alexnet_repro.experiments.cifar_alexnet import ARMS, BASELINE, SMOKE
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.training import checkpoint, trainer
 from alexnet_repro.training.provenance import weights_digest
 from alexnet_repro.training.trainer import Run, train
@@ -28,15 +28,15 @@ def _few_test_images(monkeypatch):
 @pytest.mark.parametrize("steps", [2, 4, 6])
 def test_resumes_bit_for_bit(tmp_path, steps, changes):
     config = TINY.changed(**changes, **{"optimizer.drops": (1,), "budget.test_curve": True})
-    whole = train(config, Placement())
-    part = Run(config, Placement())
+    whole = train(config, DeviceConfig())
+    part = Run(config, DeviceConfig())
     for _ in range(steps):
         part.update()
         if part.should_log():
             part.measure()
     path = tmp_path / "run.safetensors"
     checkpoint.save(path, part.tensors(), part.values())
-    resumed = train(config, Placement(), path)
+    resumed = train(config, DeviceConfig(), path)
     assert resumed.curve == whole.curve
     assert resumed.metrics == whole.metrics
     assert resumed.provenance.weights == whole.provenance.weights
@@ -45,7 +45,7 @@ def test_resumes_bit_for_bit(tmp_path, steps, changes):
 def test_records_what_the_claims_ask_for(tmp_path):
     config = TINY.changed(**{"budget.test_curve": True})
     path = tmp_path / "weights.safetensors"
-    record = train(config, Placement(), weights_path=path)
+    record = train(config, DeviceConfig(), weights_path=path)
     assert set(record.metrics) == {
         "epochs", "train_error", "train_loss", "test_error", "clean_train_error", "gap", "early_train_loss",
         "ten_view_error", "epochs_to_converge", "color_gap", "color_gap_shuffled", "color_gap_p", "knn_features",
@@ -54,26 +54,26 @@ def test_records_what_the_claims_ask_for(tmp_path):
     assert record.metrics["gap"] == record.metrics["test_error"] - record.metrics["clean_train_error"]
     assert [m.test_error is None for m in record.curve] == [False] * 3
     assert record.curve[-1].test_error == record.metrics["test_error"]
-    run = Run(config, Placement())
+    run = Run(config, DeviceConfig())
     run.net.load_state_dict(checkpoint.load(path)[0])
     assert weights_digest(run.net) == record.provenance.weights
 
 
 def test_measures_no_more_than_asked():
-    record = train(TINY.changed(**{"budget.ten_views": False}), Placement())
+    record = train(TINY.changed(**{"budget.ten_views": False}), DeviceConfig())
     assert not {"ten_view_error", "epochs_to_converge"} & set(record.metrics)
     assert "test_error" not in record.curve[0].model_dump(exclude_defaults=True)
 
 
 def test_a_diverged_run_has_no_numbers_of_its_own():
-    record = train(TINY.changed(**{"optimizer.learning_rate": 1e6}), Placement())
+    record = train(TINY.changed(**{"optimizer.learning_rate": 1e6}), DeviceConfig())
     assert record.status == "diverged"
     assert record.metrics["test_error"] is None
 
 
 def seen(changes, monkeypatch, steps=5):
     """The inputs of a run's first steps, before its net sees them."""
-    run = Run(TINY.changed(**changes), Placement())
+    run = Run(TINY.changed(**changes), DeviceConfig())
     batches = []
     forward = run.net.forward
 
@@ -94,7 +94,7 @@ def test_arms_of_one_seed_see_the_same_images(arm, monkeypatch):
 
 
 def test_arms_of_one_seed_draw_the_same_dropout():
-    nets = [Run(TINY.changed(**ARMS[arm]), Placement()) for arm in ("baseline", "no_lrn")]
+    nets = [Run(TINY.changed(**ARMS[arm]), DeviceConfig()) for arm in ("baseline", "no_lrn")]
     masks = [[torch.rand(5, generator=g) for g in run.masks()] for run in nets]
     assert torch.equal(masks[0][0], masks[1][0])
     nets[0].step += 1
@@ -102,7 +102,7 @@ def test_arms_of_one_seed_draw_the_same_dropout():
 
 
 def test_the_rate_drops_on_its_date():
-    run = Run(TINY.changed(**{"optimizer.drops": (1, 2)}), Placement())
+    run = Run(TINY.changed(**{"optimizer.drops": (1, 2)}), DeviceConfig())
     factors = []
     for _ in range(12):
         run.update()

@@ -13,7 +13,7 @@ from distributed import LocalCluster
 
 from alexnet_repro import __main__
 from alexnet_repro.common.errors import UserError
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.records.store import Store
 from alexnet_repro.training import checkpoint
 from alexnet_repro.training.launch import cluster
@@ -47,7 +47,7 @@ def store(tmp_path):
 @pytest.fixture
 def every_step(monkeypatch):
     """A checkpoint after every step, so that there is one when a worker is killed."""
-    monkeypatch.setattr(cluster, "Placement", lambda device: Placement(device=device, checkpoint_seconds=0.0))
+    monkeypatch.setattr(cluster, "DeviceConfig", lambda device: DeviceConfig(device=device, checkpoint_seconds=0.0))
 
 
 def training(run):
@@ -84,7 +84,7 @@ def test_a_run_whose_worker_is_killed_goes_on_elsewhere(store, every_step, death
     assert 0 < died["step"] < 24
     assert store.find(run).provenance.started == died["started"]  # resumed, not begun anew
     for config in RUNS:
-        assert numbers(store.find(config)) == numbers(train(config, Placement()))
+        assert numbers(store.find(config)) == numbers(train(config, DeviceConfig()))
     assert not list((store.root / "checkpoints").iterdir())
 
 
@@ -94,7 +94,7 @@ def test_workers_with_a_store_of_their_own_send_the_record(store, tmp_path, monk
     with workers(1, processes=False) as made:
         cluster.launch([run], store, made.scheduler_address, progress=False)
     assert store.find(run) == own.find(run)
-    assert numbers(store.find(run)) == numbers(train(run, Placement()))
+    assert numbers(store.find(run)) == numbers(train(run, DeviceConfig()))
 
 
 def test_an_error_of_a_run_ends_no_other(store):
@@ -116,19 +116,19 @@ def test_a_process_that_dies_twice_is_one_line(store, monkeypatch):
 
 
 def test_a_worker_of_another_version_is_named(store):
-    found = cluster._work(RUNS[1].model_dump(mode="json"), "0" * 16, Placement().model_dump_json(), "", "")
+    found = cluster._work(RUNS[1].model_dump(mode="json"), "0" * 16, DeviceConfig().model_dump_json(), "", "")
     assert "install one version of alexnet-repro everywhere" in found["error"]
 
 
 LAUNCH = """
 import signal, sys
 from pathlib import Path
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.training.launch import cluster
 from alexnet_repro.records.store import Store
 from tests.runs import tiny
 signal.signal(signal.SIGINT, signal.default_int_handler)
-cluster.Placement = lambda device: Placement(device=device, checkpoint_seconds=0.0)
+cluster.DeviceConfig = lambda device: DeviceConfig(device=device, checkpoint_seconds=0.0)
 runs = [tiny(seed=seed, **{"budget.epochs": 400}) for seed in range(3)]
 try:
     cluster.launch(runs, Store(Path(sys.argv[2])), sys.argv[1], progress=True)

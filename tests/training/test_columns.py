@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.common.rng import torch_stream
-from alexnet_repro.networks import communication
+from alexnet_repro.networks import cost
 from alexnet_repro.networks.config import CIFAR_ALEXNET, SOURCE
 from alexnet_repro.training.models.alexnet import AlexNet
 from alexnet_repro.training.optim import AlexNetSGD
@@ -160,7 +160,7 @@ def test_single_precision_is_as_near_as_its_rounding(found):
 
 
 def test_the_bytes_sent_are_those_derived(found):
-    assert found[0]["bytes"] == found[1]["bytes"] == communication.bytes_sent(TINY, BATCH)
+    assert found[0]["bytes"] == found[1]["bytes"] == cost.bytes_sent(TINY, BATCH)
 
 
 def test_columns_show_their_own_kernels(found):

@@ -12,10 +12,9 @@ from alexnet_repro.common import paths
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments import imagenet
 from alexnet_repro.experiments import manifest as prepared
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.networks.config import CIFAR_ALEXNET
-from alexnet_repro.networks.layers import PAPER_PARAMETERS
 from alexnet_repro.training.cost import measure
 from alexnet_repro.training.data import prepare as preparation
 from alexnet_repro.training.data import shards
@@ -69,9 +68,9 @@ def test_the_paper_s_net_trains_resumes_and_is_tested(source, tmp_path):
     )
     path = tmp_path / "run"
     with pytest.raises(Stopped):
-        train(config, Placement(), path, stop=after(2))
-    resumed = Run(config, Placement())
-    assert sum(p.numel() for p in resumed.net.parameters()) == PAPER_PARAMETERS
+        train(config, DeviceConfig(), path, stop=after(2))
+    resumed = Run(config, DeviceConfig())
+    assert sum(p.numel() for p in resumed.net.parameters()) == 60_965_224
     resumed.resume(path)
     assert resumed.step == 2
     resumed.update()
@@ -87,11 +86,11 @@ def test_the_paper_s_net_trains_resumes_and_is_tested(source, tmp_path):
 
 def test_pieces_give_the_same_record(source, tmp_path):
     config = small(prepare(source, 80))
-    whole = train(config, Placement())
+    whole = train(config, DeviceConfig())
     for steps in (1, 4, 2):
         with pytest.raises(Stopped):
-            train(config, Placement(), tmp_path / "run", stop=after(steps))
-    assert numbers(train(config, Placement(), tmp_path / "run")) == numbers(whole)
+            train(config, DeviceConfig(), tmp_path / "run", stop=after(steps))
+    assert numbers(train(config, DeviceConfig(), tmp_path / "run")) == numbers(whole)
     assert whole.provenance.data == config.data.digest
     assert {"test_error", "top5_error", "ten_view_error", "ten_view_top5_error", "gap"} <= set(whole.metrics)
     assert [point.test_error is not None for point in whole.curve] == [False, True] * 2
@@ -99,7 +98,7 @@ def test_pieces_give_the_same_record(source, tmp_path):
 
 def test_errors_beside_those_in_memory(source):
     manifest = prepare(source, 80)
-    run = Run(small(manifest), Placement())
+    run = Run(small(manifest), DeviceConfig())
     everything = next(run.data.chunks(run.data.test, len(run.data.test)))
     found = errors(run.net, run.data.chunks(run.data.test, len(run.data.test)), 70, ten=True)
     assert found == errors(run.net, everything.split(5), 70, ten=True)
@@ -110,7 +109,7 @@ def test_errors_beside_those_in_memory(source):
 
 def test_chunks_cover_every_image_once(source, monkeypatch):
     monkeypatch.setattr("alexnet_repro.training.from_disk.CHUNK", 5)
-    run = Run(small(prepare(source, 80)), Placement())
+    run = Run(small(prepare(source, 80)), DeviceConfig())
     labels = torch.cat([images.labels for images in run.data.chunks(run.data.test, 12)])
     assert labels.tolist() == run.data.test.labels.tolist()
     assert sum(len(images.labels) for images in run.data.chunks(run.data.test, 10)) == 10
@@ -120,7 +119,7 @@ def test_the_rate_follows_the_validation_error(source, monkeypatch):
     # The error never improves after the first epoch: with patience 1, a drop after each, and the end.
     monkeypatch.setattr(OnDiskData, "curve_error", lambda self, net: 0.5)
     config = small(prepare(source, 80), **{"optimizer.plateau": 1, "budget.epochs": 9, "budget.ten_views": False})
-    run, factors = Run(config, Placement()), []
+    run, factors = Run(config, DeviceConfig()), []
     while run.status() is None:
         run.update()
         if run.should_log():
@@ -138,14 +137,14 @@ def test_the_key_knows_the_images_and_not_their_place(source, tmp_path, monkeypa
     other = tree(tmp_path / "other", train=13)
     monkeypatch.setenv("ALEXNET_REPRO_DATA", str(tmp_path / "others"))
     with pytest.raises(UserError, match="data imagenet"):
-        Run(config, Placement())
+        Run(config, DeviceConfig())
     assert small(prepare(other, 80)).key != config.key
 
 
 def test_more_images_than_there_are(source):
     config = small(prepare(source, 80)).changed(**{"data.train_images": 10_000})
     with pytest.raises(UserError, match="train_images=10000"):
-        Run(config, Placement())
+        Run(config, DeviceConfig())
 
 
 @pytest.mark.parametrize("name", imagenet.RECIPES)
@@ -183,7 +182,7 @@ def test_recipes_ask_for_images(tmp_path):
 
 def test_cost(source):
     manifest = prepare(source, 80)
-    cost = measure(small(manifest), Placement(), steps=3)
+    cost = measure(small(manifest), DeviceConfig(), steps=3)
     assert cost.steps == 3
     assert cost.images_per_second == pytest.approx(30 / cost.seconds)
     assert cost.training_hours == pytest.approx(cost.seconds / 3 * 10 / 3600)
@@ -193,7 +192,7 @@ def test_cost(source):
     assert drawn.kilowatt_hours == 2.0
     images = sum(part.images for part in manifest.parts.values())
     assert cost.images_bytes == images * 80 * 80 * 3
-    assert cost.checkpoint_bytes > 2 * 4 * sum(p.numel() for p in Run(small(manifest), Placement()).net.parameters())
+    assert cost.checkpoint_bytes > 2 * 4 * sum(p.numel() for p in Run(small(manifest), DeviceConfig()).net.parameters())
 
 
 def test_a_cost_that_memory_does_not_suffice_for_is_said_as_the_run_says_it(source, monkeypatch):
@@ -202,7 +201,7 @@ def test_a_cost_that_memory_does_not_suffice_for_is_said_as_the_run_says_it(sour
 
     monkeypatch.setattr(Run, "update", full)
     with pytest.raises(UserError, match="too little memory on cpu"):
-        measure(small(prepare(source, 80)), Placement(), steps=1)
+        measure(small(prepare(source, 80)), DeviceConfig(), steps=1)
 
 
 def test_images_are_prepared_in_the_sizes_that_studies_take(monkeypatch):
@@ -230,7 +229,7 @@ def test_a_study_by_name(tmp_path):
 def test_the_source_recipe_freezes_conv1_and_ends_the_noise(source):
     changes = {"optimizer.plateau": None, "optimizer.conv1_drops": (1,), "optimizer.conv1_frozen": 2,
                "data.color_noise_epochs": 1, "budget.epochs": 4, "budget.ten_views": False}  # fmt: skip
-    run = Run(small(prepare(source, 80), **changes), Placement())
+    run = Run(small(prepare(source, 80), **changes), DeviceConfig())
     first = next(run.net.parameters()).detach()
     factors, noisy, moved = [], [], []
     while run.status() is None:

@@ -15,7 +15,7 @@ import torch
 
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.common.machine import cores
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.records.store import Store
 from alexnet_repro.training import checkpoint
 from alexnet_repro.training.launch import local
@@ -34,7 +34,7 @@ def store(tmp_path):
 @pytest.fixture
 def every_step(monkeypatch):
     """Workers that save a checkpoint after every step, so that little is lost by a kill."""
-    placement = Placement(checkpoint_seconds=0.0)
+    placement = DeviceConfig(checkpoint_seconds=0.0)
     monkeypatch.setattr(local, "places", lambda device, workers: [(placement, None)] * (workers or 1))
 
 
@@ -92,7 +92,7 @@ def test_runs_are_saved_past_a_killed_worker_and_an_error(store, every_step, mon
     assert 0 < died["step"] < 18
     assert store.find(long).provenance.started == died["started"]
     torch.set_num_threads(1)
-    assert store.find(long).provenance.weights == train(long, Placement()).provenance.weights
+    assert store.find(long).provenance.weights == train(long, DeviceConfig()).provenance.weights
     assert len(workers) == 3
     assert all(worker.process.returncode is not None for worker in workers)
     assert [path.name for path in checkpoint_of(store, long).parent.iterdir()] == [checkpoint_of(store, damaged).name]
@@ -100,14 +100,14 @@ def test_runs_are_saved_past_a_killed_worker_and_an_error(store, every_step, mon
 
 LAUNCH = """
 import os, signal, sys
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.training.launch import local
 from alexnet_repro.records.store import Store
 from tests.runs import tiny
 
 # A shell's background jobs ignore Ctrl-C, and their children inherit that: this stands for a job in the foreground.
 signal.signal(signal.SIGINT, signal.default_int_handler)
-local.places = lambda device, workers: [(Placement(checkpoint_seconds=0.0), None)] * workers
+local.places = lambda device, workers: [(DeviceConfig(checkpoint_seconds=0.0), None)] * workers
 runs = [tiny(seed=seed, **{"budget.epochs": 200}) for seed in range(3)]
 try:
     local.launch(runs, Store(), workers=int(sys.argv[1]), progress=True)
@@ -206,13 +206,13 @@ def test_places(monkeypatch):
     assert [gpu for _, gpu in local.places("cuda", 2)] == [0, 1]
     assert [gpu for _, gpu in local.places("cuda", 9)] == [0, 1, 2]
     assert len(local.places("cpu", None)) == cores()
-    assert local.places("cpu", 5) == [(Placement(device="cpu", threads=1), None)] * 5
+    assert local.places("cpu", 5) == [(DeviceConfig(device="cpu", threads=1), None)] * 5
 
 
 def test_each_gpu_worker_sees_its_own_gpu(store, monkeypatch):
     seen = []
     monkeypatch.setattr(local.subprocess, "Popen", lambda command, env, **more: seen.append((command, env)))
-    local.Worker(Placement(device="cuda"), store, 2)
+    local.Worker(DeviceConfig(device="cuda"), store, 2)
     (command, env), = seen  # fmt: skip
     assert env["CUDA_VISIBLE_DEVICES"] == "2"
     assert env["OMP_NUM_THREADS"] == "1"

@@ -15,7 +15,7 @@ import torch
 
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments.cifar_alexnet import BASELINE, SMOKE
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
 from alexnet_repro.training import checkpoint
@@ -81,7 +81,7 @@ def found(run):
 
 
 def one_device(config, steps=STEPS, device="cpu"):
-    run = Run(config, Placement(device=device))
+    run = Run(config, DeviceConfig(device=device))
     advance(run, steps)
     return found(run)
 
@@ -143,7 +143,7 @@ def test_other_precisions_and_compilation_work_on_two(tmp_path, how):
     low, high = alone["bfloat16"]
     assert high - low < 0.2 * low  # or it would hold nothing
     if "compiled" in configs:
-        loss = sum(exact.losses(exact.Double(CUDA_CONVNET, Placement()), 4))
+        loss = sum(exact.losses(exact.Double(CUDA_CONVNET, DeviceConfig()), 4))
         alone["compiled"] = (loss * (1 - exact.SEEN), loss * (1 + exact.SEEN))
     for losses in team.run(2, tmp_path, otherwise, how, configs):
         for name, (low, high) in alone.items():
@@ -212,7 +212,7 @@ def test_a_shared_run_resumes_from_process_0(request, size):
 @pytest.mark.parametrize("size", ["two", "four"])
 def test_one_device_continues_what_several_began(request, size):
     folder, results = request.getfixturevalue(size)
-    run = Run(TINY, Placement())
+    run = Run(TINY, DeviceConfig())
     run.resume(folder / "half-way")
     assert run.step == 5
     advance(run, STEPS)
@@ -226,7 +226,7 @@ def test_the_record_holds_the_whole_net_and_what_computed_it(request, size, says
     folder, results = request.getfixturevalue(size)
     record = results[0]["record"]
     assert record["provenance"]["device"].endswith(says)
-    run = Run(TINY, Placement())
+    run = Run(TINY, DeviceConfig())
     run.net.load_state_dict(checkpoint.load(folder / "weights")[0])
     assert record["provenance"]["weights"] == weights_digest(run.net)
     # One of a hundred images may be a near tie.
@@ -243,7 +243,7 @@ def mourn(rank, how, folder, fate, checkpoint_seconds=0.0, device="cpu"):
     data = few_test_images()
     loop.load = lambda name: data
     process_group.LOST, process_group.STUCK = 5.0, 20.0
-    process_group.Placement = lambda **changes: Placement(**changes, checkpoint_seconds=checkpoint_seconds)
+    process_group.DeviceConfig = lambda **changes: DeviceConfig(**changes, checkpoint_seconds=checkpoint_seconds)
     here = Group(how, device)
     update = Run.update
 
@@ -282,7 +282,7 @@ def end(size, folder, *arguments, watched):
 
 def resumed(folder):
     """The run that the mourners left, gone on with by one device."""
-    run = Run(TINY, Placement())
+    run = Run(TINY, DeviceConfig())
     run.resume(folder / "store" / "checkpoints" / f"{TINY.key}.safetensors")
     return run
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from alexnet_repro.common.rng import stream
-from alexnet_repro.experiments.config import RECIPE, Placement
+from alexnet_repro.experiments.config import NUMERICS_VERSION, DeviceConfig
 from alexnet_repro.experiments.registry import CUDA_CONVNET_19PCT
 from alexnet_repro.training.provenance import weights_digest
 from alexnet_repro.training.trainer import Run
@@ -51,7 +51,7 @@ PINNED = [(TANH, TANH_LOSSES, TANH_NORMS, 128), (HE, HE_LOSSES, HE_NORMS, 97)]
 
 
 def test_recipe():
-    assert RECIPE == 1
+    assert NUMERICS_VERSION == 1
 
 
 def test_order():
@@ -69,18 +69,18 @@ def test_streams_differ_by_seed_name_and_number():
 @pytest.mark.parametrize(("changes", "pinned"), [(TANH, INIT_TANH), (HE, INIT_HE)], ids=["cuda-convnet", "he"])
 def test_initial_weights(changes, pinned):
     # Drawn by numpy in double and rounded once: the same bits on every machine.
-    run = Run(CUDA_CONVNET_19PCT.changed(**changes), Placement())
+    run = Run(CUDA_CONVNET_19PCT.changed(**changes), DeviceConfig())
     assert weights_digest(run.net) == pinned
 
 
 def test_mean_image():
-    run = Run(CUDA_CONVNET_19PCT.changed(**TANH | {"data.train_images": 300}), Placement())
+    run = Run(CUDA_CONVNET_19PCT.changed(**TANH | {"data.train_images": 300}), DeviceConfig())
     assert digest(run.train.mean.numpy(), "<f4") == "3166fe5c389fdf0ad9aeeae27f993c415b3be8af3caf1299a9307768394a82c7"
 
 
 @pytest.mark.parametrize(("changes", "losses", "norms", "wrong"), PINNED, ids=["tanh", "he"])
 def test_six_steps_in_double_precision(changes, losses, norms, wrong):
-    run = exact.Double(CUDA_CONVNET_19PCT.changed(**changes), Placement())
+    run = exact.Double(CUDA_CONVNET_19PCT.changed(**changes), DeviceConfig())
     assert exact.losses(run, STEPS) == pytest.approx(losses, rel=exact.SEEN)
     assert [p.detach().norm().item() for p in run.net.parameters()] == pytest.approx(norms, rel=exact.SEEN)
     assert run.wrong.item() == wrong
@@ -89,7 +89,7 @@ def test_six_steps_in_double_precision(changes, losses, norms, wrong):
 @pytest.mark.parametrize(("changes", "losses", "norms", "wrong"), PINNED, ids=["tanh", "he"])
 def test_single_precision_differs_by_its_rounding(changes, losses, norms, wrong):
     config = CUDA_CONVNET_19PCT.changed(**changes)
-    found = exact.losses(Run(config, Placement()), STEPS)
+    found = exact.losses(Run(config, DeviceConfig()), STEPS)
     tolerance = exact.single_tolerance(config, losses, STEPS)
     assert all(abs(ours - theirs) <= t for ours, theirs, t in zip(found, losses, tolerance, strict=True))
     assert max(tolerance) < 0.1 * min(losses)  # or it would hold nothing

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from alexnet_repro.common.errors import UserError
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.training.trainer import Run, Stopped, train
 
@@ -22,7 +22,7 @@ NETS = {
 
 def trained(config, kind=Run):
     """The run after three steps."""
-    run = kind(config, Placement())
+    run = kind(config, DeviceConfig())
     for _ in range(3):
         run.update()
     return run
@@ -43,7 +43,7 @@ def test_bfloat16_is_near_float32_and_not_the_same(net):
 @pytest.mark.parametrize("net", NETS)
 def test_products_are_made_in_bfloat16(net):
     made = []
-    run = Run(NETS[net].changed(precision="bfloat16"), Placement())
+    run = Run(NETS[net].changed(precision="bfloat16"), DeviceConfig())
     for module in run.net.modules():
         if list(module.parameters(recurse=False)):
             module.register_forward_hook(lambda *given: made.append(given[-1].dtype))
@@ -55,8 +55,8 @@ def test_products_are_made_in_bfloat16(net):
 def test_a_bfloat16_run_in_pieces_gives_the_same_record(tmp_path):
     config, path = tiny(precision="bfloat16", **QUICK), tmp_path / "run"
     with pytest.raises(Stopped):
-        train(config, Placement(), path, stop=after(2))
-    resumed, whole = train(config, Placement(), path), train(config, Placement())
+        train(config, DeviceConfig(), path, stop=after(2))
+    resumed, whole = train(config, DeviceConfig(), path), train(config, DeviceConfig())
     assert (resumed.curve, resumed.metrics) == (whole.curve, whole.metrics)
     assert resumed.provenance.weights == whole.provenance.weights
 
@@ -64,11 +64,11 @@ def test_a_bfloat16_run_in_pieces_gives_the_same_record(tmp_path):
 @pytest.mark.parametrize(("precision", "allowed"), [("float32", False), ("tf32", True), ("bfloat16", False)])
 def test_tf32_is_used_where_the_config_says_so_alone(precision, allowed):
     try:
-        Run(tiny(precision=precision), Placement())
+        Run(tiny(precision=precision), DeviceConfig())
         assert torch.backends.cuda.matmul.allow_tf32 is allowed
         assert torch.backends.cudnn.allow_tf32 is allowed
     finally:
-        Run(tiny(), Placement())
+        Run(tiny(), DeviceConfig())
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -90,6 +90,6 @@ def test_a_machine_that_cannot_compile_says_so(monkeypatch):
 
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=nothing))
     with pytest.raises(UserError, match=r"^torch.compile fails on run \w{16} .*no compiler.* without") as error:
-        train(tiny(compiled=True), Placement())
+        train(tiny(compiled=True), DeviceConfig())
     assert error.value.code == 1
     assert "\n" not in str(error.value)

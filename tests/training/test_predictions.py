@@ -3,7 +3,7 @@
 import pytest
 
 from alexnet_repro.common.errors import UserError
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.experiments.study import Study
 from alexnet_repro.records import outputs as ensembles
@@ -22,7 +22,7 @@ def trained(tmp_path_factory):
     config = study(ensembles.MEMBERS, "smoke").baseline.changed(
         **{"data.train_images": 300, "budget.epochs": 1, "budget.ten_views": False}
     )
-    store.save(train(config, Placement(), weights_path=store.weights(config.key)))
+    store.save(train(config, DeviceConfig(), weights_path=store.weights(config.key)))
     return store, config
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.training import provenance
 from alexnet_repro.training.trainer import train
 
@@ -100,7 +100,7 @@ def test_a_record_says_what_computed_it(monkeypatch):
     for name in provenance.LIMITS:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
-    source = train(tiny(**{"budget.epochs": 1}), Placement()).provenance
+    source = train(tiny(**{"budget.epochs": 1}), DeviceConfig()).provenance
     assert source.instructions == f"{torch.backends.cpu.get_cpu_capability()}, MKL_CBWR COMPATIBLE"
     assert source.processor == provenance.processor()
     assert source.onednn is torch.backends.mkldnn.is_available()

@@ -5,7 +5,7 @@ import signal
 import pytest
 from tqdm.auto import tqdm
 
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.experiments.study import Study
 from alexnet_repro.records.store import Store
 from alexnet_repro.training.launch.rerun import rerun
@@ -16,7 +16,7 @@ from tests.runs import QUICK, tiny
 def test_ctrl_c_saves_first_and_the_next_rerun_resumes(tmp_path, monkeypatch):
     config = tiny()
     plan, store = Study("toy", "Toy", config, {"one": {}}, (config.seed,)), Store(tmp_path, tmp_path / "none")
-    store.save(train(config, Placement()))
+    store.save(train(config, DeviceConfig()))
 
     class Pressed(tqdm):
         def update(self, n=1):
@@ -38,7 +38,7 @@ def test_ctrl_c_saves_first_and_the_next_rerun_resumes(tmp_path, monkeypatch):
 def test_trains_the_run_again_and_leaves_the_store(tmp_path):
     config = tiny()
     plan, store = Study("toy", "Toy", config, {"one": {}}, (config.seed,)), Store(tmp_path, tmp_path / "none")
-    store.save(train(config, Placement()))
+    store.save(train(config, DeviceConfig()))
     before = store.path(config.key).read_bytes()
     found = rerun(plan, "one", config.seed, store, progress=False)
     assert (found.outcome, found.same_place) == ("bit-exact", True)
@@ -53,7 +53,7 @@ def test_trains_the_run_again_and_leaves_the_store(tmp_path):
 def test_elsewhere_the_first_epoch_is_rounded_otherwise(tmp_path):
     config = tiny(**QUICK)
     plan, store = Study("toy", "Toy", config, {"one": {}}, (config.seed,)), Store(tmp_path, tmp_path / "none")
-    made = train(config, Placement())
+    made = train(config, DeviceConfig())
     store.save(
         made.model_copy(update={"provenance": made.provenance.model_copy(update={"weights": "0" * 64, "device": "x"})})
     )
@@ -66,8 +66,8 @@ def test_elsewhere_the_first_epoch_is_rounded_otherwise(tmp_path):
 
 def test_repeats_differ_from_the_run_and_from_each_other_by_rounding_alone():
     config = tiny(**QUICK, **{"optimizer.batch_size": 32})
-    plain = train(config, Placement()).curve[:2]
-    curves = [plain, *repeats_with_other_rounding(config, Placement(), 2)]
+    plain = train(config, DeviceConfig()).curve[:2]
+    curves = [plain, *repeats_with_other_rounding(config, DeviceConfig(), 2)]
     assert [[m.epoch for m in curve] for curve in curves] == [[160 / 300, 1.0]] * 3
     losses = {tuple(m.train_loss for m in curve) for curve in curves}
     assert len(losses) == 3

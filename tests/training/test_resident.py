@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from alexnet_repro.experiments.cifar_alexnet import BASELINE, TINY_BASELINE
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.training import in_memory, trainer
 from alexnet_repro.training.data import cifar10
 from alexnet_repro.training.data.cifar10 import Dataset
@@ -103,7 +103,7 @@ def test_a_run_on_tiny_imagenet_records_top5_and_measures_a_part_of_its_training
         **SMALL,
         **{"data.train_images": 40, "optimizer.batch_size": 20, "optimizer.drops": (), "budget.epochs": 1},
     )
-    record = train(config, Placement())
+    record = train(config, DeviceConfig())
     assert record.status == "finished"
     assert set(record.metrics) == {
         "epochs", "train_error", "train_loss", "test_error", "test_top5_error", "clean_train_error", "gap",
@@ -123,6 +123,6 @@ def test_held_out_images_are_what_a_run_is_tested_on(monkeypatch):
     config = SAMPLE.changed(
         **{"data.held_out": 7, "optimizer.drops": (), "budget.epochs": 1, "budget.test_curve": True}
     )
-    record = train(config, Placement())
+    record = train(config, DeviceConfig())
     assert record.metric("test_error") * 7 == pytest.approx(round(record.metric("test_error") * 7))
     assert "test_top5_error" not in record.metrics

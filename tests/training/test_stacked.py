@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.records.store import Store
 from alexnet_repro.training import trainer
@@ -36,14 +36,14 @@ def _few_test_images():
 @pytest.fixture(scope="module")
 def together(_few_test_images):
     """The records of a stack that nothing disturbed, by key."""
-    return {record.key: record for record in vmap_seeds.train(seeds(SHORT), Placement())}
+    return {record.key: record for record in vmap_seeds.train(seeds(SHORT), DeviceConfig())}
 
 
 @pytest.mark.parametrize("net", [*NETS, "augmented"])
 def test_each_of_ten_steps_is_that_of_separate_runs(net):
     config = NETS["alexnet"].changed(**{"data.color_noise": "paper"}) if net == "augmented" else NETS[net]
     config = config.changed(**{"data.train_images": 150, "optimizer.batch_size": 40})  # an uneven last batch
-    alone, members = ([kind(each, Placement()) for each in seeds(config)] for kind in (Run, Member))
+    alone, members = ([kind(each, DeviceConfig()) for each in seeds(config)] for kind in (Run, Member))
     stack = Stack(members)
     for step in range(10):
         stack.update()
@@ -62,7 +62,7 @@ def test_each_of_ten_steps_is_that_of_separate_runs(net):
 
 def test_members_are_recorded_as_runs_alone(together):
     for config in seeds(SHORT):
-        ours, alone = together[config.key], trainer.train(config, Placement())
+        ours, alone = together[config.key], trainer.train(config, DeviceConfig())
         assert ours.key == alone.key == config.key
         assert [m.images for m in ours.curve] == [m.images for m in alone.curve]
         for mine, its in zip(ours.curve, alone.curve, strict=True):
@@ -76,12 +76,12 @@ def test_a_member_that_ends_leaves_the_others_training(together):
     losses = [record.curve[-1].train_error for record in together.values()]
     # The best seed is there at about the end of two epochs, and the others later.
     config = SHORT.changed(**{"budget.stop_at_train_error": min(losses) + 0.02, "budget.epochs": 6})
-    ended = [(each.config.seed, each.curve[-1].epoch) for each in vmap_seeds.train(seeds(config), Placement())]
+    ended = [(each.config.seed, each.curve[-1].epoch) for each in vmap_seeds.train(seeds(config), DeviceConfig())]
     assert sorted(seed for seed, _ in ended) == list(SEEDS)
     assert len({epoch for _, epoch in ended}) > 1
     assert [epoch for _, epoch in ended] == sorted(epoch for _, epoch in ended)
     for seed, epoch in ended:
-        assert trainer.train(config.changed(seed=seed), Placement()).curve[-1].epoch == epoch
+        assert trainer.train(config.changed(seed=seed), DeviceConfig()).curve[-1].epoch == epoch
 
 
 def test_a_stopped_stack_resumes_bit_for_bit(tmp_path, together):
@@ -89,8 +89,8 @@ def test_a_stopped_stack_resumes_bit_for_bit(tmp_path, together):
         return tmp_path / config.key
 
     with pytest.raises(Stopped):
-        list(vmap_seeds.train(seeds(SHORT), Placement(), path, stop=after(2)))
-    resumed = {record.key: record for record in vmap_seeds.train(seeds(SHORT), Placement(), path)}
+        list(vmap_seeds.train(seeds(SHORT), DeviceConfig(), path, stop=after(2)))
+    resumed = {record.key: record for record in vmap_seeds.train(seeds(SHORT), DeviceConfig(), path)}
     for key, record in together.items():
         assert resumed[key].curve == record.curve
         assert resumed[key].provenance.weights == record.provenance.weights
@@ -99,14 +99,15 @@ def test_a_stopped_stack_resumes_bit_for_bit(tmp_path, together):
 def test_a_checkpoint_of_a_stack_is_one_of_a_run_alone(tmp_path):
     config = SHORT.changed(seed=SEEDS[1])
     with pytest.raises(Stopped):
-        list(vmap_seeds.train(seeds(SHORT), Placement(), lambda each: tmp_path / each.key, stop=after(2)))
-    ours = trainer.train(config, Placement(), tmp_path / config.key)
-    assert ours.curve[-1].train_loss == pytest.approx(trainer.train(config, Placement()).curve[-1].train_loss, rel=1e-4)
+        list(vmap_seeds.train(seeds(SHORT), DeviceConfig(), lambda each: tmp_path / each.key, stop=after(2)))
+    ours = trainer.train(config, DeviceConfig(), tmp_path / config.key)
+    train_loss = trainer.train(config, DeviceConfig()).curve[-1].train_loss
+    assert ours.curve[-1].train_loss == pytest.approx(train_loss, rel=1e-4)
     # And back: one further than the others goes on by itself.
     with pytest.raises(Stopped):
-        trainer.train(config, Placement(), tmp_path / "again", stop=after(4))
+        trainer.train(config, DeviceConfig(), tmp_path / "again", stop=after(4))
     (tmp_path / "again").rename(tmp_path / config.key)
-    every = list(vmap_seeds.train(seeds(SHORT), Placement(), lambda each: tmp_path / each.key))
+    every = list(vmap_seeds.train(seeds(SHORT), DeviceConfig(), lambda each: tmp_path / each.key))
     assert [record.config.seed for record in every] == [SEEDS[0], SEEDS[2], SEEDS[1]]
 
 
@@ -145,7 +146,7 @@ def test_a_launch_stacks_seeds_past_a_killed_worker(tmp_path, monkeypatch):
 
             return super().run(configs, watched)
 
-    placement = Placement(checkpoint_seconds=0.0)
+    placement = DeviceConfig(checkpoint_seconds=0.0)
     monkeypatch.setattr(local, "Worker", Killed)
     monkeypatch.setattr(local, "places", lambda device, workers: [(placement, None)])
     local.launch(configs, store, progress=False, stack=3)

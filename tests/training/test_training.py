@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.common.files import lock
 from alexnet_repro.common.rng import stream
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.records.store import Store
 from alexnet_repro.training import checkpoint, trainer
 from alexnet_repro.training.data import cifar10
@@ -27,12 +27,12 @@ from alexnet_repro.training.trainer import Run, Stopped, train
 from ..runs import QUICK, after, numbers, tiny
 from . import team
 
-EVERY_STEP = Placement(checkpoint_seconds=0.0)
+EVERY_STEP = DeviceConfig(checkpoint_seconds=0.0)
 
 
 @pytest.fixture(scope="module")
 def uninterrupted():
-    return train(tiny(), Placement())
+    return train(tiny(), DeviceConfig())
 
 
 @pytest.mark.parametrize("pieces", [[1] * 6, [2, 3], [3], [5]], ids=str)
@@ -41,9 +41,9 @@ def test_a_run_in_pieces_gives_the_same_record(tmp_path, uninterrupted, pieces):
     path = tmp_path / "run"
     for steps in pieces[:5]:
         with pytest.raises(Stopped):
-            train(tiny(), Placement(), path, stop=after(steps))
+            train(tiny(), DeviceConfig(), path, stop=after(steps))
     assert checkpoint.load(path)[1]["step"] == sum(pieces[:5])
-    record = train(tiny(), Placement(), path)
+    record = train(tiny(), DeviceConfig(), path)
     assert numbers(record) == numbers(uninterrupted)
 
 
@@ -115,7 +115,7 @@ def test_a_run_killed_twice_gives_the_same_record(tmp_path, uninterrupted):
         process = Started(tmp_path / where, killed, path, last, where)
         assert process.wait() == -signal.SIGKILL
         assert checkpoint.load(path)[1]["step"] == saved
-    record = train(tiny(), Placement(), path)
+    record = train(tiny(), DeviceConfig(), path)
     assert numbers(record) == numbers(uninterrupted)
     # The time of both lives counts, and the start is that of the first.
     assert record.provenance.wall_seconds > checkpoint.load(path)[1]["seconds"]
@@ -162,7 +162,7 @@ def test_two_processes_race_for_one_run(tmp_path, uninterrupted):
 def test_sigterm_saves_a_checkpoint_first(tmp_path):
     # No checkpoint is due for a minute: the one that is found was made because of the signal.
     store, config = Store(tmp_path, tmp_path / "none"), tiny(**{"budget.epochs": 200})
-    process = worker(store, Placement())
+    process = worker(store, DeviceConfig())
     process.send(config)
     assert '"step"' in process.out.readline()
     os.kill(process.process.pid, signal.SIGTERM)
@@ -176,7 +176,7 @@ def test_sigterm_saves_a_checkpoint_first(tmp_path):
 
 def test_an_unforeseen_error_is_one_line_and_a_file(tmp_path):
     store = Store(tmp_path, tmp_path / "none")
-    process = worker(store, Placement(), fails=True)
+    process = worker(store, DeviceConfig(), fails=True)
     path = tmp_path / "errors" / f"{tiny().key}.txt"
     for _ in range(2):  # it serves on
         process.send(tiny())
@@ -194,7 +194,7 @@ def test_an_unforeseen_error_is_one_line_and_a_file(tmp_path):
 
 def test_measurements_are_those_of_a_plain_loop():
     config = tiny(**QUICK, **{"budget.epochs": 3})
-    record = train(config, Placement())
+    record = train(config, DeviceConfig())
     data = cifar10.sample()
     images = torch.from_numpy(data.train_images[:300].astype(np.float32))
     images = (images - torch.from_numpy(data.train_images[:300].mean(0, dtype=np.float64).astype(np.float32))) / 64
@@ -265,7 +265,7 @@ def test_measurements_are_due_evenly_and_at_every_epochs_end(images, batch, coun
 
 
 def test_it_stops_at_the_first_measurement_at_the_threshold():
-    free = train(tiny(**QUICK, **{"budget.epochs": 4, "budget.stop_at_train_error": None}), Placement())
+    free = train(tiny(**QUICK, **{"budget.epochs": 4, "budget.stop_at_train_error": None}), DeviceConfig())
     assert "epochs_to_threshold" not in free.metrics
     # The training error over each latest 300 images, from measurements after 256 and 300 images of every epoch.
     wrong = [
@@ -275,7 +275,7 @@ def test_it_stops_at_the_first_measurement_at_the_threshold():
     ends = [m.images / 300 for m in free.curve[1:]]
     target = next(i for i in range(2, len(trailing)) if trailing[i] < min(trailing[:i]))
     threshold = (trailing[target] + min(trailing[:target])) / 2
-    record = train(tiny(**QUICK, **{"budget.epochs": 4, "budget.stop_at_train_error": threshold}), Placement())
+    record = train(tiny(**QUICK, **{"budget.epochs": 4, "budget.stop_at_train_error": threshold}), DeviceConfig())
     assert record.status == "stopped"
     assert record.curve == free.curve[: target + 2]
     assert record.metrics["epochs"] == ends[target]
@@ -293,7 +293,7 @@ def test_a_run_that_never_crosses_is_finished_and_censored(uninterrupted):
 @pytest.mark.parametrize("threshold", [0.25, None])
 def test_a_loss_that_leaves_the_numbers_is_diverged(threshold):
     config = tiny(**QUICK, **{"budget.epochs": 9, "budget.stop_at_train_error": threshold})
-    record = train(config.changed(**{"optimizer.learning_rate": 1e30}), Placement())
+    record = train(config.changed(**{"optimizer.learning_rate": 1e30}), DeviceConfig())
     assert record.status == "diverged"
     assert record.curve[-1].train_loss is None
     assert record.metrics["epochs"] == record.curve[-1].epoch < 9
@@ -307,9 +307,9 @@ def test_a_loss_that_leaves_the_numbers_is_diverged(threshold):
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
     with pytest.raises(Stopped):
-        train(tiny(seed=1), Placement(), tmp_path / "run", stop=after(1))
+        train(tiny(seed=1), DeviceConfig(), tmp_path / "run", stop=after(1))
     with pytest.raises(UserError, match="belongs to another run: delete it"):
-        train(tiny(), Placement(), tmp_path / "run")
+        train(tiny(), DeviceConfig(), tmp_path / "run")
 
 
 def test_a_checkpoint_that_is_no_file_is_refused_before_training(tmp_path):
@@ -317,7 +317,7 @@ def test_a_checkpoint_that_is_no_file_is_refused_before_training(tmp_path):
         path = tmp_path / make.__name__
         make(path)
         with pytest.raises(UserError, match=f"{path} is a (folder|FIFO), and a file belongs there: move it away"):
-            train(tiny(), Placement(), path)
+            train(tiny(), DeviceConfig(), path)
 
 
 @pytest.mark.parametrize(
@@ -325,14 +325,14 @@ def test_a_checkpoint_that_is_no_file_is_refused_before_training(tmp_path):
     [{"step": None}, {"step": "x"}, {"curve": 3}, {"curve": [{}]}, {"curve": [{"epoch": "1"}]}, {"seconds": []}],
 )
 def test_a_checkpoint_of_other_values_is_refused(tmp_path, wrong):
-    run = Run(tiny(), Placement())
+    run = Run(tiny(), DeviceConfig())
     checkpoint.save(tmp_path / "run", run.tensors(), run.values() | wrong)
     with pytest.raises(UserError, match="is no whole checkpoint: delete it"):
         run.resume(tmp_path / "run")
 
 
 def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):
-    run = Run(tiny(), Placement())
+    run = Run(tiny(), DeviceConfig())
     tensors = {name: tensor[..., None] for name, tensor in run.tensors().items()}
     checkpoint.save(tmp_path / "run", tensors, run.values())
     with pytest.raises(UserError, match="belongs to another run: delete it"):
@@ -345,7 +345,7 @@ def test_a_checkpoint_of_other_shapes_is_refused(tmp_path):
 def test_too_little_memory_is_one_line(monkeypatch, exhaust):
     monkeypatch.setattr(Images, "of", exhaust)
     with pytest.raises(UserError, match=r"too little memory on cpu for run .*: train fewer runs at once"):
-        train(tiny(), Placement())
+        train(tiny(), DeviceConfig())
 
 
 def test_an_error_that_is_not_about_memory_stays_what_it_is(monkeypatch):
@@ -354,28 +354,28 @@ def test_an_error_that_is_not_about_memory_stays_what_it_is(monkeypatch):
 
     monkeypatch.setattr(Images, "of", wrong)
     with pytest.raises(RuntimeError, match="shapes do not match"):
-        train(tiny(), Placement())
+        train(tiny(), DeviceConfig())
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:7"])
 def test_a_device_that_is_not_there_is_one_line(monkeypatch, device):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=f"device '{device}' is not available"):
-        train(tiny(), Placement(device=device))
+        train(tiny(), DeviceConfig(device=device))
 
 
 def test_a_gpu_too_many_is_one_line(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(UserError, match="device 'cuda:2' is not available: there are 2 GPUs"):
-        train(tiny(), Placement(device="cuda:2"))
+        train(tiny(), DeviceConfig(device="cuda:2"))
 
 
 def test_the_wall_clock_may_jump(monkeypatch):
     # Durations come from the monotonic clock; the wall clock dates the start, and nothing else.
     times = iter(range(10**9, 0, -(10**6)))
     monkeypatch.setattr("time.time", lambda: float(next(times)))
-    record = train(tiny(**{"budget.epochs": 1}), Placement())
+    record = train(tiny(**{"budget.epochs": 1}), DeviceConfig())
     assert record.provenance.wall_seconds > 0
     assert record.provenance.images_per_second == pytest.approx(300 / record.provenance.wall_seconds, rel=0.01)
 
@@ -384,7 +384,7 @@ def test_the_commit_is_that_of_the_start(monkeypatch):
     # The checkout may move on while a run is under way.
     commits = iter([("a" * 40, True), ("b" * 40, True)])
     monkeypatch.setattr(trainer.provenance, "commit", lambda: next(commits))
-    assert train(tiny(**{"budget.epochs": 1}), Placement()).provenance.commit == "a" * 40
+    assert train(tiny(**{"budget.epochs": 1}), DeviceConfig()).provenance.commit == "a" * 40
 
 
 @pytest.mark.parametrize("first", [True, False])
@@ -394,17 +394,17 @@ def test_a_run_in_parts_is_of_the_first_ones_commit_and_clean_where_all_are(tmp_
     monkeypatch.setattr(trainer.provenance, "commit", lambda: next(commits))
     for _ in range(2):
         with pytest.raises(Stopped):
-            train(tiny(), Placement(), tmp_path / "run", stop=after(1))
-    source = train(tiny(), Placement(), tmp_path / "run").provenance
+            train(tiny(), DeviceConfig(), tmp_path / "run", stop=after(1))
+    source = train(tiny(), DeviceConfig(), tmp_path / "run").provenance
     assert (source.commit, source.clean) == ("a" * 40, first and second)
 
 
 def test_a_checkpoint_of_before_commits_were_kept_resumes(tmp_path, monkeypatch):
     with pytest.raises(Stopped):
-        train(tiny(), Placement(), tmp_path / "run", stop=after(1))
+        train(tiny(), DeviceConfig(), tmp_path / "run", stop=after(1))
     tensors, values = checkpoint.load(tmp_path / "run")
     del values["commit"], values["clean"]
     checkpoint.save(tmp_path / "run", tensors, values)
     monkeypatch.setattr(trainer.provenance, "commit", lambda: ("b" * 40, True))
-    source = train(tiny(), Placement(), tmp_path / "run").provenance
+    source = train(tiny(), DeviceConfig(), tmp_path / "run").provenance
     assert (source.commit, source.clean) == ("b" * 40, True)

@@ -26,7 +26,7 @@ def main():
     registry.STUDIES["tiny"] = lambda scale: Study("tiny", "Tiny", TINY, {"baseline": {}}, (0,))
     registry.STUDIES["tiny_pair"] = lambda scale: Study("tiny_pair", "A tiny pair", TINY, arms, (0,))
     devices.COMMAND = [sys.executable, "-m", "tests.training.tiny_command"]
-    process_group.Placement = partial(config.Placement, checkpoint_seconds=0.0)
+    process_group.DeviceConfig = partial(config.DeviceConfig, checkpoint_seconds=0.0)
     data = few_test_images()
     trainer.load = lambda name: data
     update, pause = trainer.Run.update, float(os.environ.get("TINY_PAUSE", "0"))

@@ -17,7 +17,7 @@ from distributed.comm import connect, get_address_host_port, resolve_address
 from ...common import paths
 from ...common.errors import UserError
 from ...common.machine import check_device
-from ...experiments.config import Placement, RunConfig, parse
+from ...experiments.config import DeviceConfig, RunConfig, parse
 from ...records.record import RunRecord
 from ...records.store import Store
 from .local import TRIES, Event, Worker, follow
@@ -52,11 +52,11 @@ def launch(
         if not client.scheduler_info()["workers"]:
             with suppress(OSError):
                 print(f"no worker yet at {address}: start one with 'dask worker {address}'", file=sys.stderr)
-        _launch(client, missing, store, Placement(device=device), title, progress)
+        _launch(client, missing, store, DeviceConfig(device=device), title, progress)
 
 
 def _launch(
-    client: Client, missing: list[RunConfig], store: Store, placement: Placement, title: str, progress: bool
+    client: Client, missing: list[RunConfig], store: Store, placement: DeviceConfig, title: str, progress: bool
 ) -> None:
     store.root.mkdir(parents=True, exist_ok=True)  # for a worker to see that it sees it
     events: queue.Queue[tuple[str, Event]] = queue.Queue()
@@ -137,7 +137,7 @@ def _work(values: dict[str, Any], key: str, placement: str, root: str, topic: st
         else:
             last.update(event[1])
 
-    worker = Worker(Placement.model_validate_json(placement), store, None)
+    worker = Worker(DeviceConfig.model_validate_json(placement), store, None)
     ended, unwanted = threading.Event(), threading.Event()
 
     def watch() -> None:

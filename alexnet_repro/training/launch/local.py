@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 
 from ...common.errors import UserError
 from ...common.machine import check_device, cores
-from ...experiments.config import Placement, RunConfig
+from ...experiments.config import DeviceConfig, RunConfig
 from ...records.store import Store
 
 # glibc gives large buffers back to the system and faults them in anew at every step; these keep them.
@@ -54,7 +54,7 @@ def stacks(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
 class Worker:
     """A training process (worker.py)."""
 
-    def __init__(self, placement: Placement, store: Store, gpu: int | None) -> None:
+    def __init__(self, placement: DeviceConfig, store: Store, gpu: int | None) -> None:
         environment = {**os.environ, **MEMORY, "OMP_NUM_THREADS": str(placement.threads)}
         environment["ALEXNET_REPRO_STORE"] = str(store.root)
         if gpu is not None:
@@ -106,19 +106,19 @@ class Worker:
             return self.process.wait()
 
 
-def places(device: str, workers: int | None) -> list[tuple[Placement, int | None]]:
+def places(device: str, workers: int | None) -> list[tuple[DeviceConfig, int | None]]:
     """A placement and a GPU number per worker: one per core on "cpu", one per GPU on "cuda", at most ``workers``."""
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers}: ask for at least one")
     check_device(device)
     if device == "cpu":
-        return [(Placement(device="cpu", threads=1), None)] * (workers or cores())
+        return [(DeviceConfig(device="cpu", threads=1), None)] * (workers or cores())
     import torch
 
     if not torch.cuda.is_available():
         raise UserError("device 'cuda' is not available: this machine has no CUDA GPU; use 'cpu'")
     count = torch.cuda.device_count()
-    return [(Placement(device="cuda", threads=1), gpu) for gpu in range(min(workers or count, count))]
+    return [(DeviceConfig(device="cuda", threads=1), gpu) for gpu in range(min(workers or count, count))]
 
 
 def launch(
@@ -147,7 +147,7 @@ def launch(
     stop = threading.Event()
     starting = threading.Lock()
 
-    def start(placement: Placement, gpu: int | None) -> Worker | None:
+    def start(placement: DeviceConfig, gpu: int | None) -> Worker | None:
         """A new worker; None once all are to end, so that none outlives this function."""
         with starting:
             if stop.is_set():
@@ -155,7 +155,7 @@ def launch(
             live.append(Worker(placement, store, gpu))
             return live[-1]
 
-    def feed(placement: Placement, gpu: int | None) -> None:
+    def feed(placement: DeviceConfig, gpu: int | None) -> None:
         worker: Worker | None = None
         while not stop.is_set():
             try:

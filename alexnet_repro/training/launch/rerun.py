@@ -14,7 +14,7 @@ from ...analysis.statistics import prediction_interval
 from ...common.errors import UserError
 from ...common.files import lock
 from ...common.machine import check_device
-from ...experiments.config import Placement
+from ...experiments.config import DeviceConfig
 from ...experiments.study import Study
 from ...records.lookup import records
 from ...records.record import Measurement, RunRecord
@@ -69,7 +69,7 @@ def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", p
         raise UserError(
             f"{plan.name}, arm {arm!r}, has no seed {seed}: it has {len(plan.seeds_of(arm))}, from {plan.seeds[0]} up"
         )
-    config, placement = plan.config(arm, seed), Placement(device=device)
+    config, placement = plan.config(arm, seed), DeviceConfig(device=device)
     record = store.find(config)
     if record is None:
         raise UserError(

@@ -8,9 +8,9 @@ from ...common.errors import UserError
 from ...experiments.registry import scales
 from ...experiments.study import Study
 from ...records import predictions
-from ...records.lookup import Found, records
+from ...records.lookup import RunsByArm, records
 from ...records.record import RunRecord
-from ...records.store import Store, published_folder, rows_by_key, write_table
+from ...records.store import Store, rows_by_key, write_table
 
 
 def load_or_train(
@@ -22,7 +22,7 @@ def load_or_train(
     progress: bool = True,
     scheduler: str | None = None,
     stack: int = 1,
-) -> Found:
+) -> RunsByArm:
     """Load a study's records; with train=True, first train the missing runs.
 
     They are trained on this machine's cores, or with device "cuda" on its GPUs. workers: how many runs at once, at
@@ -112,9 +112,10 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> Published:
         raise UserError(f"{plan.name} at smoke scale is a rehearsal, never evidence: publish the cifar10 scale")
     if plan.moved and into is None:
         raise UserError(f"first seed {plan.seeds[0]}: data/evidence/ holds the seeds of studies; add --to FOLDER")
-    if plan.home and into is None:
-        raise UserError(f"{plan.name} shares its runs with {plan.home}: 'alexnet-repro publish {plan.home}'")
-    elsewhere = {key for key, home in store.homes().items() if into is not None or home != plan.name}
+    if plan.published_in and into is None:
+        there = plan.published_in
+        raise UserError(f"{plan.name} shares its runs with {there}: 'alexnet-repro publish {there}'")
+    elsewhere = {key for key, home in store.published_in().items() if into is not None or home != plan.name}
     rows = [
         (arm, record)
         for arm, by_seed in records(plan, store).items()
@@ -125,7 +126,7 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> Published:
     if not clean:
         command = " ".join(["alexnet-repro run", plan.name, *_options(plan)])
         raise UserError(f"{plan.name} has no finished run of a clean commit: commit, then '{command}'", 1)
-    folder = published_folder(store, plan.name) if into is None else into / plan.name
+    folder = store.evidence / plan.name if into is None else into / plan.name
     before = rows_by_key(folder) if into is None else {}
     table = before | clean
     # First, so that a repeated call makes up for one that was interrupted: the runs are new until the table is written.

@@ -1,6 +1,6 @@
 """One process that trains runs one after another: lists of configs in on stdin, events out on stdout, a JSON line each.
 
-Started by local.py, with a Placement in JSON and the number of the parent process. The configs of a list are one, or
+Started by local.py, with a DeviceConfig in JSON and the number of the parent process. The configs of a list are one, or
 several seeds to be stacked. Events: {"key": key, "step": done, "of": budget}, {"key": key, "saved": true}, and
 {"error": text, "code": exit code}, which ends the list.
 """
@@ -17,7 +17,7 @@ from typing import Any, TextIO
 
 from ...common.errors import UserError
 from ...common.files import lock, regular_file, sweep, write_atomic
-from ...experiments.config import Placement, RunConfig, parse
+from ...experiments.config import DeviceConfig, RunConfig, parse
 from ...networks.config import AlexNetConfig
 from ...records.record import RunRecord
 from ...records.store import Store
@@ -53,7 +53,7 @@ def _say(out: TextIO, **event: Any) -> None:
         print(json.dumps(event), file=out, flush=True)
 
 
-def _work(configs: list[RunConfig], placement: Placement, store: Store, out: TextIO, stop: Stop) -> None:
+def _work(configs: list[RunConfig], placement: DeviceConfig, store: Store, out: TextIO, stop: Stop) -> None:
     """Train the configs that the store lacks; several are stacked."""
     with ExitStack() as locks:
         for key in sorted(config.key for config in configs):  # in one order, or two processes could wait for each other
@@ -77,7 +77,7 @@ def _end(config: RunConfig, store: Store, out: TextIO) -> None:
 
 
 def _train(
-    configs: list[RunConfig], placement: Placement, store: Store, out: TextIO, stop: Stop
+    configs: list[RunConfig], placement: DeviceConfig, store: Store, out: TextIO, stop: Stop
 ) -> Iterator[RunRecord]:
     def observe(config: RunConfig) -> Observer:
         return lambda done, of: _say(out, key=config.key, step=done, of=of)
@@ -105,7 +105,7 @@ def main() -> None:
     # Whatever else prints must not mix with the events.
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    placement, stop = Placement.model_validate_json(sys.argv[1]), Stop(int(sys.argv[2]))
+    placement, stop = DeviceConfig.model_validate_json(sys.argv[1]), Stop(int(sys.argv[2]))
     signal.signal(signal.SIGTERM, stop.on_signal)
     store = Store()
     for line in sys.stdin:

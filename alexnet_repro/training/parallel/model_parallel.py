@@ -8,8 +8,8 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ...networks.communication import column_layers, sees_both
 from ...networks.config import AlexNetConfig
+from ...networks.cost import column_layers, sees_both
 from ...networks.layers import layers
 from ..models.alexnet import AlexNet
 from ..models.layers import GroupedLinear

@@ -16,9 +16,9 @@ import torch.distributed as dist
 
 from ...common.errors import UserError
 from ...common.machine import check_device, columns_of, cores, launched
-from ...experiments.config import Placement, RunConfig
-from ...networks.communication import column_layers
+from ...experiments.config import DeviceConfig, RunConfig
 from ...networks.config import AlexNetConfig
+from ...networks.cost import column_layers
 from ..devices import available
 
 LOST = 20.0
@@ -195,7 +195,7 @@ def check_parallel(configs: Sequence[RunConfig], parallel: str, processes: int, 
         raise reason
     check_device(device)
     if device == "cuda" and not launched():
-        available(Placement(device=f"cuda:{processes - 1}"))
+        available(DeviceConfig(device=f"cuda:{processes - 1}"))
     return able
 
 
@@ -223,14 +223,14 @@ class StopSignal:
         return self.yes
 
 
-def _placement(device: str) -> Placement:
+def _placement(device: str) -> DeviceConfig:
     """This process's device, and its share of the machine's cores."""
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if device == "cuda":
-        place = Placement(device=f"cuda:{local}", threads=1)
+        place = DeviceConfig(device=f"cuda:{local}", threads=1)
         torch.cuda.set_device(available(place))
         return place
-    return Placement(device="cpu", threads=max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    return DeviceConfig(device="cpu", threads=max(1, cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
 
 
 def _subgroup(ranks: list[list[int]], own: int, limit: timedelta) -> dist.ProcessGroup:

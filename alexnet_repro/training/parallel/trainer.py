@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 
 from ...common.errors import UserError
 from ...common.files import lock, sweep, write_atomic
-from ...experiments.config import Placement, RunConfig
+from ...experiments.config import DeviceConfig, RunConfig
 from ...networks.config import AlexNetConfig
 from ...records.store import Store
 from .. import checkpoint, provenance
@@ -37,7 +37,7 @@ class ParallelRun(Run):
     images than replicas.
     """
 
-    def __init__(self, config: RunConfig, placement: Placement, group: Group) -> None:
+    def __init__(self, config: RunConfig, placement: DeviceConfig, group: Group) -> None:
         self.group = group
         size, batch = config.data.train_images, config.optimizer.batch_size
         least = min(batch, size % batch or batch)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 from torch.nn.functional import cross_entropy
 
-from ...experiments.config import Placement, RunConfig
+from ...experiments.config import DeviceConfig, RunConfig
 from ...records.record import RunRecord, Status
 from ..models.alexnet import AlexNet
 from ..optim import AlexNetSGD
@@ -95,7 +95,7 @@ def _by_stride(tensor: Tensor) -> list[int]:
 
 def train(
     configs: Sequence[RunConfig],
-    placement: Placement,
+    placement: DeviceConfig,
     path: Callable[[RunConfig], Path | None] = lambda _: None,
     observe: Callable[[RunConfig], Observer] = lambda _: lambda done, total: None,
     stop: Callable[[], bool] = lambda: False,

@@ -1,4 +1,4 @@
-"""What two devices send and compute, by hand, and the published times as the page reads them."""
+"""What networks cost, by hand: memory, and what two devices send and compute; and the published times of a step."""
 
 import json
 
@@ -7,58 +7,103 @@ import pytest
 from alexnet_repro.analysis.verdicts import Verdict, scorecard
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments import step_timing
-from alexnet_repro.networks import communication
-from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER
+from alexnet_repro.networks import cost
+from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE
+from alexnet_repro.networks.cost import GPU_BYTES, memory_breakdown
 from alexnet_repro.networks.layers import learned_layers
 from alexnet_repro.paper.claims import claim
 from alexnet_repro.report import traffic
+
+# Numbers kept per image by net 145: conv and normalization outputs, poolings, fully-connected layers.
+KEPT = 2 * 290_400 + 27 * 27 * 96 + 3 * 186_624 + 13 * 13 * 256 + 2 * 64_896 + 43_264 + 6 * 6 * 256 + 2 * 4096 + 1000
+
+
+def test_one_gpu_by_hand():
+    held = memory_breakdown(SOURCE, batch=128)
+    assert held["outputs"] == held["gradients of outputs"] == 4 * 128 * KEPT
+    assert held["images"] == 2 * 4 * 128 * 3 * 224 * 224
+    assert held["denominators of normalization"] == 4 * 128 * (290_400 + 2 * 186_624)
+    assert held["weights and biases"] == held["velocities"] == 4 * 60_965_224
+    # conv2: 729 positions, three at a time, for each of 256 x 48 x 25 weights; conv3 one column after the other.
+    weights = {1: 96 * 363, 2: 256 * 1200, 3: 384 * 1152, 4: 384 * 1728, 5: 256 * 1728}
+    groups = {1: 3025 // 5, 2: 729 // 3, 3: 13, 4: 13, 5: 13}
+    assert held["partial sums of these"] == 4 * sum(groups[n] * weights[n] for n in weights)
+
+
+def test_each_of_two_gpus_holds_a_half_and_the_other_columns_maps():
+    one, two = memory_breakdown(PAPER, batch=128), memory_breakdown(PAPER, batch=128, gpus=2)
+    copies = 4 * 128 * (13 * 13 * 128 + 6 * 6 * 128 + 2048 + 2048)
+    assert two["outputs"] == one["outputs"] // 2 + copies
+    assert two["weights and biases"] == one["weights and biases"] // 2
+    assert two["images"] == one["images"]
+    unlinked = memory_breakdown(PAPER.change(columns="unlinked"), batch=128, gpus=2)
+    assert unlinked["outputs"] == one["outputs"] // 2 + 4 * 128 * 2048  # the last layer alone sees both
+
+
+def test_the_net_of_2012_nearly_fills_one_gpu_and_half_fills_two():
+    assert 0.8 < sum(memory_breakdown(SOURCE, batch=128).values()) / GPU_BYTES < 1
+    assert sum(memory_breakdown(SOURCE, batch=128, gpus=2).values()) / GPU_BYTES < 0.5
+    assert sum(memory_breakdown(SOURCE, batch=256).values()) > GPU_BYTES
+
+
+@pytest.mark.parametrize("config", [PAPER.change(columns="half"), CIFAR_ALEXNET.change(columns="single")])
+def test_a_net_without_columns_has_no_two_gpus(config):
+    with pytest.raises(ValueError, match="one GPU, or one for each of two columns"):
+        memory_breakdown(config, batch=1, gpus=2)
+    with pytest.raises(ValueError, match="gpus=3"):
+        memory_breakdown(PAPER, batch=1, gpus=3)
+
+
+def test_a_batch_without_images_is_one_line():
+    with pytest.raises(UserError, match="batch=0 has no images"):
+        memory_breakdown(PAPER, batch=0)
 
 
 def test_the_links_of_fig_2() -> None:
     # 128 maps of 13 x 13 after conv2's pooling, 128 of 6 x 6 after conv5's, and 2048 units, per column.
     expected = {"conv3": 128 * 13 * 13, "fc6": 128 * 6 * 6, "fc7": 2048, "fc8": 2048, "softmax": 500}
-    assert communication.links(PAPER) == expected
+    assert cost.links(PAPER) == expected
     # Single precision; activations one way, their gradients the other; the last layer's outputs once.
-    assert communication.bytes_sent(PAPER, 128) == 128 * 4 * (2 * (21632 + 4608 + 2048 + 2048) + 500)
+    assert cost.bytes_sent(PAPER, 128) == 128 * 4 * (2 * (21632 + 4608 + 2048 + 2048) + 500)
 
 
 def test_unlinked_columns_meet_in_the_last_layer() -> None:
-    assert communication.links(PAPER.change(columns="unlinked")) == {"fc8": 2048, "softmax": 500}
+    assert cost.links(PAPER.change(columns="unlinked")) == {"fc8": 2048, "softmax": 500}
 
 
 def test_the_link_moves_to_the_layer_that_is_left() -> None:
-    assert list(communication.links(PAPER.change(removed=("conv3",)))) == ["conv4", "fc6", "fc7", "fc8", "softmax"]
+    assert list(cost.links(PAPER.change(removed=("conv3",)))) == ["conv4", "fc6", "fc7", "fc8", "softmax"]
 
 
 @pytest.mark.parametrize("config", [PAPER, CIFAR_ALEXNET, PAPER.change(columns="unlinked")])
 def test_a_column_is_half_of_the_net(config) -> None:
-    column = [layer for layer in communication.column_layers(config) if layer.learned]
+    column = [layer for layer in cost.column_layers(config) if layer.learned]
     for half, whole in zip(column, learned_layers(config), strict=True):
         assert (2 * half.parameters, 2 * half.multiply_adds) == (whole.parameters, whole.multiply_adds)
-    assert 2 * communication.multiply_adds(config, column) == communication.multiply_adds(config)
+    assert 2 * cost.multiply_adds(config, column) == cost.multiply_adds(config)
 
 
 def test_data_parallel_sends_gradients() -> None:
-    assert communication.data_parallel_bytes(PAPER, 2) == 4 * 60_965_224
-    assert communication.data_parallel_bytes(PAPER, 1) == 0
+    assert cost.data_parallel_bytes(PAPER, 2) == 4 * 60_965_224
+    assert cost.data_parallel_bytes(PAPER, 1) == 0
 
 
 @pytest.mark.parametrize("columns", ["half", "single"])
 def test_a_net_without_columns_is_named(columns) -> None:
     with pytest.raises(UserError, match=f"columns='{columns}'"):
-        communication.column_layers(PAPER.change(columns=columns))
+        cost.column_layers(PAPER.change(columns=columns))
 
 
 def test_the_page_counts_what_is_derived() -> None:
     table = traffic.volume(PAPER, 128)
-    assert table["bytes"].sum() == communication.bytes_sent(PAPER, 128)
-    column = communication.column_layers(PAPER)
-    assert table["multiply-adds"].sum() == 128 * communication.multiply_adds(PAPER, column)
+    assert table["bytes"].sum() == cost.bytes_sent(PAPER, 128)
+    column = cost.column_layers(PAPER)
+    assert table["multiply-adds"].sum() == 128 * cost.multiply_adds(PAPER, column)
 
 
 def times(half: float, columns: float, rounds: int) -> dict:
     cases = {step_timing.HALF: half, step_timing.ONE: 2.0, step_timing.COLUMNS: columns, step_timing.DATA: 1.1}
-    sent = communication.bytes_sent(PAPER, 128)
+    sent = cost.bytes_sent(PAPER, 128)
     rows = [
         {
             "case": case,
