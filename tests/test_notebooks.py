@@ -13,7 +13,7 @@ from IPython.core.interactiveshell import InteractiveShell
 
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments import cifar_alexnet, registry, step_timing
-from alexnet_repro.experiments.config import Placement, RunConfig
+from alexnet_repro.experiments.config import DeviceConfig, RunConfig
 from alexnet_repro.paper.claims import load
 from alexnet_repro.records.store import Store
 from alexnet_repro.site import notebooks
@@ -289,7 +289,7 @@ def few_images(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def train_here(configs: list[RunConfig], store: Store, **_: object) -> None:
         for config in store.missing(configs):
-            store.save(trainer.train(config, Placement(), weights_path=store.weights(config.key)))
+            store.save(trainer.train(config, DeviceConfig(), weights_path=store.weights(config.key)))
 
     monkeypatch.setitem(LOADERS, "sample", lambda: few)
     monkeypatch.setattr(local, "launch", train_here)

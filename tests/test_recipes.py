@@ -86,10 +86,10 @@ def test_a_data_set_is_added(copy):
     change(copy / "alexnet_repro" / "experiments" / "config.py", name)
     code = """
         from alexnet_repro.experiments.cifar_alexnet import BASELINE, SMOKE
-        from alexnet_repro.experiments.config import Placement
+        from alexnet_repro.experiments.config import DeviceConfig
         from alexnet_repro.training.trainer import train
         config = BASELINE.changed(**SMOKE | {"data.dataset": "toy", "data.train_images": 256, "budget.epochs": 1})
-        record = train(config, Placement())
+        record = train(config, DeviceConfig())
         print(record.config.data.dataset, record.status, record.provenance.data)
     """
     assert python(copy, "-c", textwrap.dedent(code)).split() == ["toy", "finished", "toy"]

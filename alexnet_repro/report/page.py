@@ -199,8 +199,8 @@ class Page:
         images, error = linear_classifier()
         return Markdown(
             f"{level(record_lookup(self.store, self.scale))}A linear classifier of the pixels of the same {images:,} "
-            f"training images has a test error of {100 * error:.1f} % (ridge regression, its penalty picked on a fifth of "
-            f"them: `python -m alexnet_repro.training.linear`; {downloads.link('linear_classifier.csv')})."
+            f"training images has a test error of {100 * error:.1f} % (ridge regression, its penalty picked on a fifth "
+            f"of them: `python -m alexnet_repro.training.linear`; {downloads.link('linear_classifier.csv')})."
         )
 
     def verdict(self, name: str) -> Markdown:

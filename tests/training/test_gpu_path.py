@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from alexnet_repro.experiments import imagenet
-from alexnet_repro.experiments.config import Placement
+from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.networks.config import CIFAR_ALEXNET
 from alexnet_repro.training import trainer as loop
 from alexnet_repro.training.data import augment, cifar10, prepare
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="tests/gpu doe
 
 ALEXNET = TINY.changed(**{"budget.ten_views": True, "budget.test_curve": True})
 NETS = {"alexnet": ALEXNET, "cuda-convnet": CUDA_CONVNET}
-GPU = Placement(device="cuda")
+GPU = DeviceConfig(device="cuda")
 
 
 @pytest.fixture(autouse=True)
@@ -42,7 +42,7 @@ def halfway(config, placement, path):
 
 @pytest.mark.parametrize("net", NETS)
 def test_a_run_stops_resumes_and_is_evaluated_as_on_the_cpu(net, tmp_path):
-    expected = halfway(NETS[net], Placement(), tmp_path / "cpu")
+    expected = halfway(NETS[net], DeviceConfig(), tmp_path / "cpu")
     with pretend_gpu():
         record = halfway(NETS[net], GPU, tmp_path / "gpu")
     assert record.provenance.device == "pretended GPU"
@@ -67,7 +67,7 @@ def test_images_from_disk_are_read_ahead_and_cut_on_the_gpu(tmp_path, monkeypatc
     config = imagenet.baseline(imagenet.Images.of(manifest)).changed(
         model=net, **{"budget.epochs": 2, "budget.measurements": 2, "optimizer.batch_size": 10}
     )
-    expected = train(config, Placement())
+    expected = train(config, DeviceConfig())
     with pretend_gpu():
         record = train(config, GPU)
     assert (record.metrics, record.curve) == (expected.metrics, expected.curve)
@@ -91,7 +91,7 @@ def test_stacked_seeds_train_as_on_the_cpu():
 def test_repeats_with_other_rounding_draw_on_the_gpu():
     with pretend_gpu():
         ours = repeats_with_other_rounding(CUDA_CONVNET, GPU, 1)
-    assert ours == repeats_with_other_rounding(CUDA_CONVNET, Placement(), 1)
+    assert ours == repeats_with_other_rounding(CUDA_CONVNET, DeviceConfig(), 1)
 
 
 def shared(rank, how, folder):
