@@ -84,7 +84,7 @@ def test_a_claim_is_added_in_five_steps(copy: Path) -> None:
     ((language, entry),) = blocks(2)
     assert language == "python"
     studies = copy / "alexnet_repro" / "experiments" / "registry.py"
-    head = re.search(r"^STUDIES.*\{\n", studies.read_text(), re.MULTILINE)
+    head = re.search(r"^SMALL_ALEXNET.*\{\n", studies.read_text(), re.MULTILINE)
     assert head
     studies.write_text(studies.read_text().replace(head[0], head[0] + entry))
 
