@@ -86,9 +86,10 @@ def test_the_printed_claim_and_study_are_read(tmp_path: Path, monkeypatch: pytes
     table.write_text(f"{table.read_text()}\n{printed}")
     added = claims.load()[-1]
     ((_, entry),) = blocks(2)
-    (made,) = eval(f"{{{entry}}}", dict(vars(registry))).values()
-    assert {each.study for each in added.measured} == {added.id} == {made("cifar10").name}
-    assert {each.arm for each in added.measured} <= set(made("cifar10").arms)
+    ((name, (title, setting, arms, options)),) = eval(f"{{{entry}}}", dict(vars(registry))).items()
+    made = registry._ablation(name, title, setting, arms, "cifar10", **options)
+    assert {each.study for each in added.measured} == {added.id} == {name}
+    assert {each.arm for each in added.measured} <= set(made.arms)
 
 
 @pytest.mark.slow
@@ -102,7 +103,7 @@ def test_a_claim_is_added_in_five_steps(copy: Path) -> None:
     ((language, entry),) = blocks(2)
     assert language == "python"
     registry = copy / "alexnet_repro" / "experiments" / "registry.py"
-    head = re.search(r"^STUDIES.*\{\n", registry.read_text(), re.MULTILINE)
+    head = re.search(r"^SMALL_ALEXNET.*\{\n", registry.read_text(), re.MULTILINE)
     assert head
     registry.write_text(registry.read_text().replace(head[0], head[0] + entry))
 
