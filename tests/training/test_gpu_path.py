@@ -7,16 +7,17 @@ from alexnet_repro.experiments import imagenet
 from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.networks.config import CIFAR_ALEXNET
 from alexnet_repro.training import trainer as loop
-from alexnet_repro.training.data import augment, cifar10, prepare
+from alexnet_repro.training.data import augment, prepare
 from alexnet_repro.training.data.images import Images
 from alexnet_repro.training.models import lrn
 from alexnet_repro.training.parallel.vmap_seeds import Member, Stack
 from alexnet_repro.training.trainer import Run, Stopped, repeats_with_other_rounding, train
 
 from ..pictures import tree
+from ..runs import few_test_images
 from . import team
 from .pretend_gpu import PretendTensor, pretend_gpu, unfused
-from .test_parallel import CUDA_CONVNET, TINY, advance, few, found, one_device, same, share
+from .test_parallel import CUDA_CONVNET, TINY, advance, found, one_device, same, share
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="tests/gpu does this on the GPU that is here")
 
@@ -28,7 +29,7 @@ GPU = DeviceConfig(device="cuda")
 @pytest.fixture(autouse=True)
 def _gpu_formula_and_few_test_images(monkeypatch):
     monkeypatch.setattr(lrn, "_choose", unfused)  # or the last bits would differ
-    data = few(cifar10.sample())
+    data = few_test_images()
     monkeypatch.setattr(loop, "load", lambda name: data)
 
 
