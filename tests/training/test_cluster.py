@@ -44,6 +44,12 @@ def store(tmp_path):
     return Store(tmp_path / "store", tmp_path / "none")
 
 
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch):
+    """A busy machine's scheduler is slow to answer, and there."""
+    monkeypatch.setattr(cluster, "CONNECT", 60.0)
+
+
 @pytest.fixture
 def every_step(monkeypatch):
     """A checkpoint after every step, so that there is one when a worker is killed."""
