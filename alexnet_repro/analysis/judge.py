@@ -117,7 +117,9 @@ def judge(claim: str, scale: str = "cifar10", store: str | Path | None = None) -
     At the scale smoke there is no conclusion: a rehearsal is no evidence. Parameters and errors are those of
     ``load_runs``, but for ``claim``: a name as in data/claims.toml. Raises UserError for an unknown claim, too.
 
-    >>> judge("lrn").effects("test_error").loc[("no_lrn", "baseline")]
+    >>> effects = judge("lrn").effects("test_error")  # a data frame
+    >>> effects.loc[("no_lrn", "baseline")].index.tolist()
+    ['effect', 'low', 'high']
     """
     named, where = claims.claim(claim), store_at(store)
     if scale not in SCALES:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..common.errors import NoRuns, UserError, one_of
 from ..networks.config import CudaConvnetConfig
-from . import cifar_alexnet, step_timing
+from . import cifar_alexnet, imagenet, step_timing
 from .cifar_alexnet import arms
 from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
 from .study import FRESH_SEEDS, PILOT_SEEDS, SCALES, Scale, Study
@@ -227,16 +227,18 @@ STUDIES: dict[str, Callable[[Scale], Study]] = {
 
 
 def study(name: str, scale: str = "cifar10") -> Study:
-    """A study by name, at a scale.
+    """A study: its baseline, its arms as named changes to the baseline, and its seeds. Trains and reads no run.
 
-    Full-size studies, and those of ``SCALE_STUDIES`` and ``RATE_SEARCHES``, have one scale and need none given. Raises
-    UserError that lists the valid names; for a study of step times, it gives the command that measures them.
+    name: as in ``alexnet-repro plan``. scale: "cifar10", "smoke" (a rehearsal of minutes), "cifar10-long" or
+    "tiny-imagenet"; a study that has a single scale needs none given. Raises UserError that lists the valid names; for
+    a study of step times, it gives the command that measures them.
+
+    >>> study("lrn").arms["no_lrn"]
+    {'model.cross_map_norm': None}
     """
     if name.startswith("imagenet"):
         if scale != "cifar10":
             raise UserError(f"scale {scale!r} is not for {name}, which has one scale, its own: leave --scale out")
-        from . import imagenet  # it builds on this module
-
         return imagenet.study(name)
     if name in step_timing.STUDIES:
         raise UserError(f"study {name!r} has no runs to train: it is timed by '{step_timing.COMMAND}'")

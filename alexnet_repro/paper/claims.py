@@ -282,7 +282,13 @@ def load(path: Path | None = None) -> tuple[Claim, ...]:
 
 
 def claim(name: str) -> Claim:
-    """The claim with this id. Raises UserError that lists the valid ids."""
+    """A claim of the paper: its statement, its evidence, and the rules that judge it.
+
+    name: the ``id`` of its entry in data/claims.toml. Raises UserError that lists the valid ones.
+
+    >>> claim("lrn").section
+    '3.3'
+    """
     claims = {each.id: each for each in load()}
     if name not in claims:
         raise one_of("claim", name, list(claims))

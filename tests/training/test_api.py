@@ -1,8 +1,9 @@
-"""The public names of the torch half: their examples run, and they give what the inner modules give."""
+"""The public names: their examples run, and those of networks give what the inner modules give."""
 
 import doctest
 import subprocess
 import sys
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -14,15 +15,15 @@ from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments.config import DIGESTS
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.networks import config as networks
-from alexnet_repro.training import api, optim
+from alexnet_repro.training import api
 from alexnet_repro.training.data import cifar10
 from alexnet_repro.training.models.alexnet import AlexNet
 from alexnet_repro.training.models.cuda_convnet import CudaConvnet
 
 
-@pytest.mark.parametrize("module", [api, optim], ids=["api", "optim"])
-def test_examples_in_docstrings_run(module):
-    done = doctest.testmod(module)
+@pytest.mark.parametrize("home", sorted(set(alexnet_repro._HOMES.values())))
+def test_examples_in_docstrings_run(home):
+    done = doctest.testmod(import_module(f"alexnet_repro.{home}"))
     assert done.attempted > 0
     assert done.failed == 0
 
