@@ -1,8 +1,8 @@
 """Two processes of one thread each beside one process of two threads, training nets of the studies, in one run.
 
-Two processes can be at most twice as fast as one that has the machine to itself, which is measured in the same run: what
-they lose of that, they lose to the memory and the caches that they share. One process of two threads comes close to the
-same limit, so that little is left to gain: the bar is that two processes are not the slower way.
+Two processes can be at most twice as fast as one that has the machine to itself, which the same run measures: the rest
+goes to the memory and the caches that they share. What one process of two threads leaves of that limit is all that can
+be gained, so the bar is 1: starting two processes is not the slower way.
 
     python benchmarks/launch.py [--steps 30] [--rounds 5] [--json PATH] [--publish]
 
