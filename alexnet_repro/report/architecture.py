@@ -12,6 +12,7 @@ from ..networks.cost import GPU_BYTES, check_batch, memory_breakdown
 from ..networks.layers import Layer, layers, learned_layers
 from ..records.reference import torchvision_table
 from . import cards
+from .format import markdown
 
 MIB, GIB = 2**20, 2**30
 UNBROKEN = "\u00a0"
@@ -51,7 +52,7 @@ def layer_table(config: AlexNetConfig, batch: int) -> Markdown:
     numbers = {name: [_number(value, each) for value in rows[name]] for name, each in digits.items()}
     shown = rows.fillna("").assign(layer=[*names, f"**{TOTAL}**"], **numbers)
     counted = f"*All columns together; multiply-adds for one image, activations for a batch of {batch}.*"
-    return Markdown(f"{counted}\n\n{cards.written(shown, right=list(digits), wide=True).data}")
+    return Markdown(f"{counted}\n\n{markdown(shown, right=list(digits), wide=True)}")
 
 
 def side_by_side() -> pd.DataFrame:
@@ -79,7 +80,7 @@ def side_by_side() -> pd.DataFrame:
 def memory_rows(batch: int) -> Markdown:
     """`memory_table` for a reader."""
     rows = memory_table(batch).map(lambda value: f"{value:,.0f}")
-    return cards.written(rows.reset_index(names="MiB on each GPU"), right=list(rows.columns), wide=True)
+    return cards.to_markdown(rows.reset_index(names="MiB on each GPU"), right=list(rows.columns), wide=True)
 
 
 def shares(config: AlexNetConfig) -> pd.DataFrame:

@@ -41,7 +41,7 @@ def audited_rows() -> Markdown:
     """`audited_table` for a reader: a claim named once, its nets without the caveats."""
     rows = audited_table()
     again = rows["claim"].duplicated()
-    return cards.written(
+    return cards.to_markdown(
         rows.assign(
             claim=rows["claim"].mask(again, ""),
             note=rows["note"].str.split(";").str[0].mask(rows["verdict"].str.contains("not in"), rows["note"]),
@@ -70,7 +70,7 @@ def published_rows() -> Markdown:
     """Every number of the paper that others published, too, with the place where they did."""
     rows = cards.numbers_table([claim.id for claim in load() if claim.published], "published")
     named_once = rows["claim"].mask(rows["claim"].duplicated(), "")
-    return cards.written(rows.assign(claim=named_once, note=rows["note"].map(with_commands)), wide=True)
+    return cards.to_markdown(rows.assign(claim=named_once, note=rows["note"].map(with_commands)), wide=True)
 
 
 def scatter_words() -> Markdown:
@@ -153,7 +153,7 @@ def nets_table(*nets: str) -> Markdown:
     """These nets of the log, over ten views: what changes, and their errors."""
     log = audit.log().query("views == '10-crop'").set_index("net").loc[list(nets)].reset_index()
     errors = {f"{label} (%)": [f"{100 * error:.2f}" for error in log[name]] for name, label in ERRORS.items()}
-    return cards.written(pd.DataFrame({"net": log["net"], "change": log["change"], **errors}), right=list(errors))
+    return cards.to_markdown(pd.DataFrame({"net": log["net"], "change": log["change"], **errors}), right=list(errors))
 
 
 def variants_table() -> pd.DataFrame:

@@ -4,7 +4,7 @@ from IPython.display import Markdown
 
 from ..common.markup import escaped
 from ..records.benchmarks import path, read, table
-from .cards import written
+from .format import markdown
 
 COMMAND = "python benchmarks/{name}.py --publish"
 
@@ -22,4 +22,4 @@ def shown(name: str) -> Markdown:
         "at the start."
     )
     rows = table(found.rows)
-    return Markdown(words + "\n\n" + written(rows, right=["ours", "beside", "times as good", "bar"], wide=True).data)
+    return Markdown(words + "\n\n" + markdown(rows, right=["ours", "beside", "times as good", "bar"], wide=True))

@@ -36,7 +36,7 @@ from ..records.store import Store
 from ..training.launch.runs import load_or_train
 from . import captions, cards, downloads, features, figures, tables
 from .captions import level
-from .format import TITLE
+from .format import TITLE, markdown
 
 METRICS = {
     "test_error": "test error (%)",
@@ -155,7 +155,7 @@ class Page:
         head = "::::{dropdown} Rules, verdicts and others' numbers in full"
         return Markdown("\n\n".join([head, *filter(None, parts), "::::"]))
 
-    def cost(self, *names: str) -> Markdown:
+    def study_summary(self, *names: str) -> Markdown:
         """How much there is of these studies, and what it cost."""
         for name in names:
             with suppress(NoRuns):
@@ -169,7 +169,7 @@ class Page:
     @_or_one_line
     def _spent(self, name: str) -> Markdown:
         plan = study(name, self.scale)
-        return cards.whole(plan, records(plan, self.store))
+        return cards.study_summary(plan, records(plan, self.store))
 
     def baseline(self) -> Markdown:
         """How the net of the ablations is trained, read from its config."""
@@ -293,12 +293,12 @@ class Page:
         table = pd.DataFrame(rows)
         if not table["diverged"].any():
             table = table.drop(columns="diverged")
-        written = cards.written(table, right=list(table.columns[1:]), wide=True)
+        shown_table = markdown(table, right=list(table.columns[1:]), wide=True)
         if len(shared) < 2:
-            return written
+            return Markdown(shown_table)
         chance = " A diverged run's errors count at chance." if "diverged" in table else ""
         return Markdown(
-            f"{written.data}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}"
+            f"{shown_table}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}"
         )
 
     @_or_one_line
@@ -458,7 +458,7 @@ class Page:
         plan, runs = self.runs(name)
         threshold = _threshold(plan)
         if threshold is not None:
-            return captions.joined(cards.when_reached(runs, _labels(plan), threshold))
+            return captions.joined(cards.epochs_to_threshold_summary(runs, _labels(plan), threshold))
         return captions.curves(runs, _labels(plan))
 
     @_or_one_line
@@ -497,10 +497,10 @@ class Page:
         audited = cards.numbers_table(names, "audited")
         if len(audited):
             log = downloads.link("author_log.csv")
-            parts += [f"**The first author's log** ({log}):", str(cards.written(audited, wide=True).data)]
+            parts += [f"**The first author's log** ({log}):", markdown(audited, wide=True)]
         others = pd.concat([cards.others(name) for name in names])
         if len(others):
-            parts += [f"**Others** ({downloads.link('others.csv')}):", str(cards.written(others, wide=True).data)]
+            parts += [f"**Others** ({downloads.link('others.csv')}):", markdown(others, wide=True)]
         return Markdown(
             "\n\n".join(parts) or "Neither the author's log nor the sources of this book have this comparison."
         )

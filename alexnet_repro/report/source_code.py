@@ -4,6 +4,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from ..paper.source_code import PRESETS, Row, follows, rows, value
+from .cards import to_markdown
 
 TREE = "https://github.com/computerhistory/AlexNet-Source-Code/blob/2f8b81f76470bf873c865754ad8f4a5e0dbbeb7b"
 
@@ -37,10 +38,8 @@ def presets() -> pd.DataFrame:
 
 def places() -> Markdown:
     """Where in the source each item was read, with links to the files at that commit."""
-    lines = ["| item | place in the source |", "|---|---|"]
-    for row in rows():
-        lines.append(f"| {row.item} | {'; '.join(map(_linked, row.places))} |")
-    return Markdown("\n".join(lines))
+    listed = [{"item": row.item, "place in the source": "; ".join(map(_linked, row.places))} for row in rows()]
+    return to_markdown(pd.DataFrame(listed))
 
 
 def words() -> Markdown:

@@ -12,7 +12,7 @@ from ..analysis.meta import Row
 from ..analysis.verdicts import ALPHA
 from ..common.text import NONE, number, probability, with_interval
 from ..experiments.cifar_alexnet import arm_label
-from .cards import written
+from .format import markdown
 
 EFFECT = "effect (95 % interval)"
 
@@ -43,7 +43,7 @@ def parts(found: Sequence[tuple[Contrast, pd.DataFrame, Sequence[Estimate | None
         return Markdown("No comparison has three pairs of runs with both errors yet.")
     setting = f"{found[0][0].setting}. " if same else ""
     return Markdown(
-        f"{written(pd.DataFrame(rows), wide=True).data}\n\n{setting}Test error = training error + gap, all of the "
+        f"{markdown(pd.DataFrame(rows), wide=True)}\n\n{setting}Test error = training error + gap, all of the "
         "final network as it is tested (centre crop, no dropout). **Bold**: what a rule judges, positive being the "
         "paper's side; all else is *exploratory*. Pooled: by [one model of all arms](#all-arms)."
     )
@@ -66,7 +66,7 @@ def pooled(model: Pooled | None) -> Markdown:
     ]
     least, most = (end(every, key=lambda each: each["sd"]) for end in (min, max))
     return Markdown(
-        f"{written(pd.DataFrame(rows), right=['seeds', 'scatter of its pairs'], wide=True).data}\n\n"
+        f"{markdown(pd.DataFrame(rows), right=['seeds', 'scatter of its pairs'], wide=True)}\n\n"
         "Test error minus that of the baseline, with 95 % intervals; the scatter is the standard deviation of the "
         f"pairs' differences, in points. The model has one residual standard deviation for all arms, {model.sd:.2f} "
         f"points ({model.df} degrees of freedom), by which every difference of two runs would scatter by "
@@ -115,7 +115,7 @@ def side_by_side(rows: Sequence[Row]) -> Markdown:
     )
     logged = any(each.source == "the author's log" and each.clear is not None for each in rows)
     return Markdown(
-        f"{written(table, wide=True).data}\n\nPositive, or above 1×, is the paper's side; *not clearly*: the interval "
+        f"{markdown(table, wide=True)}\n\nPositive, or above 1×, is the paper's side; *not clearly*: the interval "
         f"includes no effect.{scatter if logged else ''}"
     )
 

@@ -12,7 +12,7 @@ from ..experiments.step_timing import CASES, COMMAND, CPU_COMMAND, HALF, NETS, S
 from ..networks.config import PAPER, AlexNetConfig
 from ..networks.cost import SINGLE, bytes_sent, column_layers, data_parallel_bytes, links, multiply_adds
 from ..networks.layers import learned_layers
-from .cards import written
+from .format import markdown
 
 MB = 1e6
 
@@ -94,7 +94,7 @@ def shown(kind: str) -> Markdown:
         devices, command = ("two GPUs", COMMAND) if kind == "cuda" else ("two CPU processes", CPU_COMMAND)
         return Markdown(f"*Not measured yet on {devices}:* `{command}` does it.")
     table = times_table(found)
-    return Markdown(f"{_words(found)}\n\n{written(table, right=list(table.columns[1:]), wide=True).data}")
+    return Markdown(f"{_words(found)}\n\n{markdown(table, right=list(table.columns[1:]), wide=True)}")
 
 
 def _words(found: StepTimes) -> str:

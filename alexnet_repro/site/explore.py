@@ -53,7 +53,7 @@ def write(book: Path) -> None:
     drawing = figures.training_curves(found, labels, threshold)
     write_atomic(generated / "explore.svg", figures.svg(drawing))
     figures.close(drawing)
-    finding = captions.joined(cards.when_reached(found, labels, threshold)).data
+    finding = captions.joined(cards.epochs_to_threshold_summary(found, labels, threshold)).data
     write_atomic(generated / "explore.md", static(str(finding)))
     write_atomic(generated / "explore.html", html(content(store)))
 
