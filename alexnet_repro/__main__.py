@@ -482,9 +482,7 @@ def main() -> None:
             sys.stdout.flush()  # here, where what goes wrong can still be said
     except UserError as error:
         _fail(str(error), error.code)
-    except typer.Abort:
-        _fail("interrupted: run it again to resume", 130)
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted: run it again to resume", 130)
     except BrokenPipeError:
         _close()  # the reader of our output has gone: nothing more to say, to nobody

@@ -1,4 +1,4 @@
-"""The page "How fast": published benchmarks as tables."""
+"""The page "How fast": published benchmarks as tables. They are measured by benchmarks/, not here."""
 
 from IPython.display import Markdown
 
@@ -10,7 +10,10 @@ COMMAND = "python benchmarks/{name}.py --publish"
 
 
 def shown(name: str) -> Markdown:
-    """The last published measurement: table, machine, versions; or what is missing. Raises UserError if damaged."""
+    """The last published run of a benchmark: table, machine, versions; or the command that measures it.
+
+    Raises UserError if its file is damaged.
+    """
     where = path(name)
     if not where.is_file():
         return Markdown(f"*Not measured yet:* `{COMMAND.format(name=name)}` does it.")

@@ -59,6 +59,11 @@ def markdown(table: pd.DataFrame, right: Sequence[str] = (), wide: bool = False)
     return f":::{{div}} wide-table\n{text}\n:::" if wide and len(table.columns) > MANY else text
 
 
+def figure(name: str, alt: str, caption: str) -> str:
+    """A MyST figure directive for ``_generated/NAME.svg``, for a page in the book's folder."""
+    return f":::{{figure}} _generated/{name}.svg\n:name: fig-{name}\n:width: 36em\n:alt: {alt}\n\n{caption}\n:::\n"
+
+
 def with_commands(note: str) -> str:
     """A verdict's note in Markdown: a quoted command becomes code, a URL becomes a link."""
     linked = re.sub(r"https?://[^\s;]+", r"<\g<0>>", note)

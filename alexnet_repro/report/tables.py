@@ -1,4 +1,4 @@
-"""The analyses as a page shows them: tables, and the sentences that go with them."""
+"""Tables of the exploratory analyses, with a paragraph on how to read each; computed in analysis/, not here."""
 
 import math
 from collections.abc import Sequence
@@ -21,9 +21,9 @@ Estimate = tuple[float, float, float]
 
 
 def parts(found: Sequence[tuple[Contrast, pd.DataFrame, Sequence[Estimate | None]]]) -> Markdown:
-    """Effects on training error, gap and test error, a block per contrast.
+    """A table of effects on training error, gap and test error: three rows per contrast.
 
-    found: a contrast, its parts (``analyses.parts``), and for each part the estimate by the model of all arms.
+    found: a contrast, its parts (``exploratory.parts``), and the pooled model's estimate for each part.
     """
     same = len({each.setting for each, _, _ in found}) == 1
     rows = []
@@ -50,7 +50,7 @@ def parts(found: Sequence[tuple[Contrast, pd.DataFrame, Sequence[Estimate | None
 
 
 def pooled(model: Pooled | None) -> Markdown:
-    """Every arm against the baseline by the model of all arms, beside the arm's own pairs, in points."""
+    """A table of every arm minus the baseline, in points: from its own pairs, and from one model of all arms."""
     if model is None:
         return Markdown("No arm has three seeds of the baseline yet.")
     every = model.table.to_dict("records")
@@ -77,7 +77,10 @@ def pooled(model: Pooled | None) -> Markdown:
 
 
 def colours(null: ColourNull | None, dealt: float | None) -> Markdown:
-    """Whether the columns' kernels differ in colour more than by chance; dealt: the ratio by deals of one net's."""
+    """Whether the two columns' kernels differ in colour more than by chance, in a paragraph.
+
+    dealt: the ratio after dealing one net's kernels to its columns at random; None without a net.
+    """
     if null is None:
         return Markdown("No three runs have the colours of their columns yet.")
     low, high = null.ratio.low, null.ratio.high
@@ -96,7 +99,7 @@ def colours(null: ColourNull | None, dealt: float | None) -> Markdown:
 
 
 def side_by_side(rows: Sequence[Row]) -> Markdown:
-    """Every measurement of a claim's effect in a table, and how to read the intervals and signs."""
+    """A table of every measurement of one effect, and how to read its intervals and signs."""
     table = pd.DataFrame(
         [
             {

@@ -20,7 +20,7 @@ from ..paper import claims
 from ..records.lookup import RunsByArm, records
 from ..records.record import RunRecord
 from ..records.store import Store
-from ..report import captions, cards, figures
+from ..report import captions, cards, figures, format
 from ..report.page import METRICS, PERCENT
 from . import pages as scorecard
 
@@ -50,28 +50,10 @@ def write(book: Path) -> None:
     stop = plan.baseline.budget.stop_at_train_error
     assert stop is not None  # the paper's Fig. 1 has one
     threshold = 100 * stop
-    drawing = figures.training_curves(found, labels, threshold)
-    write_atomic(generated / "explore.svg", figures.svg(drawing))
-    figures.close(drawing)
+    write_atomic(generated / "explore.svg", figures.svg(figures.training_curves(found, labels, threshold)))
     finding = captions.joined(cards.epochs_to_threshold_summary(found, labels, threshold)).data
-    write_atomic(generated / "explore.md", static(str(finding)))
+    write_atomic(generated / "explore.md", format.figure("explore", ALT, f"**{finding}** {CAPTION}"))
     write_atomic(generated / "explore.html", html(content(store)))
-
-
-def static(finding: str) -> str:
-    """The static figure in MyST, shown where JavaScript is off and in print."""
-    return "\n".join(
-        [
-            ":::{figure} _generated/explore.svg",
-            ":name: fig-explore",
-            ":width: 36em",
-            f":alt: {ALT}",
-            "",
-            f"**{finding}** {CAPTION}",
-            ":::",
-            "",
-        ]
-    )
 
 
 def html(values: Mapping[str, Any]) -> str:

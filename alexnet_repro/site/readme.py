@@ -16,7 +16,7 @@ from ..common.files import write_atomic
 from ..records.store import Store
 from ..report import effects
 from ..report.effects import LOOKS, Look
-from ..report.figures import canvas, close, svg
+from ..report.figures import canvas, svg
 from . import pages
 
 PICTURE = Path(".github", "scorecard.svg")
@@ -42,9 +42,7 @@ def write() -> None:
     verdicts = [verdict for each in claims for verdict in each.verdicts]
     text = readme.read_text(encoding="utf-8")
     write_atomic(readme, BLOCK.sub(lambda block: block[1] + findings(claims) + block[2], text))
-    drawing = picture(verdicts)
-    write_atomic(paths.repository() / PICTURE, svg(drawing, summary(verdicts)))
-    close(drawing)
+    write_atomic(paths.repository() / PICTURE, svg(picture(verdicts), summary(verdicts)))
 
 
 def findings(claims: Sequence[Conclusion]) -> str:
