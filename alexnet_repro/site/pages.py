@@ -121,7 +121,7 @@ def table(
     rows = [
         _cells(list(group), links[claim], position == 0, full_size or {})
         for claim, of_claim in groupby(verdicts, key=lambda verdict: verdict.claim)
-        for position, (_, group) in enumerate(groupby(of_claim, key=_together))
+        for position, (_, group) in enumerate(groupby(of_claim, key=_row_key))
     ]
     head = f"{len(links)} claims. {counts(verdicts)} Numbers of one kind and verdict share a row."
     return f"{head}\n\n{markdown(pd.DataFrame(rows, columns=HEADER))}\n"
@@ -219,7 +219,7 @@ def _cells(same: Sequence[Verdict], link: str, first: bool, full_size: Mapping[t
     return [section, title, _kinds(same), ours, _found(same), paper, seeds, whole]
 
 
-def _together(verdict: Verdict) -> tuple[str, str, bool]:
+def _row_key(verdict: Verdict) -> tuple[str, str, bool]:
     """The key by which verdicts share a row of the scorecard; each measured comparison has its own row."""
     return (
         verdict.evidence,
