@@ -1,4 +1,4 @@
-"""The command ``alexnet-repro``: every journey of the README, from a shell."""
+"""The command ``alexnet-repro``: options, messages and exit codes; the work is done by the rest of the package."""
 
 import json
 import os
@@ -59,7 +59,7 @@ DATA_SETS = ("cifar10", "tiny-imagenet", "imagenet")
 
 
 class Format(StrEnum):
-    """How a table is printed."""
+    """Output format of ``verdict``."""
 
     table = "table"
     json = "json"
@@ -67,7 +67,7 @@ class Format(StrEnum):
 
 
 def _study(name: str, scale: str, first_seed: int, precision: str, compiled: bool) -> Study:
-    """The study that the options choose."""
+    """The study with the options' scale, seeds and precision. Raises UserError for a bad option."""
     chosen, how = from_seed(study(name, scale), first_seed), {"precision": precision, "compiled": compiled}
     if precision not in PRECISIONS:
         raise one_of("precision", precision, list(PRECISIONS))
@@ -91,7 +91,7 @@ def data(
         float | None, typer.Option(help="imagenet without val: the share of each class to set apart for it, as 0.1.")
     ] = None,
 ) -> None:
-    """Fetch or prepare a data set, verify it, and say where it is."""
+    """Download or prepare a data set, verify it, and print where it is."""
     if name == "imagenet":
         return _imagenet(source, size, workers, hold_out)
     if hold_out is not None:
@@ -148,7 +148,7 @@ def plan(
     precision: PrecisionName = "float32",
     compiled: Compile = False,
 ) -> None:
-    """Say what a study would run, what of it is missing, and what a full-size run would cost here."""
+    """Print the arms of a study and its missing runs; for imagenet, also what a run would cost on this machine."""
     check_device(device)
     chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
     arms = records(chosen, store)
@@ -191,7 +191,7 @@ def run(
     precision: PrecisionName = "float32",
     compiled: Compile = False,
 ) -> None:
-    """Train what a study is missing; interrupted, it resumes. Under torchrun, all its processes train together."""
+    """Train the missing runs of a study; run it again to resume. Under torchrun, all processes train one run."""
     chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
     check_device(device)
     if not launched():
@@ -223,7 +223,7 @@ def rerun_(
     scale: ScaleName = "cifar10",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Train one recorded run afresh and say how near it comes to its record; fails where the record is not met."""
+    """Train a recorded run again and compare it with its record; exit code 1 if it does not match."""
     chosen = study(name, scale)
     found = rerun(chosen, arm, seed, Store(), device, progress=sys.stderr.isatty())
     for each in sorted(found.record.metrics.keys() & found.fresh.metrics.keys()):
@@ -249,7 +249,7 @@ def verdict(
 
 
 def _flat(claims: list[Conclusion]) -> pd.DataFrame:
-    """A row for every comparison of both stages, a number a cell: the ends of an interval apart, an open one empty."""
+    """A row per comparison of both stages; intervals as two columns, low and high, an infinite end empty."""
     rows = [claim.row() for claim in claims]
     shared = ("claim", "section", "title", "paper", "conclusion")
     table = pd.DataFrame(
@@ -294,7 +294,7 @@ def _short(claims: list[Conclusion]) -> str:
 
 
 def _lines(columns: Mapping[str, Sequence[str]]) -> str:
-    """The columns as text, their cells folded where a terminal (or COLUMNS) is narrower than a row."""
+    """The columns as a text table, with cells folded to fit the width of the terminal (or COLUMNS)."""
     heads = [Column(name, overflow="fold") for name in columns]
     table = Table(*heads, box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for row in zip(*columns.values(), strict=True):
@@ -313,7 +313,7 @@ def publish_(
     precision: PrecisionName = "float32",
     compiled: Compile = False,
 ) -> None:
-    """Write a study's finished runs into data/evidence/, to be committed; with what new ones predict."""
+    """Write a study's finished runs to data/evidence/ and the predictions of new ones, to be committed."""
     chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
     if name == MEMBERS and to is None:
         from .training.predict import publish as publish_predictions
@@ -335,7 +335,7 @@ def contribute_(
     folder: Annotated[Path, typer.Argument(help="What 'publish STUDY --to' wrote: a folder of the study's name.")],
     source: Annotated[str, typer.Option(help="Whose runs they are: a name as on GitHub.")],
 ) -> None:
-    """Check somebody's published runs and add them to data/contributed/, apart from all others."""
+    """Check runs that somebody else published and add them to data/contributed/."""
     target, new, faults = contribute(folder, source, Store())
     for fault in faults:
         print(fault)
@@ -347,7 +347,7 @@ def contribute_(
 
 @app.command()
 def verify() -> None:
-    """Re-derive keys, metrics and digests of everything published, others' runs too; list what is off."""
+    """Check the published and contributed evidence: keys, digests, curves and metrics; list every fault."""
     from .analysis.published import faults
 
     listed = faults(Store())
@@ -360,7 +360,7 @@ def verify() -> None:
 
 @app.command()
 def sums() -> None:
-    """Renew data/SHA256SUMS, after a file of data/ was changed on purpose."""
+    """Update data/SHA256SUMS after a file of data/ was changed on purpose."""
     from .analysis.published import renew
 
     changed = renew()
@@ -373,7 +373,7 @@ def notebook(
     output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the executed copy goes.")] = None,
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value; repeatable.")] = None,
 ) -> None:
-    """Execute a notebook with papermill, its parameters checked first."""
+    """Execute a notebook with papermill; its parameters are checked first."""
     from .site.notebooks import execute
 
     values = {}
@@ -397,7 +397,7 @@ def book() -> None:
 
 @app.command()
 def pdf() -> None:
-    """Build the site and print all of it into one PDF."""
+    """Build the site and print it as one PDF."""
     from .site.pdf import write
 
     write()
@@ -405,7 +405,7 @@ def pdf() -> None:
 
 @app.command()
 def readme() -> None:
-    """Write what was found into the README, from the records."""
+    """Update the README's findings from the published records."""
     from .site.readme import write
 
     write()
@@ -413,7 +413,7 @@ def readme() -> None:
 
 @app.command()
 def doctor() -> None:
-    """Say what this machine has, and what it can do with it."""
+    """Print what this machine has (versions, GPUs, data sets, records) and what it can train."""
     import torch
 
     from .training import provenance
@@ -465,7 +465,7 @@ def _faults(listed: list[str]) -> str:
 
 
 def _or_why(find: Callable[[], str]) -> str:
-    """What ``find`` says, or what keeps it from that: one fault hides no other line."""
+    """The result of ``find``, or its error message, so that one fault does not hide the other lines."""
     try:
         return find()
     except UserError as error:
@@ -473,7 +473,7 @@ def _or_why(find: Callable[[], str]) -> str:
 
 
 def main() -> None:
-    """Run the command; a user's error is one line on stderr, never a traceback."""
+    """Run the command. A UserError is printed as one line on stderr, without a traceback."""
     print_what_can_be_shown()
     try:
         if app(sys.argv[1:] or ["--help"], standalone_mode=False) == 130:
@@ -482,9 +482,7 @@ def main() -> None:
             sys.stdout.flush()  # here, where what goes wrong can still be said
     except UserError as error:
         _fail(str(error), error.code)
-    except typer.Abort:
-        _fail("interrupted: run it again to resume", 130)
-    except KeyboardInterrupt:
+    except (typer.Abort, KeyboardInterrupt):
         _fail("interrupted: run it again to resume", 130)
     except BrokenPipeError:
         _close()  # the reader of our output has gone: nothing more to say, to nobody
@@ -514,7 +512,7 @@ def _fail(message: str, code: int) -> None:
 
 
 def _close() -> None:
-    """Send what stdout still holds nowhere, so that Python does not try again at its end."""
+    """Redirect stdout to os.devnull, so that Python does not try to flush it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

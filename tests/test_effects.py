@@ -4,6 +4,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 from alexnet_repro.analysis.verdicts import Verdict
@@ -39,7 +40,7 @@ def test_every_effect_has_its_name_and_number(verdicts: list[Verdict]) -> None:
     assert texts.count("1.40 points (1 to 1.80)") == verdicts.count(POINTS)
     left, right = axes.get_xlim()
     assert effects.FURTHEST[0] <= left < 0 < 1 < right <= effects.FURTHEST[1]
-    figures.close(figure)
+    plt.close(figure)
 
 
 def test_what_lies_beyond_the_axis_is_an_arrow() -> None:
@@ -50,14 +51,12 @@ def test_what_lies_beyond_the_axis_is_an_arrow() -> None:
     marks = [effects.LOOKS[each.verdict].marker for each in (FAR, AGAINST)]
     beside = [ends[">"] - effects.BESIDE, ends["<"] + effects.BESIDE]
     assert [ends[mark] for mark in marks] == beside  # with the look of its verdict
-    figures.close(figure)
+    plt.close(figure)
 
 
 def test_drawing_is_the_same_from_every_run() -> None:
     first, second = effects.figure(ALL), effects.figure(ALL)
     assert figures.svg(first) == figures.svg(second)
-    figures.close(first)
-    figures.close(second)
 
 
 def test_page_says_what_there_is() -> None:

@@ -76,7 +76,7 @@ def test_a_study_that_is_not_at_the_scale_is_one_line(tiny):
     assert tiny.arms("lrn_cifar", ["test_error"]).data == said
     for method in (tiny.curves, tiny.curves_found, tiny.parameters):
         assert method("lrn_cifar").data == said
-    first, second = tiny.cost("lrn", "lrn_cifar").data.split("\n\n")
+    first, second = tiny.study_summary("lrn", "lrn_cifar").data.split("\n\n")
     assert "4" in first
     assert second == said
     assert tiny.ensembles().data.startswith("*Study 'ensemble' has no runs at the scale tiny-imagenet")
@@ -252,7 +252,7 @@ def test_a_study_with_a_threshold_says_when_it_was_reached(page):
 
 
 def test_cost_counts_the_runs(page):
-    assert "12 of 60 planned runs" in page.cost("lrn").data
+    assert "12 of 60 planned runs" in page.study_summary("lrn").data
 
 
 def test_the_log_is_beside_it(page):
@@ -263,7 +263,7 @@ def test_the_log_is_beside_it(page):
 
 @pytest.mark.parametrize("name", ["alexnet_pilot", "dropout_convergence", "features", "initialization"])
 def test_a_page_without_runs_is_a_page(page, name):
-    assert page.cost(name).data
+    assert page.study_summary(name).data
     assert page.arms(name, list(METRICS)).data
     assert page.curves(name).axes
 

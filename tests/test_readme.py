@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 from alexnet_repro.analysis.conclusions import Conclusion
@@ -10,7 +11,6 @@ from alexnet_repro.analysis.lookup import concluded as the_concluded
 from alexnet_repro.analysis.verdicts import Verdict
 from alexnet_repro.paper import claims
 from alexnet_repro.records.store import Store
-from alexnet_repro.report import figures
 from alexnet_repro.site import pages, readme
 
 ROOT = Path(__file__).parent.parent
@@ -56,7 +56,7 @@ def test_picture_shows_every_claim_and_verdict(verdicts: list[Verdict]) -> None:
     assert all(any(each.title in text for text in texts) for each in verdicts)
     (legend,) = figure.legends
     assert {text.get_text() for text in legend.get_texts()} == {each.verdict.split(": ")[-1] for each in verdicts}
-    figures.close(figure)
+    plt.close(figure)
 
 
 def test_readme_is_short() -> None:

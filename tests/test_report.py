@@ -1,6 +1,7 @@
 """What a page says: numbers of records, and plain words where there are none yet."""
 
 import math
+import re
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -77,13 +78,17 @@ def test_published_searches_picked_what_the_studies_use():
     assert whole, "no search has been published whole"
 
 
-def test_verdict_card_follows_the_records(store):
+def card(claim, store):
+    return cards.verdicts_card([each for each in scorecard(record_lookup(store)) if each.claim == claim]).data
+
+
+def test_verdicts_card_follows_the_records(store):
     plan = study("relu_speed")
-    assert "not run" in cards.verdict_card("relu_speed", store).data
+    assert "not run" in card("relu_speed", store)
     for arm, config in plan.runs():
         noise = 1 + 0.01 * config.seed * (-1) ** config.seed
         store.save(crossing(config, 5.0 if arm == "relu" else 30.0 * noise))
-    text = cards.verdict_card("relu_speed", store).data
+    text = card("relu_speed", store)
     assert "**reproduced**" in text
     assert "| 5 |" in text
     verdict = cards.verdict_of("relu_speed", store)
@@ -104,12 +109,12 @@ def test_verdict_card_follows_the_records(store):
         plt.close(figure)
 
 
-def test_whole_counts_runs_and_hours(store):
+def test_study_summary_counts_runs_and_hours(store):
     plan = study("relu_speed")
-    assert "none of 10 runs" in cards.whole(plan, load_or_train(plan, store, train=False)).data
+    assert "none of 10 runs" in cards.study_summary(plan, load_or_train(plan, store, train=False)).data
     store.save(crossing(plan.config("relu", 0), 5.0))
     publish(plan, store)
-    text = cards.whole(plan, load_or_train(plan, store, train=False)).data
+    text = cards.study_summary(plan, load_or_train(plan, store, train=False)).data
     assert "1 of 10 planned runs" in text
     assert "50,000 training images" in text
 
@@ -117,7 +122,7 @@ def test_whole_counts_runs_and_hours(store):
 def test_smoke_records_are_called_a_rehearsal(store):
     plan = study("relu_speed", "smoke")
     store.save(crossing(plan.config("relu", 0), 5.0))
-    text = cards.whole(plan, load_or_train(plan, store, train=False)).data
+    text = cards.study_summary(plan, load_or_train(plan, store, train=False)).data
     assert "no evidence" in text
     assert "runs.csv" not in text
 
@@ -131,11 +136,12 @@ def test_what_others_measured_names_claims_that_exist():
 
 def test_a_table_in_the_books_style():
     table = pd.DataFrame({"name": ["a|b", ""], "size": [1, 2]})
-    lines = ["| name | size |", "| --- | ---: |", "| a\\|b | 1 |", "|   | 2 |"]
-    assert cards.written(table, right=["size"], wide=True).data.splitlines() == lines
+    lines = cards.to_markdown(table, right=["size"], wide=True).data.splitlines()
+    assert [lines[0], *lines[2:]] == ["| name | size |", "| a\\|b | 1 |", "| | 2 |"]
+    assert re.fullmatch(r"\|-+\|-+:\|", lines[1])
     many = pd.DataFrame({name: [1] for name in "abcde"})
-    assert cards.written(many, wide=True).data.splitlines()[:2] == [":::{div} wide-table", "| a | b | c | d | e |"]
-    assert cards.written(many).data.startswith("| a")
+    assert cards.to_markdown(many, wide=True).data.splitlines()[:2] == [":::{div} wide-table", "| a | b | c | d | e |"]
+    assert cards.to_markdown(many).data.startswith("| a")
 
 
 def test_numbers_as_the_paper_prints_them():
@@ -175,13 +181,13 @@ def test_an_observed_comparison_is_said_to_have_no_rule():
 def test_reached_counts_the_runs_that_never_did(store):
     plan = study("relu_speed")
     labels = {"relu": "ReLU", "tanh": "tanh"}
-    assert cards.reached(load_or_train(plan, store, train=False), labels, 25).data == "*No runs yet.*"
+    assert not cards.epochs_to_threshold_summary(load_or_train(plan, store, train=False), labels, 25)
     for seed, epochs in enumerate((4.0, 5.0, 6.5)):
         store.save(crossing(plan.config("relu", seed), epochs))
         store.save(crossing(plan.config("tanh", seed), None))
-    text = cards.reached(load_or_train(plan, store, train=False), labels, 25).data
-    assert "ReLU: 3 of 3 runs reached 25 %; median 5.0 epochs, 4.0 to 6.5" in text
-    assert "Tanh: none of 3 runs" in text
+    relu, tanh = cards.epochs_to_threshold_summary(load_or_train(plan, store, train=False), labels, 25)
+    assert relu == "ReLU: 3 of 3 runs reached 25 %; median 5.0 epochs, 4.0 to 6.5."
+    assert "Tanh: none of 3 runs" in tanh
 
 
 def test_a_halved_size_leads_to_what_the_halving_does():

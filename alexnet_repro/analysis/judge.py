@@ -1,4 +1,7 @@
-"""``judge``: the verdicts on one claim at one scale, as a small table that prints itself."""
+"""``judge``: the verdicts on one claim at one scale, as an object that a notebook shows as a table.
+
+The rules are applied in verdicts.py and conclusions.py, not here.
+"""
 
 import math
 from collections.abc import Sequence
@@ -27,10 +30,9 @@ from .verdicts import Verdict, scorecard
 class Judged:
     """One comparison of two arms, paired by seed, and its verdict.
 
-    stage: 1, by a rule of data/claims.toml, or "no rule" for a comparison made after the runs; 2, by one of
-    data/rules_stage_2.toml. name: the comparison as a formula, "no_lrn - baseline". against: an arm, or a number that
-    the paper states. effect, low, high (of the 95 % interval) and threshold are in ``unit``: NaN where there is none,
-    infinite where an end is open.
+    stage: 1 for a rule of data/claims.toml, or a comparison without one (verdict "no rule"); 2 for a rule of
+    data/rules_stage_2.toml. name: a formula, "no_lrn - baseline". against: an arm, or a number of the paper. effect,
+    low and high (the 95 % interval) and threshold are in ``unit``; NaN if missing, infinite if an end is open.
     """
 
     stage: Literal[1, 2]
@@ -51,7 +53,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The package's verdicts on a claim at one scale, and the claim's conclusion, which takes in all scales."""
+    """The verdicts on a claim at one scale, and the claim's conclusion, which counts all scales."""
 
     claim: Claim
     scale: str
@@ -61,13 +63,13 @@ class Judgement:
 
     @property
     def table(self) -> pd.DataFrame:
-        """The comparisons as a data frame: a row each, a column per field of ``Judged``."""
+        """The comparisons as a data frame: a row per comparison, a column per field of ``Judged``."""
         return pd.DataFrame([vars(each) for each in self.comparisons], columns=list(Judged.__dataclass_fields__))
 
     def effects(self, metric: str | None = None) -> pd.DataFrame:
-        """Columns effect, low and high, indexed by (arm, against); metric: only the comparisons of that one.
+        """Columns effect, low and high, indexed by (arm, against); metric: only comparisons of this metric.
 
-        A pair of arms that both stages judge stands once: the number is the same. NaN: not run.
+        A pair of arms that both stages judge is listed once, since the effect is the same. NaN: not run.
         """
         table = self.table if metric is None else self.table[self.table["metric"] == metric]
         found = table.set_index(["arm", "against"])[["effect", "low", "high"]]
@@ -77,7 +79,7 @@ class Judgement:
         return f"{self.claim.title} (section {self.claim.section}), at the scale {self.scale}"
 
     def _rows(self) -> pd.DataFrame:
-        """The table as a reader sees it."""
+        """The table with formatted cells."""
         rows = []
         for each in self.comparisons:
             effect = None if math.isnan(each.effect) else each.effect
@@ -112,10 +114,10 @@ class Judgement:
 
 
 def judge(claim: str, scale: str = "cifar10", store: str | Path | None = None) -> Judgement:
-    """The verdicts of both stages on a claim's comparisons of runs at a scale, as the book prints them.
+    """The verdicts of both stages on a claim's comparisons at one scale, as the book prints them.
 
-    At the scale smoke there is no conclusion: a rehearsal is no evidence. Parameters and errors are those of
-    ``load_runs``, but for ``claim``: a name as in data/claims.toml. Raises UserError for an unknown claim, too.
+    claim: an id of data/claims.toml; scale, store: as for ``load_runs``. At the scale smoke, a rehearsal, there is no
+    conclusion. Raises UserError for an unknown claim, and as ``load_runs`` does.
 
     >>> effects = judge("lrn").effects("test_error")  # a data frame
     >>> effects.loc[("no_lrn", "baseline")].index.tolist()
@@ -134,7 +136,7 @@ def judge(claim: str, scale: str = "cifar10", store: str | Path | None = None) -
 
 
 def _stage_one(claim: Claim, verdicts: Sequence[Verdict]) -> list[Judged]:
-    """The measured and the observed comparisons of a claim, by the verdicts of the whole scorecard."""
+    """A claim's measured and observed comparisons, with their verdicts from those of the whole scorecard."""
     ours = [each for each in verdicts if each.claim == claim.id and each.evidence in ("measured", "observed")]
     entries: list[Measured | Observed] = [*claim.measured, *claim.observed]
     found = []
@@ -150,7 +152,7 @@ def _stage_one(claim: Claim, verdicts: Sequence[Verdict]) -> list[Judged]:
 
 
 def _stage_two(conclusion: Conclusion, scale: str) -> list[Judged]:
-    """A claim's comparisons of stage two whose runs are of ``scale``."""
+    """A claim's comparisons of stage two at one scale."""
     listed = {(rule.role, rule.label): rule for rule in rules.load() if rule.claim == conclusion.claim}
     found = []
     for each in conclusion.comparisons:
@@ -165,7 +167,7 @@ def _stage_two(conclusion: Conclusion, scale: str) -> list[Judged]:
 
 
 def _formula(entry: Measured | Observed | Rule) -> str:
-    """What is compared: "no_lrn - baseline", "tanh / relu"; of one arm in two ways, what tells them apart."""
+    """The comparison as a formula: "no_lrn - baseline", "tanh / relu"; for one arm twice, with metric or study."""
     first, second = entry.arm, str(entry.against)
     if first == second and entry.against_metric:
         first, second = f"{first}: {entry.metric}", entry.against_metric

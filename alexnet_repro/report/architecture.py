@@ -1,4 +1,7 @@
-"""The architecture page: every layer in tables, and the arithmetic of the paper in words, all computed."""
+"""Tables and paragraphs of the architecture page, all computed from the network's config.
+
+The drawings are in drawings.py, the arithmetic in networks/.
+"""
 
 import math
 from typing import Any
@@ -12,6 +15,7 @@ from ..networks.cost import GPU_BYTES, check_batch, memory_breakdown
 from ..networks.layers import Layer, layers, learned_layers
 from ..records.reference import torchvision_table
 from . import cards
+from .format import markdown
 
 MIB, GIB = 2**20, 2**30
 UNBROKEN = "\u00a0"
@@ -22,7 +26,7 @@ def table(config: AlexNetConfig, batch: int) -> pd.DataFrame:
     """A row per operation, then the totals.
 
     Columns: layer, output, window, inputs of each kernel or unit, parameters, neurons, multiply-adds (millions,
-    forward, one image), activations (MiB, single precision, a batch). Raises UserError for a batch without images.
+    forward, one image), activations (MiB, float32, the whole batch). Raises UserError if batch is below 1.
     """
     check_batch(batch)
     rows = [
@@ -44,18 +48,18 @@ def table(config: AlexNetConfig, batch: int) -> pd.DataFrame:
 
 
 def layer_table(config: AlexNetConfig, batch: int) -> Markdown:
-    """`table` for a reader, with what it counts: what follows a learned layer indented, numbers where it has any."""
+    """`table` in Markdown: operations without parameters are indented under their layer, zeros left blank."""
     digits = {"parameters": 0, "neurons": 0, "multiply-adds (M)": 1, "activations (MiB)": 1}
     rows, net = table(config, batch), layers(config)
     names = [layer.name if layer.learned else f"· {called(config, layer)}".replace(" ", UNBROKEN) for layer in net]
     numbers = {name: [_number(value, each) for value in rows[name]] for name, each in digits.items()}
     shown = rows.fillna("").assign(layer=[*names, f"**{TOTAL}**"], **numbers)
     counted = f"*All columns together; multiply-adds for one image, activations for a batch of {batch}.*"
-    return Markdown(f"{counted}\n\n{cards.written(shown, right=list(digits), wide=True).data}")
+    return Markdown(f"{counted}\n\n{markdown(shown, right=list(digits), wide=True)}")
 
 
 def side_by_side() -> pd.DataFrame:
-    """The paper preset, the source preset and torchvision's AlexNet, a row per learned layer and per habit."""
+    """The paper preset, the source preset and torchvision's AlexNet, column by column; a row per layer and setting."""
     other = torchvision_table()
     records = other[other["parameters"] > 0].to_dict("records")
     learned = [{str(key): value for key, value in record.items()} for record in records]
@@ -77,13 +81,13 @@ def side_by_side() -> pd.DataFrame:
 
 
 def memory_rows(batch: int) -> Markdown:
-    """`memory_table` for a reader."""
+    """`memory_table` in Markdown, rounded to whole MiB."""
     rows = memory_table(batch).map(lambda value: f"{value:,.0f}")
-    return cards.written(rows.reset_index(names="MiB on each GPU"), right=list(rows.columns), wide=True)
+    return cards.to_markdown(rows.reset_index(names="MiB on each GPU"), right=list(rows.columns), wide=True)
 
 
 def shares(config: AlexNetConfig) -> pd.DataFrame:
-    """Per learned layer, its share (percent) of the parameters, multiply-adds and neurons of the net."""
+    """Each learned layer's share of the network's parameters, multiply-adds and neurons, in percent."""
     net = learned_layers(config)
     values = {
         "parameters": [layer.parameters for layer in net],
@@ -95,7 +99,7 @@ def shares(config: AlexNetConfig) -> pd.DataFrame:
 
 
 def memory_table(batch: int) -> pd.DataFrame:
-    """MiB on each GPU by what they hold, for whole nets on one GPU and columns on two."""
+    """Memory of each GPU in training, in MiB: a row per use, a column per network and number of GPUs."""
     cases = {
         "paper, one GPU": memory_breakdown(PAPER, batch),
         "source, one GPU": memory_breakdown(SOURCE, batch),
@@ -108,7 +112,7 @@ def memory_table(batch: int) -> pd.DataFrame:
 
 
 def border_words(config: AlexNetConfig = PAPER) -> Markdown:
-    """Why an image of 224 pixels gives 55 positions."""
+    """Why conv1 has 55 positions along a side of an image of 224 pixels, in a paragraph."""
     side, kernel, stride = config.image_size, config.conv1_kernel, config.conv1_stride
     room, found = (side - kernel) / stride, learned_layers(config)[0].outputs[1]
     reach = (found - 1) * stride + kernel
@@ -127,7 +131,7 @@ def border_words(config: AlexNetConfig = PAPER) -> Markdown:
 
 
 def neurons_words() -> Markdown:
-    """The neurons of the paper's Fig. 2 beside those of the shapes."""
+    """The numbers of neurons in the caption of Fig. 2 compared with those computed from the shapes."""
     printed, derived = architecture.PAPER_NEURONS, architecture.neurons(PAPER)
     wrong = [i for i, (a, b) in enumerate(zip(printed, derived, strict=True)) if a != b]
     maps, side, _ = learned_layers(PAPER)[0].outputs
@@ -152,7 +156,7 @@ def neurons_words() -> Markdown:
 
 
 def parameters_words() -> Markdown:
-    """How 60 million parameters come about, and what the columns save."""
+    """Where the 60 million parameters are, and how many the two columns save."""
     net = learned_layers(PAPER)
     total, biases = sum(layer.parameters for layer in net), sum(layer.biases for layer in net)
     convs = [layer for layer in net if layer.kind == "convolution"]
@@ -173,7 +177,7 @@ def parameters_words() -> Markdown:
 
 
 def memory_words(batch: int) -> Markdown:
-    """What the count of memory says about section 3.2."""
+    """Whether the network fits on one GTX 580 (section 3.2), by the memory that it needs."""
     one, two = (sum(memory_breakdown(SOURCE, batch, gpus).values()) for gpus in (1, 2))
     fits = "fits, by this count," if one <= GPU_BYTES else "does not fit"
     parameters = 2 * memory_breakdown(SOURCE, batch)["weights and biases"]
@@ -205,7 +209,7 @@ def shape(outputs: tuple[int, int, int]) -> str:
 
 
 def window(layer: Layer) -> str:
-    """ "11 × 11 / 4": side and stride of what slides; of normalization over maps, how many."""
+    """Kernel size and stride, as "11 × 11 / 4"; for LRN, the number of maps that it sums over."""
     if not layer.kernel:
         return ""
     if layer.kind == "cross-map norm":
@@ -216,7 +220,7 @@ def window(layer: Layer) -> str:
 
 
 def after(config: AlexNetConfig, name: str) -> str:
-    """The operations that follow a learned layer, in order."""
+    """The operations between a learned layer and the next, as "ReLU, LRN, max pool"."""
     return ", ".join(called(config, layer) for layer in layers(config) if layer.name.startswith(f"{name} "))
 
 
@@ -231,7 +235,7 @@ def called(config: AlexNetConfig, layer: Layer) -> str:
 
 
 def _number(value: float, digits: int) -> str:
-    """With so many decimals, of small ones with two significant digits; nothing for none."""
+    """A number with ``digits`` decimals, below 0.1 with two significant digits; empty for zero or None."""
     if not value:
         return ""
     return f"{value:.2g}" if value < 0.1 else f"{value:,.{digits}f}"
@@ -258,7 +262,7 @@ def _torchvision_learned(row: dict[str, Any]) -> str:
 
 
 def _torchvision_after(table: pd.DataFrame, position: int) -> str:
-    """What follows the learned layer number ``position`` of torchvision's table, up to the next."""
+    """The operations after learned layer number ``position`` (from 0) of torchvision's table, up to the next one."""
     words = {"MaxPool2d": "max pool", "AdaptiveAvgPool2d": "average pool", "Dropout": "dropout"}
     starts = [*table.index[table["parameters"] > 0], len(table)]
     kinds = table["kind"].iloc[starts[position] + 1 : starts[position + 1]]

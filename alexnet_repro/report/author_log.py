@@ -1,4 +1,7 @@
-"""The 2012 notebook: the first author's log, what it says of the paper's numbers and how far runs lie apart."""
+"""Tables, paragraphs and the figure of the page on the first author's log of 2012.
+
+The log itself is read and compared with the paper in analysis/audit.py.
+"""
 
 from itertools import combinations
 from typing import Any
@@ -33,15 +36,15 @@ EFFECTS = {
 
 
 def audited_table() -> pd.DataFrame:
-    """Every number of the paper that the log can speak of: a row each."""
+    """A row per number of the paper that can be checked against the log; columns as in ``cards.numbers_table``."""
     return cards.numbers_table([claim.id for claim in load() if claim.audited], "audited")
 
 
 def audited_rows() -> Markdown:
-    """`audited_table` for a reader: a claim named once, its nets without the caveats."""
+    """`audited_table` in Markdown: each claim is named once, and notes end at their first semicolon."""
     rows = audited_table()
     again = rows["claim"].duplicated()
-    return cards.written(
+    return cards.to_markdown(
         rows.assign(
             claim=rows["claim"].mask(again, ""),
             note=rows["note"].str.split(";").str[0].mask(rows["verdict"].str.contains("not in"), rows["note"]),
@@ -51,7 +54,7 @@ def audited_rows() -> Markdown:
 
 
 def audited_words() -> Markdown:
-    """How many of the paper's numbers the log confirms, to the digit that the paper prints."""
+    """How many of the paper's numbers the log confirms to the last printed digit, and which it does not."""
     table = audited_table()
     printed, unprinted = table[table["paper"] != ""], table[table["paper"] == ""]
     agree, missing = (printed["verdict"].str.contains(word) for word in (r"\[agrees", r"\[not in the log"))
@@ -67,14 +70,14 @@ def audited_words() -> Markdown:
 
 
 def published_rows() -> Markdown:
-    """Every number of the paper that others published, too, with the place where they did."""
+    """A table of the paper's numbers that others published too, with links to the sources."""
     rows = cards.numbers_table([claim.id for claim in load() if claim.published], "published")
     named_once = rows["claim"].mask(rows["claim"].duplicated(), "")
-    return cards.written(rows.assign(claim=named_once, note=rows["note"].map(with_commands)), wide=True)
+    return cards.to_markdown(rows.assign(claim=named_once, note=rows["note"].map(with_commands)), wide=True)
 
 
 def scatter_words() -> Markdown:
-    """How far runs of one architecture lie apart, with and without those that are not independent."""
+    """The standard deviation of runs of one architecture, with and without runs that continue from another."""
     all_runs, apart = audit.scatter(), audit.scatter(runs=audit.independent())
     branched = audit.nets().dropna(subset="starts_from")
     common = ", ".join(f"{row.net} from {row.starts_from}" for row in branched.itertuples())
@@ -90,7 +93,7 @@ def scatter_words() -> Markdown:
 
 
 def effects_words() -> Markdown:
-    """Which effects stand clear of the scatter, and longer training beside pooling."""
+    """Which logged effects are larger than the scatter between runs, and how longer training compares with pooling."""
     table = audit.effects()
     top1 = table[table["column"] == "top1_error"].set_index("claim")
     other = audit.scatter(runs=audit.independent()).clear_from
@@ -112,7 +115,7 @@ def effects_words() -> Markdown:
 
 
 def effects_table() -> pd.DataFrame:
-    """Every effect of the log between two trained nets beside the scatter."""
+    """A row per logged difference between two nets, with the paper's value and the scatter between runs, in points."""
     titles = {claim.id: claim.title for claim in load()}
     rows: list[Any] = audit.effects().to_dict("records")
     return pd.DataFrame(
@@ -130,7 +133,7 @@ def effects_table() -> pd.DataFrame:
 
 
 def compared_table() -> pd.DataFrame:
-    """The nets that the effects compare: what was meant to differ, what else did, and when the rate fell."""
+    """A row per net in these comparisons: the intended change, other differences, and epochs of rate changes."""
     log = audit.log().query("views == '10-crop'").set_index("net")
     notes, events = audit.nets().set_index("net"), audit.schedule()
     rows = []
@@ -150,14 +153,14 @@ def compared_table() -> pd.DataFrame:
 
 
 def nets_table(*nets: str) -> Markdown:
-    """These nets of the log, over ten views: what changes, and their errors."""
+    """These nets of the log, tested on ten crops: what changes in each, and its top-1 and top-5 error."""
     log = audit.log().query("views == '10-crop'").set_index("net").loc[list(nets)].reset_index()
     errors = {f"{label} (%)": [f"{100 * error:.2f}" for error in log[name]] for name, label in ERRORS.items()}
-    return cards.written(pd.DataFrame({"net": log["net"], "change": log["change"], **errors}), right=list(errors))
+    return cards.to_markdown(pd.DataFrame({"net": log["net"], "change": log["change"], **errors}), right=list(errors))
 
 
 def variants_table() -> pd.DataFrame:
-    """The nets of one architecture: schedule, errors, and which other they go on from."""
+    """A row per net of one architecture: its schedule, the net that it continues from, and its errors (%)."""
     table, notes = audit.variants(), audit.nets().set_index("net")["starts_from"]
     return pd.DataFrame(
         {
@@ -170,7 +173,7 @@ def variants_table() -> pd.DataFrame:
 
 
 def figure_found(column: str = "top1_error") -> Markdown:
-    """Which of the effects in that figure stand clear of the scatter."""
+    """The caption of ``figure``: which of its effects are larger than the scatter between runs."""
     effects, clear_from = audit.effects().query("column == @column"), audit.scatter(column).clear_from
     clear, within = _sides(effects)
     return caption(
@@ -180,10 +183,10 @@ def figure_found(column: str = "top1_error") -> Markdown:
 
 
 def figure(column: str = "top1_error") -> Figure:
-    """Runs of one architecture and the effects between two runs, all in points of error on one axis.
+    """The scatter between runs of one architecture, and the logged effects, in points of error on one axis.
 
-    Top: each variant's distance from their mean, hollow where it goes on from another; then the difference of any
-    two. Below: each logged effect as a bar, hatched where it does not stand clear, the paper's number as a tick.
+    Row 1: each run minus the mean of all, hollow if it continues from another run. Row 2: the difference of any two
+    runs. Below: each effect as a bar, hatched if it is within the scatter; a tick is the paper's value.
     """
     runs, effects = audit.variants(), audit.effects().query("column == @column")
     errors, branched = 100 * runs[column], ~runs["net"].isin(audit.independent()["net"])
@@ -215,7 +218,7 @@ def figure(column: str = "top1_error") -> Figure:
 
 
 def _sides(effects: pd.DataFrame) -> tuple[str, str]:
-    """The effects that stand clear of the scatter, and those that do not."""
+    """Names of the effects that are larger than the scatter, and of those that are not."""
     clear, within = (
         ", ".join(EFFECTS[name] for name in effects.loc[effects["clear"] == side, "claim"]) for side in (True, False)
     )

@@ -1,16 +1,19 @@
-"""The page "How fast": published benchmarks as tables."""
+"""The page "How fast": published benchmarks as tables. They are measured by benchmarks/, not here."""
 
 from IPython.display import Markdown
 
 from ..common.markup import escaped
 from ..records.benchmarks import path, read, table
-from .cards import written
+from .format import markdown
 
 COMMAND = "python benchmarks/{name}.py --publish"
 
 
 def shown(name: str) -> Markdown:
-    """The last published measurement: table, machine, versions; or what is missing. Raises UserError if damaged."""
+    """The last published run of a benchmark: table, machine, versions; or the command that measures it.
+
+    Raises UserError if its file is damaged.
+    """
     where = path(name)
     if not where.is_file():
         return Markdown(f"*Not measured yet:* `{COMMAND.format(name=name)}` does it.")
@@ -22,4 +25,4 @@ def shown(name: str) -> Markdown:
         "at the start."
     )
     rows = table(found.rows)
-    return Markdown(words + "\n\n" + written(rows, right=["ours", "beside", "times as good", "bar"], wide=True).data)
+    return Markdown(words + "\n\n" + markdown(rows, right=["ours", "beside", "times as good", "bar"], wide=True))

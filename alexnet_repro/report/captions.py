@@ -1,4 +1,7 @@
-"""What each figure shows, as its caption begins: a sentence computed from the records that the figure is drawn from."""
+"""The first sentence of each figure's caption: the finding, computed from the same records as the figure.
+
+How to read a figure is written in the notebook, not here.
+"""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,12 +24,12 @@ from .format import CAPTION
 
 
 def caption(text: str) -> Markdown:
-    """A finding that the book prints as the beginning of the figure's caption, and a notebook beside the figure."""
+    """Text that the book puts at the start of the figure's caption; a notebook shows it below the figure."""
     return Markdown(text, metadata={CAPTION: True})
 
 
 def effects(verdicts: Mapping[str, Verdict]) -> Markdown:
-    """Which comparisons, by the names that the figure gives them, came to which verdict."""
+    """Which comparisons have which verdict; verdicts: name of the comparison in the figure -> verdict."""
     groups: dict[str, list[str]] = {}
     for name, verdict in verdicts.items():
         if verdict.effect is None:
@@ -40,7 +43,7 @@ def effects(verdicts: Mapping[str, Verdict]) -> Markdown:
 
 
 def curves(runs: RunsByArm, labels: Mapping[str, str]) -> Markdown:
-    """Where the curves of each arm end, on average over its seeds."""
+    """The mean training error of each arm at the end of training, over its seeds."""
     ends = []
     for arm, label in labels.items():
         errors = [100 * record.curve[-1].train_error for record in runs[arm].values() if record.curve]
@@ -51,7 +54,7 @@ def curves(runs: RunsByArm, labels: Mapping[str, str]) -> Markdown:
 
 
 def by_epoch(panels: Sequence[Panel]) -> Markdown:
-    """Each effect on the training curve in its first and its last epoch, and where it crossed zero on the way."""
+    """Each effect in the first and last epoch, and the epoch of its last change of sign."""
     same = len({panel.setting for panel in panels}) == 1
     lines = [f"{panels[0].setting}."] if same else []
     for panel in panels:
@@ -68,7 +71,7 @@ def by_epoch(panels: Sequence[Panel]) -> Markdown:
 
 
 def first_drop(groups: Mapping[str, Iterable[RunRecord]]) -> Markdown:
-    """In how many runs of each group the training error rises in the epoch after the rate first drops."""
+    """In how many runs of each group the training error rises in the epoch after the first drop of the rate."""
     lines = []
     for label, records in groups.items():
         changes = []
@@ -84,7 +87,7 @@ def first_drop(groups: Mapping[str, Iterable[RunRecord]]) -> Markdown:
 
 
 def ratio(verdict: Verdict, what: str) -> Markdown:
-    """One ratio: ``what`` is "tanh takes {} as many epochs as ReLU"."""
+    """A ratio with its verdict, put into ``what``, such as "tanh takes {} as many epochs as ReLU"."""
     if verdict.effect is None:
         return caption(f"No number yet: {verdict.verdict}.")
     paper = (
@@ -94,7 +97,7 @@ def ratio(verdict: Verdict, what: str) -> Markdown:
 
 
 def search(plan: Study, trials: RunsByArm, store: Store, threshold: float) -> Markdown:
-    """How many trials of a search reached ``threshold`` (percent), and what its rule picks."""
+    """How many trials of a search reached ``threshold`` (percent), and the learning rates that its rule picks."""
     records: Sequence[RunRecord] = [record for by_seed in trials.values() for record in by_seed.values()]
     there = sum(math.isfinite(record.metric("epochs_to_threshold")) for record in records)
     try:
@@ -106,7 +109,7 @@ def search(plan: Study, trials: RunsByArm, store: Store, threshold: float) -> Ma
 
 
 def ensembles(errors: Mapping[int, Sequence[float]]) -> Markdown:
-    """What averaging takes off the error (fractions, per number of networks averaged)."""
+    """How far averaging lowers the error; errors: number of networks averaged -> error of each group, a fraction."""
     means = {size: 100 * sum(group) / len(group) for size, group in errors.items() if group}
     if not means:
         return caption("No whole group yet.")
@@ -127,11 +130,8 @@ def _runs(count: int) -> str:
     return f"{count} run" if count == 1 else f"{count} runs"
 
 
-# MOVED HERE
-
-
 def level(find: Find) -> str:
-    """How often the net of the ablations errs, beside the paper's 37.5 % (section 6, table 1)."""
+    """The mean test error of the ablations' baseline, compared with the paper's 37.5 % (section 6, table 1)."""
     errors = [scored_metric(record, "test_error") for record in find("ablations", "baseline").values()]
     ours = f"{100 * fmean(errors):.1f} % (mean of {len(errors)} seeds)" if errors else "no number yet"
     return f"The baseline of the ablations has a test error of {ours}; the paper's net, 37.5 % on other images.\n"

@@ -1,4 +1,7 @@
-"""What a page says in words and tables: every number from claims and records, none typed."""
+"""Text blocks and tables for notebooks: claims, rules, verdicts, runs. Every number is read from claims and records.
+
+Figures are drawn in figures.py; page.py chooses what a page shows.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,22 +30,20 @@ from ..records.lookup import RunsByArm, records, select_learning_rates
 from ..records.record import RunRecord, core_hours
 from ..records.store import Store
 from . import downloads
-from .format import badge, halved, papers, row, with_commands
+from .format import badge, halved, markdown, papers, unbroken, with_commands
 
 ENDS = {"finished": "its budget used up", "stopped": "at the threshold", "diverged": "diverged"}
-"""How a run ended, as a page calls it."""
-MANY = 4
-"""Columns that a phone shows side by side."""
+"""Status of a record -> how a page says that the run ended."""
 
 
 def claim_card(name: str) -> Markdown:
-    """The claim in the paper's numbers, and the rule that judges it."""
+    """The paper's statement of a claim, and the rules that judge it. Raises UserError for an unknown claim."""
     entry = claim(name)
     return Markdown(f"> **The paper, {entry.where}:** {entry.statement}\n\n{rules_card(name).data}")
 
 
 def rules_card(name: str) -> Markdown:
-    """The rules that judge a claim's comparisons, as they were written down; empty where it has none."""
+    """The rules of a claim's measured and observed comparisons, word for word; empty if it has none."""
     entry = claim(name)
     lines = []
     for measured in entry.measured:
@@ -61,9 +62,9 @@ def rules_card(name: str) -> Markdown:
 
 
 def answer(entry: Claim, conclusion: Conclusion | None) -> str:
-    """A claim in the paper's words, what all evidence comes to in a sentence, the conclusion, and the scales it has.
+    """A claim as the paper states it, our answer in one sentence, the verdict, and the scales that have runs.
 
-    conclusion: None of a rehearsal, which answers nothing.
+    conclusion: None at the scale smoke, a rehearsal, which answers nothing.
     """
     lines = [f"**The paper ({entry.where}):** {entry.statement}", ""]
     if conclusion is None:
@@ -83,7 +84,7 @@ def answer(entry: Claim, conclusion: Conclusion | None) -> str:
 
 
 def explore_link(*names: str) -> HTML:
-    """Links from a notebook's page to the one that shows any run, opened at each of these studies.
+    """Links to the page "Explore the runs", one per study, which open it at that study.
 
     Raises UserError for an unknown study.
     """
@@ -91,18 +92,17 @@ def explore_link(*names: str) -> HTML:
     return HTML(f'<p class="explore-link">Explore the runs, seed by seed: {"; ".join(links)}.</p>')
 
 
-def verdict_card(name: str, store: Store, scale: str = "cifar10") -> Markdown:
-    """Every verdict on a claim, in a table, with what a reader must know beside it."""
-    return verdicts_card([each for each in scorecard(record_lookup(store, scale)) if each.claim == name])
-
-
 def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
-    """These verdicts in a table, with what a reader must know beside them."""
-    head = "| | verdict | found (95 % interval) | the paper | seeds |\n|---|---|---|---|---|"
+    """A table of these verdicts, then their notes, bootstrap intervals and p-values."""
     rows = [
-        f"| {_kind(each)} | **{each.verdict.removeprefix(each.evidence + ': ')}**"
-        f"{', provisional' if each.provisional and each.effect is not None else ''} | {effect_text(each)} | "
-        f"{each.paper if each is verdicts[0] else papers([each])} | {each.pairs_judged} |".replace(" %", "\u00a0%")
+        {
+            "": _kind(each),
+            "verdict": f"**{each.verdict.removeprefix(each.evidence + ': ')}**"
+            f"{', provisional' if each.provisional and each.effect is not None else ''}",
+            "found (95 % interval)": effect_text(each),
+            "the paper": each.paper if each is verdicts[0] else papers([each]),
+            "seeds": each.pairs_judged,
+        }
         for each in verdicts
     ]
     notes = [f"*{_kind(each)}:* {with_commands(each.note.removesuffix('.'))}." for each in verdicts if each.note]
@@ -113,41 +113,38 @@ def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
         for each in verdicts
         if each.bootstrap is not None and each.p is not None and each.p_holm is not None and each.detectable is not None
     ]
-    return Markdown("\n\n".join(["\n".join([head, *rows]), *notes, *extra]))
+    return Markdown("\n\n".join([markdown(pd.DataFrame(rows).map(unbroken)), *notes, *extra]))
 
 
 def conclusion_card(conclusion: Conclusion) -> Markdown:
-    """A claim's conclusion and sentence, and its comparisons of stage two at all scales in a table."""
+    """A claim's conclusion, the sentence that explains it, and a table of its stage-two comparisons at all scales."""
     lines = [f"**Conclusion: {conclusion.conclusion}.** {conclusion.reading}"]
     if conclusion.comparisons:
-        head = (
-            "| scale | comparison | verdict | effect (95 % interval) | threshold | pairs | on the paper's side |\n"
-            "|---|---|---|---|---|---|---|"
-        )
-        lines += ["Stage two, by [rules for both signs](#stage-two):", "\n".join([head, *_rows(conclusion)])]
+        lines += ["Stage two, by [rules for both signs](#stage-two):", markdown(_rows(conclusion).map(unbroken))]
         lines += [f"*{SETTINGS[each.scale].title}:* {each.note}." for each in conclusion.comparisons if each.note]
     return Markdown("\n\n".join(lines))
 
 
-def _rows(conclusion: Conclusion) -> list[str]:
+def _rows(conclusion: Conclusion) -> pd.DataFrame:
     rows = []
     for each in conclusion.comparisons:
         marks = [
             "seen in advance" if each.in_advance else "",
             f"unseen pairs alone: {each.unseen}" if each.unseen else "",
         ]
-        side = "" if each.side is None else f"{100 * each.side:.0f} %"
-        cells = [
-            SETTINGS[each.scale].title,
-            ": ".join(filter(None, [each.role, each.label])),
-            "; ".join(filter(None, [f"**{each.verdict}**", *marks])),
-            NONE if each.verdict == "not run" else comparison_text(each),
-            f"± {with_unit(number(each.threshold), each.unit)}" if each.unit != "×" else f"{number(each.threshold)}×",
-            f"{each.seeds} of {each.declared}" if each.provisional or not each.seeds else str(each.seeds),
-            side,
-        ]
-        rows.append(row(cells).replace(" %", "\u00a0%"))
-    return rows
+        threshold = with_unit(number(each.threshold), each.unit)
+        rows.append(
+            {
+                "scale": SETTINGS[each.scale].title,
+                "comparison": ": ".join(filter(None, [each.role, each.label])),
+                "verdict": "; ".join(filter(None, [f"**{each.verdict}**", *marks])),
+                "effect (95 % interval)": NONE if each.verdict == "not run" else comparison_text(each),
+                "threshold": threshold if each.unit == "×" else f"± {threshold}",
+                "pairs": f"{each.seeds} of {each.declared}" if each.provisional or not each.seeds else str(each.seeds),
+                "on the paper's side": "" if each.side is None else f"{100 * each.side:.0f} %",
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def _kind(verdict: Verdict) -> str:
@@ -155,25 +152,29 @@ def _kind(verdict: Verdict) -> str:
 
 
 def agreement(name: str) -> Markdown:
-    """How many of a claim's audited numbers or statements agree, and which do not."""
+    """How many of a claim's numbers agree with the author's log or source code, and which do not."""
     judged = [each for each in claim_verdicts(name) if each.evidence == "audited"]
     wrong = [each.label for each in judged if each.verdict != "audited: agrees"]
     return Markdown(f"{len(judged) - len(wrong)} of {len(judged)} points agree. Not: {', '.join(wrong) or 'none'}.")
 
 
 def unjudged(*names: str) -> Markdown:
-    """What of these claims cannot be tested here, and why."""
+    """A list of the parts of these claims that cannot be tested here, with the reasons."""
     parts = [(each.title, part) for each in map(claim, names) for part in each.untested]
     return Markdown("\n".join(f"* {title}, {part.label}: {part.reason}." for title, part in parts))
 
 
 def claim_verdicts(name: str) -> list[Verdict]:
-    """The verdicts on one claim that need no runs: audited, derived, not testable here."""
+    """The verdicts on one claim that need no runs: audited, derived, or not testable here."""
     return [each for each in scorecard(lambda study, arm: {}) if each.claim == name and each.seeds is None]
 
 
 def numbers_table(names: Sequence[str], evidence: Literal["audited", "published", "derived"]) -> pd.DataFrame:
-    """A row per number of the paper that the author's log, what others published, or arithmetic judges."""
+    """A row per number of the paper that is checked without runs, for these claims.
+
+    evidence: what it is checked against: "audited", the author's log and source code; "published", results that others
+    published; "derived", arithmetic. Columns: claim, number, paper, found, verdict, note.
+    """
     rows = []
     for entry in map(claim, names):
         judged: list[tuple[Audited | Published | Derived, Verdict]]
@@ -198,7 +199,10 @@ def numbers_table(names: Sequence[str], evidence: Literal["audited", "published"
 
 
 def runs_table(runs: RunsByArm, metrics: Mapping[str, str]) -> pd.DataFrame:
-    """A row per run: arm, seed, how it ended, and the ``metrics`` under the names given; errors in percent."""
+    """A row per run: arm, seed, how it ended, and its metrics as text, errors in percent.
+
+    metrics: name of a metric -> name of its column.
+    """
     rows = [
         {"arm": arm_label(arm), "seed": seed, "ended": ENDS[record.status]}
         | {name: _shown(metric, record.metric(metric)) for metric, name in metrics.items()}
@@ -214,13 +218,11 @@ def _shown(metric: str, value: float) -> str:
     return f"{100 * value:.1f} %" if metric.endswith("error") else f"{value:.2f}"
 
 
-def reached(runs: RunsByArm, labels: Mapping[str, str], threshold: float) -> Markdown:
-    """When each arm reached ``threshold`` (percent), over its seeds, a line each."""
-    return Markdown("\n".join(f"* {line}" for line in when_reached(runs, labels, threshold)) or "*No runs yet.*")
+def epochs_to_threshold_summary(runs: RunsByArm, labels: Mapping[str, str], threshold: float) -> list[str]:
+    """A sentence per arm: in how many of its runs the training error reached ``threshold`` (percent), and when.
 
-
-def when_reached(runs: RunsByArm, labels: Mapping[str, str], threshold: float) -> list[str]:
-    """When each arm reached ``threshold`` (percent), over its seeds, in a sentence each."""
+    labels: arm -> its name in the sentence. An arm without runs has no sentence.
+    """
     lines = []
     for arm, label in labels.items():
         epochs = [record.metric("epochs_to_threshold") for record in runs[arm].values()]
@@ -233,8 +235,8 @@ def when_reached(runs: RunsByArm, labels: Mapping[str, str], threshold: float) -
     return lines
 
 
-def whole(plan: Study, runs_found: RunsByArm) -> Markdown:
-    """How much of a study there is, what it cost, and where its records lie."""
+def study_summary(plan: Study, runs_found: RunsByArm) -> Markdown:
+    """How many of a study's runs are recorded, their core-hours, training images and devices, and links to them."""
     runs: list[RunRecord] = [record for by_seed in runs_found.values() for record in by_seed.values()]
     planned = len(plan.runs())
     images = sum(record.curve[-1].images for record in runs)
@@ -257,7 +259,7 @@ def _seeds(seeds: Sequence[int]) -> str:
 
 
 def _where(homes: Sequence[str]) -> str:
-    """Where the published tables of these studies lie, as links of a page."""
+    """Links to the published tables of these studies."""
     if not homes:
         return "Their records are in the working store, not yet published."
     tables = [downloads.link(PurePosixPath("evidence", home, name)) for home in homes for name in downloads.TABLES]
@@ -271,27 +273,26 @@ def verdict_of(name: str, store: Store, scale: str = "cifar10") -> Verdict:
 
 
 def ratios(runs: RunsByArm, arm: str, against: str, metric: str) -> list[float]:
-    """Arm over against for every seed that both have; NaN where one never got there."""
+    """The metric of ``arm`` divided by that of ``against``, for every seed that both have; NaN if either is NaN."""
     seeds = sorted(runs[arm].keys() & runs[against].keys())
     return [runs[arm][seed].metric(metric) / runs[against][seed].metric(metric) for seed in seeds]
 
 
 def search_card(plan: Study, store: Store) -> Markdown:
-    """What a learning-rate search found, trial by trial, and what its rule picks."""
+    """A table of a learning-rate search, a row per trial, and the rates that its rule picks."""
     rows = [
-        "| trial | " + " | ".join(f"pilot seed {seed}" for seed in plan.seeds) + " |",
-        "|---" * (len(plan.seeds) + 1) + "|",
+        {"trial": arm_label(arm)} | {f"pilot seed {seed}": _trial(runs.get(seed)) for seed in plan.seeds}
+        for arm, runs in records(plan, store).items()
     ]
-    for arm, runs in records(plan, store).items():
-        rows.append(f"| {arm_label(arm)} | " + " | ".join(_trial(runs.get(seed)) for seed in plan.seeds) + " |")
+    table = markdown(pd.DataFrame(rows))
     try:
         picks = select_learning_rates(plan, store)
     except UserError as error:
-        return Markdown("\n".join([*rows, "", f"*No pick yet: {error}*"]))
+        return Markdown(f"{table}\n\n*No pick yet: {error}*")
     words = ", ".join(f"{rate:g} for {arm_label(name)}" for name, rate in picks.items())
     edges = [arm_label(name) for name, rate in picks.items() if rate in _edges(plan, name)]
     warning = f" At an edge of the grid: {', '.join(edges)}." if edges else " Neither is at an edge of the grid."
-    return Markdown("\n".join([*rows, "", f"**Picked: {words}.**{warning}"]))
+    return Markdown(f"{table}\n\n**Picked: {words}.**{warning}")
 
 
 def _trial(record: RunRecord | None) -> str:
@@ -311,7 +312,10 @@ def _edges(plan: Study, nonlinearity: str) -> tuple[float, float]:
 
 
 def comparison(settings: Mapping[str, RunsByArm], arm: str, against: str, metric: str) -> pd.DataFrame:
-    """One ratio in several settings side by side: estimate, interval, pairs. Not a verdict."""
+    """A ratio of two arms in several settings, a row each: mean, 95 % interval, pairs of runs. Not a verdict.
+
+    settings: name of a setting -> its runs. metric: NaN for a run that never reached the threshold.
+    """
     rows = []
     for name, runs in settings.items():
         values = [value for value in ratios(runs, arm, against, metric) if not math.isnan(value)]
@@ -330,7 +334,7 @@ def comparison(settings: Mapping[str, RunsByArm], arm: str, against: str, metric
 
 
 def others(name: str) -> pd.DataFrame:
-    """What others measured for the same comparison, with the source; data/others.csv."""
+    """The rows of data/others.csv on a claim: what others measured for the same comparison, with links to sources."""
     table = meta.others()[list(meta.OTHERS_TEXT)]
     table["source"] = [
         f"[{_place(each)}]({each})" if each.startswith("http") else f"{{cite}}`{each}`" for each in table["source"]
@@ -339,24 +343,14 @@ def others(name: str) -> pd.DataFrame:
 
 
 def _place(address: str) -> str:
-    """Host and first folders of an address: of GitHub, the repository."""
+    """The host and the first two folders of a URL: on GitHub, the repository."""
     parts = urlsplit(address)
     return "/".join([parts.netloc, *parts.path.strip("/").split("/")[:2]])
 
 
-def written(table: pd.DataFrame, right: Sequence[str] = (), wide: bool = False) -> Markdown:
-    """A table in the book's own style: columns in ``right`` aligned right; ``wide`` and many, it scrolls on a phone."""
-    head = [_cell(name) for name in table.columns]
-    lines = [
-        "| " + " | ".join(head) + " |",
-        "| " + " | ".join("---:" if name in right else "---" for name in table.columns) + " |",
-        *("| " + " | ".join(map(_cell, row)) + " |" for row in table.itertuples(index=False)),
-    ]
-    return Markdown("\n".join([":::{div} wide-table", *lines, ":::"] if wide and len(table.columns) > MANY else lines))
-
-
-def _cell(value: object) -> str:
-    return str(value).replace("|", "\\|") or " "
+def to_markdown(table: pd.DataFrame, right: Sequence[str] = (), wide: bool = False) -> Markdown:
+    """``format.markdown`` for a notebook: a data frame as a Markdown table, columns in ``right`` aligned right."""
+    return Markdown(markdown(table, right, wide))
 
 
 def _printed(entry: Audited | Published | Derived) -> str:

@@ -1,4 +1,4 @@
-"""What a reader takes away from the site: the records behind its figures, as files beside the pages."""
+"""Copies of the published records in the book, for readers to download. It computes nothing."""
 
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
@@ -13,7 +13,7 @@ TABLES = ("runs.csv", "curves.csv")
 
 
 def write(book: Path) -> None:
-    """Put copies of the records of data/ where pages can offer them; drop those that are gone."""
+    """Copy the published tables and weights of data/ into the book; delete copies whose original is gone."""
     folder = book / FOLDER
     wanted = {record.relative_to(paths.data()): record for record in _records()}
     for left in [path for path in folder.rglob("*.*") if path.is_file() and path.relative_to(folder) not in wanted]:
@@ -26,12 +26,12 @@ def write(book: Path) -> None:
 
 
 def link(record: str | PurePosixPath) -> str:
-    """A record of data/, its path relative to there, as a link from a page of a notebook to its copy."""
+    """A link from a notebook's page to the copy of a file; record: its path relative to data/."""
     return f"[`data/{record}`](../{FOLDER}/{record})"
 
 
 def homes(keys: Iterable[str]) -> list[str]:
-    """The studies whose published tables hold these runs: an arm that studies share is in one of them."""
+    """The studies whose published tables contain the runs with these keys; studies may share an arm."""
     wanted = set(keys)
     found = []
     for runs in sorted((paths.data() / "evidence").glob("*/runs.csv")):

@@ -1,4 +1,4 @@
-"""Drawings of networks, computed from their configs, in the book's style."""
+"""Figures of the architecture page: network, border, shares, memory, traffic; drawn from configs, not from records."""
 
 from IPython.display import Markdown
 from matplotlib.axes import Axes
@@ -21,15 +21,15 @@ PLAIN = "0.45"
 IMAGE = "#eeeeee"
 
 MIDDLES = (3.75, 6.75)
-"""Of the two columns; the names of the layers stand on the left of 1.9."""
+"""x of the middles of the two columns; the names of layers are left of x = 1.9."""
 GAP = 0.8
 WIDEST, NARROWEST, FLATTEST = 2.6, 2.0, 0.5
 
 
 def network(config: AlexNetConfig = PAPER) -> Figure:
-    """The network from the image down to the classes: columns side by side; what sees both of them in another colour.
+    """The network from image to classes, its two columns side by side; links between columns have their own colour.
 
-    A block is the taller the larger its maps, and a little wider the more of them a column has; fully-connected flat.
+    The height of a block shows the side of its maps, its width their number per column; fully-connected ones are flat.
     """
     net = learned_layers(config)
     columns = 2 if config.columns in ("linked", "unlinked") else 1
@@ -70,7 +70,7 @@ def network(config: AlexNetConfig = PAPER) -> Figure:
 
 
 def network_found(config: AlexNetConfig = PAPER) -> Markdown:
-    """Where the columns of that drawing meet."""
+    """The caption of ``network``: in which layers the columns are linked."""
     net = learned_layers(config)
     linked = [layer.name for layer in net[1:] if layer.groups == 1]
     apart = [layer.name for layer in net[1:] if layer.groups > 1]
@@ -80,7 +80,7 @@ def network_found(config: AlexNetConfig = PAPER) -> Markdown:
 
 
 def border(config: AlexNetConfig = PAPER) -> Figure:
-    """The last windows of conv1 at the right edge of the image: where the border of zeros is read."""
+    """The last three windows of conv1 at the right edge of the image, and the zeros that they read beyond it."""
     first = learned_layers(config)[0]
     side, kernel, stride, count = config.image_size, first.kernel, first.stride, first.outputs[1]
     before, after = first.padding
@@ -110,7 +110,7 @@ def border(config: AlexNetConfig = PAPER) -> Figure:
 
 
 def border_found(config: AlexNetConfig = PAPER) -> Markdown:
-    """How far the last of those windows reaches beyond the image."""
+    """The caption of ``border``: how far the last window reaches beyond the image."""
     first = learned_layers(config)[0]
     count, end = first.outputs[1], (first.outputs[1] - 1) * first.stride - first.padding[0] + first.kernel
     beyond = end - config.image_size
@@ -119,7 +119,7 @@ def border_found(config: AlexNetConfig = PAPER) -> Markdown:
 
 
 def shares(config: AlexNetConfig = PAPER) -> Figure:
-    """Of each learned layer, the share of the parameters, of the work and of the neurons."""
+    """Bar chart: each learned layer's share of the parameters, multiply-adds and neurons."""
     table = architecture.shares(config)
     figure, (axes,) = canvas(width=5.0, height=5.2)
     for i, (name, hatch) in enumerate(zip(table, ("", "//", ".."), strict=True)):
@@ -137,7 +137,7 @@ def shares(config: AlexNetConfig = PAPER) -> Figure:
 
 
 def shares_found(config: AlexNetConfig = PAPER) -> Markdown:
-    """Which kind of layer has the most of what."""
+    """The caption of ``shares``: what the fully-connected layers have together."""
     table = architecture.shares(config)
     dense = [layer.name for layer in learned_layers(config) if layer.kind == "fully-connected"]
     parts = ", ".join(f"{share:.0f} % of the {name}" for name, share in table.loc[dense].sum().items())
@@ -145,7 +145,7 @@ def shares_found(config: AlexNetConfig = PAPER) -> Markdown:
 
 
 def memory(batch: int) -> Figure:
-    """What each GPU holds in training, stacked, beside the memory of a GTX 580."""
+    """Stacked bars: memory of each GPU in training by use, with the 3 GiB of a GTX 580 as a line."""
     table = architecture.memory_table(batch).drop(index=architecture.TOTAL) / 1024
     figure, (axes,) = canvas(width=5.2, height=4.4)
     hatches = ("", "", "///", "", "", "///", "", "...")
@@ -173,7 +173,7 @@ def memory(batch: int) -> Figure:
 
 
 def memory_found(batch: int) -> Markdown:
-    """Which of those cases fit."""
+    """The caption of ``memory``: how many of the cases fit on the GPU."""
     totals = architecture.memory_table(batch).loc[architecture.TOTAL] / 1024
     limit = GPU_BYTES / 2**30
     parts = ", ".join(f"{name}: {total:.2f} GiB" for name, total in totals.items())
@@ -182,7 +182,7 @@ def memory_found(batch: int) -> Markdown:
 
 
 def traffic_found(config: AlexNetConfig, batch: int) -> Markdown:
-    """How much of the work is in layers that do not talk, and how much each layer sends."""
+    """The caption of ``traffic``: the share of work in layers that send nothing, and the layer that sends most."""
     table = timings.volume(config, batch)
     shares = 100 * table / table.sum()
     silent = shares.loc[shares["bytes"] == 0, "multiply-adds"].sum()
@@ -194,7 +194,7 @@ def traffic_found(config: AlexNetConfig, batch: int) -> Markdown:
 
 
 def traffic(config: AlexNetConfig, batch: int) -> Figure:
-    """What one of two columns computes in a step of training, and what it sends the other, by layer."""
+    """Multiply-adds of one column in a training step, and megabytes that it sends to the other, by layer."""
     table = timings.volume(config, batch)
     figure, panels = canvas(height=4.0, columns=2)
     labels = ("multiply-adds (10⁹)", "megabytes sent")
@@ -210,7 +210,7 @@ def traffic(config: AlexNetConfig, batch: int) -> Figure:
 
 
 def _image(axes: Axes, config: AlexNetConfig, y: float) -> float:
-    """The input at the top; returns its lower edge."""
+    """Draw the input at the top; returns the y of its lower edge."""
     middle, height = sum(MIDDLES) / 2, 0.6
     text = architecture.shape((3, config.image_size, config.image_size))
     axes.add_patch(Rectangle((middle - 1.25, y), 2.5, height, facecolor=IMAGE, edgecolor=PLAIN, linewidth=1.4))
@@ -220,7 +220,7 @@ def _image(axes: Axes, config: AlexNetConfig, y: float) -> float:
 
 
 def _name(axes: Axes, config: AlexNetConfig, layer: Layer, y: float) -> None:
-    """Name, window and what follows, on the left."""
+    """Write the layer's name, kernel and following operations on the left."""
     rest = architecture.after(config, layer.name).removeprefix("ReLU, ").removeprefix("ReLU")
     below = [text for text in (architecture.window(layer), *rest.split(", ")) if text]
     offset = 0.19 * len(below)
@@ -232,7 +232,7 @@ def _name(axes: Axes, config: AlexNetConfig, layer: Layer, y: float) -> None:
 def _connect(
     axes: Axes, layer: Layer, above: tuple[float, ...], below: tuple[float, ...], bottom: float, top: float
 ) -> None:
-    """Arrows from every block that the layer reads; in colour those that leave their column."""
+    """Draw an arrow from every block that the layer reads; those from another column are coloured."""
     for i, end in enumerate(below):
         for j, start in enumerate(above):
             crosses = len(above) == 2 and (len(below) == 1 or i != j)
@@ -240,14 +240,8 @@ def _connect(
                 continue
             axes.add_patch(
                 FancyArrowPatch(
-                    (start, bottom),
-                    (end + (start - end) * 0.12 * crosses, top),
-                    arrowstyle="-|>",
-                    mutation_scale=11,
-                    shrinkA=0,
-                    shrinkB=0,
-                    linewidth=2.0 if crosses else 1.2,
-                    color=LINK if crosses else PLAIN,
+                    (start, bottom), (end + (start - end) * 0.12 * crosses, top), arrowstyle="-|>", mutation_scale=11,
+                    shrinkA=0, shrinkB=0, linewidth=2.0 if crosses else 1.2, color=LINK if crosses else PLAIN,
                     gid="link" if crosses else "path",
                 )
-            )
+            )  # fmt: skip

@@ -1,4 +1,7 @@
-"""All measured effects in one figure: each with its interval, in units of the size that its rule names."""
+"""The home page's figure: all measured effects with their intervals, each divided by its rule's threshold.
+
+The effects of one page by seed are drawn in figures.py.
+"""
 
 import math
 from collections import Counter
@@ -14,17 +17,18 @@ from ..analysis.lookup import record_lookup
 from ..analysis.verdicts import Name, Verdict, effect_text, scorecard
 from ..common.files import write_atomic
 from ..records.store import Store
-from .figures import CLEAR, canvas, close, svg
+from . import format
+from .figures import CLEAR, canvas, svg
 
 FURTHEST = (-4.0, 6.0)
-"""Sizes of the rule that the axis reaches at most; an arrow stands for what lies beyond, and its number beside it."""
+"""Limits of the axis, in thresholds; an arrow marks an interval that goes beyond, its number is printed beside it."""
 
 BESIDE = 0.45
-"""How far inside the axis the mark of what lies beyond stands, beside its arrow."""
+"""Distance of the mark of an effect beyond the axis from the axis' end, where its arrow is."""
 
 
 class Look(NamedTuple):
-    """How a verdict is drawn: by colour and by shape, so that either tells."""
+    """Colour and marker of a verdict; either alone identifies it."""
 
     color: str
     marker: str
@@ -41,36 +45,24 @@ LOOKS: dict[Name, Look] = {
 
 
 def write(book: Path) -> None:
-    """Write the figure and its caption for the home page; a sentence where there is nothing to draw."""
+    """Write the figure and its caption for the home page; a sentence if nothing was measured yet."""
     verdicts = scorecard(record_lookup(Store()))
     generated = book / "_generated"
     if shown(verdicts):
-        drawing = figure(verdicts)
-        write_atomic(generated / "effects.svg", svg(drawing))
-        close(drawing)
+        write_atomic(generated / "effects.svg", svg(figure(verdicts)))
     write_atomic(generated / "effects.md", page(verdicts))
 
 
 def page(verdicts: Sequence[Verdict]) -> str:
-    """The figure in MyST, for a page in the book's folder."""
+    """The figure directive in MyST, with paths relative to the book's folder."""
     if not shown(verdicts):
         return "No measured comparison has its runs yet.\n"
-    return "\n".join(
-        [
-            ":::{figure} _generated/effects.svg",
-            ":name: fig-effects",
-            ":width: 36em",
-            ":alt: Interval plot, a row per measured effect, largest first; the scorecard has the same numbers.",
-            "",
-            caption(verdicts),
-            ":::",
-            "",
-        ]
-    )
+    alt = "Interval plot, a row per measured effect, largest first; the scorecard has the same numbers."
+    return format.figure("effects", alt, caption(verdicts))
 
 
 def caption(verdicts: Sequence[Verdict]) -> str:
-    """What the figure shows, with the finding first."""
+    """The figure's caption: counts of verdicts first, then how to read it."""
     drawn, judged = shown(verdicts), run(verdicts)
     planned = sum(verdict.evidence == "measured" for verdict in verdicts)
     counts = Counter(verdict.verdict for verdict in judged)
@@ -86,18 +78,18 @@ def caption(verdicts: Sequence[Verdict]) -> str:
 
 
 def run(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The measured comparisons that have their pairs, with an effect or, where a run failed, without a bound."""
+    """The measured comparisons that have been run; without an effect if too many runs failed to give a bound."""
     return [each for each in verdicts if each.evidence == "measured" and each.verdict != "not run"]
 
 
 def shown(verdicts: Sequence[Verdict]) -> list[Verdict]:
-    """The measured effects, largest first in units of their rules."""
+    """The comparisons that have an effect, sorted by ``in_units``, largest first."""
     drawn = [each for each in run(verdicts) if each.effect is not None]
     return sorted(drawn, key=lambda each: -in_units(each, each.effect))
 
 
 def in_units(verdict: Verdict, value: float | None) -> float:
-    """``value`` in units of the rule's size: 0 is no effect. Ratios by logarithm; infinite stays so; NaN for None."""
+    """``value`` divided by the rule's threshold, for ratios log by log; 0 is no effect, NaN if either is None."""
     if value is None or verdict.size is None:
         return math.nan
     if verdict.unit != "×":
@@ -106,7 +98,7 @@ def in_units(verdict: Verdict, value: float | None) -> float:
 
 
 def figure(verdicts: Sequence[Verdict]) -> Figure:
-    """A row per measured effect: name above, interval with its verdict's mark and the paper's tick, number beside."""
+    """A row per measured effect: name, interval, a marker for the verdict, a tick for the paper's value, number."""
     drawn = shown(verdicts)
     figure, (axes,) = canvas(width=5.8, height=1.35 + 0.46 * len(drawn))
     left, right = _limits(drawn)
@@ -150,7 +142,7 @@ def figure(verdicts: Sequence[Verdict]) -> Figure:
 
 
 def _limits(drawn: Sequence[Verdict]) -> tuple[float, float]:
-    """Of the axis: room for every interval and every value of the paper, up to the furthest."""
+    """Limits of the axis: wide enough for every interval and paper value, but within ``FURTHEST``."""
     ends = [-0.5, 1.5]
     for verdict in drawn:
         values = (verdict.effect, verdict.paper_value, *(verdict.interval or ()))

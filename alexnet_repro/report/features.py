@@ -1,7 +1,7 @@
-"""Pictures of what one network has learned, in the manner of Figs. 3 and 4: from its published weights.
+"""Figures of what one network has learned, after the paper's Figs. 3 and 4, from its published weights.
 
-The images are those of the bundled sample, so that the pictures are the same wherever the book is built. torch is
-needed, and loaded when a picture is asked for.
+The images are those of the bundled sample, so that every build of the book gives the same figures. The calculations
+are in training/features.py; torch is imported only when a figure is drawn.
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ TOP = 5
 
 @dataclass(frozen=True)
 class Subject:
-    """A trained network, where its weights lie, and the sample's images as it sees them, at their centre."""
+    """A trained network, the path of its weights, and the sample's images, centre-cropped and normalized for it."""
 
     net: "AlexNet"
     weights: Path
@@ -44,7 +44,7 @@ class Subject:
 
     @cached_property
     def near(self) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-        """The shown test images, and their nearest training images: (by features or pixels, image, rank)."""
+        """Indices of the shown test images, and of their nearest training images: (features or pixels, image, rank)."""
         from ..training.features import NEIGHBOURS, nearest, vectors
 
         index = _one_of_each(self.test.labels.numpy())[:: 10 // SHOWN]
@@ -56,7 +56,7 @@ class Subject:
 
 
 def subject(store: Store, scale: str = "cifar10") -> Subject | None:
-    """The baseline's first seed; None where its weights are not there."""
+    """The network of the baseline's first seed; None if its weights are not on this machine."""
     import torch
 
     from ..training.data import cifar10
@@ -82,7 +82,7 @@ def subject(store: Store, scale: str = "cifar10") -> Subject | None:
 
 
 def weights(of: Subject | None) -> Markdown:
-    """Where the weights of the pictures are to be had."""
+    """A link to the weights from which the figures are made."""
     if of is None:
         return Markdown(NOTHING)
     if not of.weights.is_relative_to(paths.data() / "weights"):
@@ -92,7 +92,7 @@ def weights(of: Subject | None) -> Markdown:
 
 
 def kernels(of: Subject | None) -> Figure:
-    """conv1's kernels, a row per column of the net, each with its colour index; in the manner of Fig. 3."""
+    """conv1's kernels with their colour indices, sorted, the network's columns one below the other; after Fig. 3."""
     if of is None:
         return _nothing()
     from ..training.features import color_index
@@ -115,7 +115,7 @@ def kernels(of: Subject | None) -> Figure:
 
 
 def kernels_found(of: Subject | None) -> Markdown:
-    """How coloured the columns are, on average."""
+    """The caption of ``kernels``: the mean colour index of each column."""
     if of is None:
         return caption(NOTHING)
     means = [float(column.mean()) for column in color_indices(of)]
@@ -131,7 +131,7 @@ def color_indices(of: Subject) -> list["np.ndarray[Any, Any]"]:
 
 
 def guesses(of: Subject | None) -> Figure:
-    """Test images with the five most probable classes, the right one in another colour; in the manner of Fig. 4."""
+    """Test images with their five most probable classes, the right one in another colour; after Fig. 4."""
     if of is None:
         return _nothing()
     figure, _ = canvas(height=7.5, smoke=of.smoke)
@@ -156,7 +156,7 @@ def guesses(of: Subject | None) -> Figure:
 
 
 def guesses_found(of: Subject | None) -> Markdown:
-    """How many of those images are classified rightly."""
+    """The caption of ``guesses``: how many images are right in top-1 and in top-5."""
     if of is None:
         return caption(NOTHING)
     ranks = [
@@ -167,7 +167,7 @@ def guesses_found(of: Subject | None) -> Markdown:
 
 
 def _guessed(of: Subject) -> list[tuple[int, "np.ndarray[Any, Any]"]]:
-    """The first test image of each class, and the probabilities that the net gives it."""
+    """The first test image of each class (its index), and its softmax probabilities."""
     import torch
 
     index = _one_of_each(of.test.labels.numpy())
@@ -177,7 +177,7 @@ def _guessed(of: Subject) -> list[tuple[int, "np.ndarray[Any, Any]"]]:
 
 
 def neighbours(of: Subject | None) -> Figure:
-    """Test images, and the training images nearest to each by the last hidden layer and by the pixels."""
+    """Test images with their nearest training images, by distance in the last hidden layer and in pixels."""
     if of is None:
         return _nothing()
     index, near = of.near
@@ -205,7 +205,7 @@ def neighbours(of: Subject | None) -> Figure:
 
 
 def neighbours_found(of: Subject | None) -> Markdown:
-    """How many of those neighbours are of the image's class."""
+    """The caption of ``neighbours``: how many of them have the class of their test image."""
     if of is None:
         return caption(NOTHING)
     index, near = of.near
@@ -216,12 +216,12 @@ def neighbours_found(of: Subject | None) -> Markdown:
 
 
 def _one_of_each(labels: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """The first image of each class, in order of class: nobody picks the pretty ones."""
+    """Index of the first image of each class, in order of class, so that no image is hand-picked."""
     return np.array([int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)])
 
 
 def _stretched(kernel: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """A kernel as an image: grey is 0, its largest weight is at an end of the scale."""
+    """A kernel scaled to [0, 1] for ``imshow``: a weight of 0 is grey, the largest absolute weight is 0 or 1."""
     return np.asarray(0.5 + 0.5 * kernel / np.abs(kernel).max())
 
 

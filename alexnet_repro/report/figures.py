@@ -1,4 +1,7 @@
-"""Figures of records: tidy tables in, matplotlib figures out, one style for the whole book."""
+"""Matplotlib figures of records and verdicts, and the style of all figures of the book.
+
+What a figure shows is computed in records/ and analysis/; its caption is in captions.py.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,24 +21,24 @@ from ..records.record import RunRecord, curve_rows
 
 PALETTE = sns.color_palette("colorblind")
 CLEAR = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-"""The background of words that lines would cross."""
+"""Background box of text that would otherwise be crossed by lines."""
 FONT = 10.5
-"""Points of the smallest text of a figure of ``canvas``'s width that a phone, 360 pixels wide, still shows at 9."""
+"""Font size, in points: scaled down with the figure to a phone's 360 pixels, it is still 9 pixels high."""
 MARGIN = 19
-"""Letters to a line of a label in the left margin."""
+"""Characters per line of a label in the left margin."""
 LINES = ("-", "--", ":", "-.")
 """The first arm is solid and the second dashed, as in the paper's Fig. 1."""
 
 
 def curves_table(found: Mapping[str, Mapping[int, RunRecord]]) -> pd.DataFrame:
-    """The curves of (arm -> seed -> record), a row per measurement; errors in percent."""
+    """Training curves of arm -> seed -> record as a data frame, a row per measurement; train_error in percent."""
     rows = [row for arm, runs in found.items() for record in runs.values() for row in curve_rows(arm, record)]
     table = pd.DataFrame(rows, columns=None if rows else ["arm", "seed", "epoch", "train_error"])
     return table.assign(train_error=table["train_error"].astype(float) * 100)
 
 
 def canvas(width: float = 5.6, height: float = 3.8, columns: int = 1, smoke: bool = False) -> tuple[Figure, list[Axes]]:
-    """An empty figure of the book's style; ``smoke`` writes across it that it is no evidence."""
+    """An empty figure in the book's style, with its axes side by side; smoke: "smoke run" is printed across it."""
     sns.set_theme(
         style="whitegrid", context="notebook", palette="colorblind", rc={"figure.facecolor": "white", "figure.dpi": 200}
     )
@@ -48,16 +51,12 @@ def canvas(width: float = 5.6, height: float = 3.8, columns: int = 1, smoke: boo
 
 
 def svg(figure: Figure, description: str | None = None) -> str:
-    """The figure as SVG: the same text from every run. ``description`` is for who reads the file, not the figure."""
+    """Close the figure and return it as SVG text, the same from every run; description: goes into the metadata."""
     text = StringIO()
     with plt.rc_context({"svg.hashsalt": "alexnet-repro"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Description": description})
-    return text.getvalue()
-
-
-def close(figure: Figure) -> None:
-    """Forget a figure that has been written, so that no notebook shows it once more."""
     plt.close(figure)
+    return text.getvalue()
 
 
 def training_curves(
@@ -66,7 +65,7 @@ def training_curves(
     threshold: float | None,
     smoke: bool = False,
 ) -> Figure:
-    """Training error against epochs, a thin line per seed, as in Fig. 1; a ``threshold`` in percent is drawn."""
+    """Training error (%) against epochs, a line per seed, as in Fig. 1; threshold: a level (%) to mark."""
     figure, (axes,) = canvas(smoke=smoke)
     table = curves_table(found)
     for (arm, label), color, line in zip(labels.items(), PALETTE, LINES, strict=False):
@@ -90,10 +89,10 @@ def training_curves(
 
 
 class Panel(NamedTuple):
-    """An effect by epoch, as one panel: the arms compared, the setting, and the unit of the axis.
+    """One panel of ``effects_by_epoch``: the arms compared, the setting, and the unit of the axis.
 
-    train, test: as ``analyses.by_epoch`` gives them, either may be empty. final: (epoch, mean, low, high) of the effect
-    on the final network's test error, where it is in the unit of the axis.
+    train, test: from ``exploratory.by_epoch``; either may be empty. final: (epoch, mean, low, high) of the effect on
+    the final network's test error, if that is in the same unit.
     """
 
     label: str
@@ -108,7 +107,7 @@ AXIS = {"points": "points of error", "nats": "nats of loss"}
 
 
 def effects_by_epoch(panels: Sequence[Panel], smoke: bool = False) -> Figure:
-    """Paired differences of curves, a panel each: the mean over the seeds as a line, its 95 % interval as a band."""
+    """Paired differences of training curves, a panel each: mean over the seeds with its 95 % interval as a band."""
     figure, (empty,) = canvas(height=0.8 + 1.55 * max(len(panels), 1), smoke=smoke)
     if not panels:
         empty.text(0.5, 0.5, "no runs yet", transform=empty.transAxes, ha="center", color="0.35")
@@ -134,7 +133,7 @@ def effects_by_epoch(panels: Sequence[Panel], smoke: bool = False) -> Figure:
 
 
 def _curves_of(axes: Axes, panel: Panel) -> None:
-    """The lines and bands of a panel, the effect on the final network beside their end, and the line of no effect."""
+    """Draw a panel: curves with bands, the effect on the final network at their right end, and a line at 0."""
     for table, name, style, color in (
         (panel.train, "training, by epoch", "-", PALETTE[0]),
         (panel.test, "test, by epoch", "--", PALETTE[3]),
@@ -156,10 +155,10 @@ def _curves_of(axes: Axes, panel: Panel) -> None:
 
 
 def paired_effects(table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: bool = False) -> Figure:
-    """The effect at every seed, a dot each; below, its mean with the interval; a panel per unit.
+    """The effect at every seed as dots, and the mean with its interval below them; a panel per unit.
 
-    table: a row per (comparison, seed, effect). verdicts: of each comparison, the paper's value (a triangle) and the
-    size that its rule names (a bar). Positive, or above 1, is the paper's side.
+    table: columns comparison, seed, effect. verdicts: comparison -> verdict, with the paper's value (drawn as a
+    triangle) and the threshold (a dotted bar). Positive, or above 1, agrees with the paper.
     """
     units = list(dict.fromkeys(verdict.unit for verdict in verdicts.values()))
     rows = {unit: [name for name, verdict in verdicts.items() if verdict.unit == unit] for unit in units}
@@ -179,15 +178,9 @@ def paired_effects(table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: 
                     "no runs yet", (0.5, row), xycoords=("axes fraction", "data"), ha="center", color="0.35", bbox=CLEAR
                 )
             axes.text(
-                0.01,
-                row - 0.42,
-                name,
-                transform=axes.get_yaxis_transform(),
-                fontsize=10,
-                in_layout=False,
-                zorder=5,
+                0.01, row - 0.42, name, transform=axes.get_yaxis_transform(), fontsize=10, in_layout=False, zorder=5,
                 bbox=CLEAR,
-            )
+            )  # fmt: skip
             if verdict.size is not None:
                 axes.plot([verdict.size] * 2, [row - 0.3, row + 0.35], color="0.35", linewidth=1.2, linestyle=":")
             if verdict.paper_value is not None:
@@ -204,7 +197,7 @@ def paired_effects(table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: 
 
 
 def _interval(axes: Axes, verdict: Verdict, y: float) -> None:
-    """The effect and its interval; an open end is an arrow to the edge."""
+    """Draw the mean and its interval; an infinite end is an arrow to the edge of the axes."""
     if verdict.effect is None or verdict.interval is None:
         return
     ends = [end if math.isfinite(end) else verdict.effect for end in verdict.interval]
@@ -219,7 +212,7 @@ def _interval(axes: Axes, verdict: Verdict, y: float) -> None:
 
 
 def ensemble_sizes(errors: Mapping[int, Sequence[float]], smoke: bool = False) -> Figure:
-    """Test error (fraction) against the number of networks whose predictions are averaged, a line per group."""
+    """Test error against the number of networks averaged, a line per group; errors: number -> fractions, by group."""
     figure, (axes,) = canvas(smoke=smoke)
     sizes = list(errors)
     groups = [[100 * errors[n][group] for n in sizes] for group in range(min(map(len, errors.values())))]
@@ -236,7 +229,7 @@ def ensemble_sizes(errors: Mapping[int, Sequence[float]], smoke: bool = False) -
 
 
 def ratios(values: Mapping[str, Sequence[float]], xlabel: str, verdict: Verdict, smoke: bool = False) -> Figure:
-    """Ratios on a log scale: a row per group, every seed a dot; below, the verdict's interval and the paper's value."""
+    """Ratios on a log scale: a row per group, a dot per seed; below them the mean with its interval."""
     figure, (axes,) = canvas(height=1.6 + 0.7 * len(values), smoke=smoke)
     for row, (_, points) in enumerate(values.items()):
         finite = np.asarray([v for v in points if np.isfinite(v)])
@@ -263,9 +256,9 @@ def ratios(values: Mapping[str, Sequence[float]], xlabel: str, verdict: Verdict,
 def rate_search(
     found: Mapping[str, Mapping[int, RunRecord]], labels: Mapping[str, str], threshold: float, smoke: bool = False
 ) -> Figure:
-    """A learning-rate search: epochs to ``threshold`` (percent) against the rate, a dot per trial.
+    """A learning-rate search: epochs to ``threshold`` (percent) against the learning rate, a dot per trial.
 
-    A hollow dot at the end of the budget is a trial that did not reach it; a cross at 0, one that diverged.
+    A trial that never reached the threshold is a hollow dot at its last epoch; one that diverged is a cross at 0.
     """
     figure, (axes,) = canvas(smoke=smoke)
     trials = [record for runs in found.values() for record in runs.values()]

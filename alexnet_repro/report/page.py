@@ -1,4 +1,8 @@
-"""What the page of an ablation shows: one call a cell, every number from claims and records."""
+"""``Page``: the figures, tables and paragraphs of a notebook, one method call per cell.
+
+It loads records, training missing runs where asked, and calls cards.py, figures.py, captions.py and tables.py with
+them; nothing is computed or drawn here.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -36,7 +40,7 @@ from ..records.store import Store
 from ..training.launch.runs import load_or_train
 from . import captions, cards, downloads, features, figures, tables
 from .captions import level
-from .format import TITLE
+from .format import TITLE, markdown
 
 METRICS = {
     "test_error": "test error (%)",
@@ -56,44 +60,40 @@ METRICS = {
     "knn_features": "neighbours of the same class, features (%)",
     "knn_pixels": "neighbours of the same class, pixels (%)",
 }
-"""Metrics of a run of AlexNet, as a table's column calls them."""
+"""Metric of a run -> its name as a table's column."""
 PERCENT = (
     *("test_error", "test_top5_error", "train_error", "ten_view_error", "ten_view_top5_error", "clean_train_error"),
     *("gap", "knn_features", "knn_pixels"),
 )
 FEW = 5
-"""Pairs whose single effects a sentence gives."""
+"""Up to so many pairs, a sentence lists the effect of each."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def _or_one_line(method: Callable[P, T]) -> Callable[P, T]:
-    """What a method returns, or a line that says why there is nothing at the page's scale."""
+    """Decorator: if a method raises NoRuns, return its message as a line of Markdown."""
 
     @wraps(method)
     def called(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return method(*args, **kwargs)
         except NoRuns as error:
-            return _line(error)  # type: ignore[return-value]
+            return Markdown(f"*{capital(str(error))}.*")  # type: ignore[return-value]
 
     return called
 
 
-def _line(error: NoRuns) -> Markdown:
-    return Markdown(f"*{capital(str(error))}.*")
-
-
 class Page:
-    """The claims of one page at a scale, from the records of ``store``.
+    """Figures, tables and paragraphs on the claims of one notebook at one scale, from the working store's records.
 
-    At smoke scale, and with ``train``, runs that have no record are trained when they are first asked for. Where a
-    study has no runs at the scale, a method returns a line that says so instead of its figure or table.
+    At the scale smoke, or with train=True, missing runs are trained when a method first needs them. If a study does
+    not exist at the scale, a method returns a line that says so.
     """
 
     def __init__(self, scale: str, train: bool, device: str, workers: int) -> None:
-        """The parameters as papermill gives them. Raises UserError for a bad one, needed or not."""
+        """The notebook's parameters; workers: 0 for one per core or GPU. Raises UserError for a bad value."""
         if scale not in SCALES:
             raise one_of("scale", scale, list(SCALES))
         if not isinstance(train, bool):
@@ -111,7 +111,7 @@ class Page:
         self._models: dict[tuple[str, str], exploratory.Pooled | None] = {}
 
     def runs(self, name: str) -> tuple[Study, RunsByArm]:
-        """A study and its records."""
+        """A study and its records, by arm and seed."""
         plan = study(name, self.scale)
         if self.train:
             self._judged = self._concluded = None
@@ -120,16 +120,16 @@ class Page:
         return plan, load_or_train(plan, self.store, train=self.train, device=self.device, workers=self.workers)
 
     def prepare(self, *names: str) -> None:
-        """Train the runs of these studies that have no record, where this page trains at all."""
+        """Train the missing runs of these studies, if this page trains at all."""
         for name in names:
             with suppress(NoRuns):
                 self.runs(name)
 
     def title(self, name: str, finding: str, when: str) -> Markdown:
-        """What the book puts behind the page's title: a finding on a claim, in a few words.
+        """A finding on a claim in a few words, which the book adds to the page's title.
 
-        finding: its placeholders are those of the claim's reading, filled without intervals. when: the conclusion on
-        the claim, less "so far", by which the words hold; by any other, the title has the conclusion instead.
+        finding: a text with the placeholders of the claim's reading; their intervals are left out. when: the conclusion
+        (without "so far") for which the text is true; for any other conclusion, the conclusion itself is shown.
         """
         if self.smoke:
             return Markdown("")
@@ -141,13 +141,13 @@ class Page:
         return Markdown(words or conclusion.conclusion, metadata={TITLE: True})
 
     def box(self, *names: str) -> Markdown:
-        """These claims in the paper's words, and for each the answer in a sentence, the verdict, and its scales."""
+        """A box with each of these claims: the paper's statement, our answer, the verdict, and the scales run."""
         every = {each.claim: each for each in self._conclusions()} if not self.smoke else {}
         parts = [cards.answer(claim(name), every.get(name)) for name in names]
         return Markdown("\n".join([":::{admonition} The claim, and the answer", ":class: answer", *parts, ":::"]))
 
     def rules(self, *names: str) -> Markdown:
-        """A folded part of the page: these claims' rules, verdicts and numbers of others, in full."""
+        """A folded section with the verdicts and rules of these claims, and the numbers that others published."""
         parts = []
         for name in names:
             parts += [str(self.verdict(name).data), str(cards.rules_card(name).data)]
@@ -155,24 +155,22 @@ class Page:
         head = "::::{dropdown} Rules, verdicts and others' numbers in full"
         return Markdown("\n\n".join([head, *filter(None, parts), "::::"]))
 
-    def cost(self, *names: str) -> Markdown:
-        """How much there is of these studies, and what it cost."""
-        for name in names:
-            with suppress(NoRuns):
-                self.runs(name)
+    def study_summary(self, *names: str) -> Markdown:
+        """How many runs of these studies are recorded, and their core-hours; trains missing runs if the page does."""
+        self.prepare(*names)
         return self.spent(*names)
 
     def spent(self, *names: str) -> Markdown:
-        """What these studies have cost so far; trains nothing."""
+        """``study_summary`` of the runs that are recorded now; trains nothing."""
         return Markdown("\n\n".join(str(self._spent(name).data) for name in names))
 
     @_or_one_line
     def _spent(self, name: str) -> Markdown:
         plan = study(name, self.scale)
-        return cards.whole(plan, records(plan, self.store))
+        return cards.study_summary(plan, records(plan, self.store))
 
     def baseline(self) -> Markdown:
-        """How the net of the ablations is trained, read from its config."""
+        """How the baseline of the ablations is trained, read from its config."""
         config = study("ablations", self.scale).baseline
         data, optimizer = config.data, config.optimizer
         drops = " and ".join(map(str, optimizer.drops))
@@ -193,7 +191,7 @@ class Page:
 
     @_or_one_line
     def beside_linear(self) -> Markdown:
-        """How often the net errs, and a linear classifier of the same training images."""
+        """The test error of the baseline, and of a linear classifier trained on the same images."""
         if self.scale in SCALED:
             raise NoRuns("the linear classifier was trained on the first images of CIFAR-10 alone")
         images, error = linear_classifier()
@@ -204,7 +202,7 @@ class Page:
         )
 
     def verdict(self, name: str) -> Markdown:
-        """What both stages conclude on a claim, and every verdict; of a rehearsal, its own verdicts alone."""
+        """The conclusion on a claim and the verdicts of both stages; at the scale smoke, those of stage one alone."""
         parts = [f"**{claim(name).title}**"]
         if not self.smoke:
             (conclusion,) = [each for each in self._conclusions() if each.claim == name]
@@ -218,7 +216,7 @@ class Page:
 
     @_or_one_line
     def findings(self, *names: str) -> Markdown:
-        """What was measured for each of these claims, a sentence per comparison."""
+        """A list with a sentence per measured comparison of these claims: arms, metric, effect, verdict."""
         lines = []
         for each in self._measured(names):
             entry = _entry(each.claim, each.label)
@@ -236,7 +234,7 @@ class Page:
         return [each for each in self._verdicts() if each.claim in names and each.evidence == "measured"]
 
     def _verdicts(self) -> list[Verdict]:
-        """The whole scorecard, judged anew once this page has trained anything."""
+        """All verdicts of stage one, cached until this page trains a run."""
         if self.scale in SCALED:
             raise NoRuns(f"stage one's rules are for 24 epochs of CIFAR-10: no verdict at the scale {self.scale}")
         if self._judged is None:
@@ -244,14 +242,14 @@ class Page:
         return self._judged
 
     def _conclusions(self) -> list[Conclusion]:
-        """What both stages conclude, computed anew once this page has trained anything."""
+        """The conclusions on all claims, cached until this page trains a run."""
         if self._concluded is None:
             self._concluded = concluded(self.store, None if self.scale in SCALED else self._verdicts())
         return self._concluded
 
     @_or_one_line
     def effects(self, *names: str) -> Figure:
-        """The effect at every seed, its mean with the interval, the paper's value: a row per comparison."""
+        """Figure: a row per comparison of these claims, with the effect at every seed, the mean and its interval."""
         rows, find, verdicts = [], record_lookup(self.store, self.scale), self._compared(names)
         for comparison, each in verdicts.items():
             entry = _entry(each.claim, each.label)
@@ -265,11 +263,11 @@ class Page:
 
     @_or_one_line
     def effects_found(self, *names: str) -> Markdown:
-        """The finding of that figure."""
+        """The caption of ``effects``."""
         return captions.effects(self._compared(names))
 
     def _compared(self, names: Sequence[str]) -> dict[str, Verdict]:
-        """Every comparison by the name that a figure of these claims gives it."""
+        """Name of a comparison in a figure of these claims -> its verdict."""
         titles = len(names) > 1
         return {
             (f"{each.title}, {each.label}" if titles and each.label else each.label or each.title): each
@@ -278,7 +276,7 @@ class Page:
 
     @_or_one_line
     def arms(self, name: str, metrics: Sequence[str]) -> Markdown:
-        """Mean and standard deviation of ``metrics`` over the seeds that every arm with runs has."""
+        """A table of a study's arms: mean ± standard deviation of ``metrics`` over the seeds that all arms have."""
         plan, runs = self.runs(name)
         rows, seen = [], [set(by_seed) for by_seed in runs.values() if by_seed]
         shared = sorted(set.intersection(*seen)) if seen else []
@@ -293,19 +291,19 @@ class Page:
         table = pd.DataFrame(rows)
         if not table["diverged"].any():
             table = table.drop(columns="diverged")
-        written = cards.written(table, right=list(table.columns[1:]), wide=True)
+        shown_table = markdown(table, right=list(table.columns[1:]), wide=True)
         if len(shared) < 2:
-            return written
+            return Markdown(shown_table)
         chance = " A diverged run's errors count at chance." if "diverged" in table else ""
         return Markdown(
-            f"{written.data}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}"
+            f"{shown_table}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}"
         )
 
     @_or_one_line
     def differences(self, name: str, *pairs: tuple[str, str], metric: str = "test_error") -> Markdown:
-        """An error of each first arm minus that of its second, paired by seed: a question without a rule.
+        """A list of paired differences, first arm minus second, with 95 % intervals; no rule judges them.
 
-        metric: one in percent or points.
+        metric: one of ``PERCENT``. Raises UserError for any other.
         """
         if metric not in PERCENT:
             raise one_of("metric in points", metric, list(PERCENT))
@@ -330,15 +328,15 @@ class Page:
         return Markdown("\n".join([f"{name}, paired by seed, with 95 % intervals:", "", *lines]))
 
     def by_epoch(self, *what: str | Pair) -> Figure:
-        """The paired difference of the curves at each epoch, of claims or of (study, arm, against); trains nothing."""
+        """Figure: paired differences of training curves; what: claims, or (study, arm, against). Trains nothing."""
         return figures.effects_by_epoch(self._panels(what), self.smoke)
 
     def by_epoch_found(self, *what: str | Pair) -> Markdown:
-        """The finding of that figure."""
+        """The caption of ``by_epoch``."""
         return captions.by_epoch(self._panels(what))
 
     def _panels(self, what: Sequence[str | Pair]) -> list[figures.Panel]:
-        """A panel for every pair of arms that has three pairs of runs."""
+        """A panel for each comparison with at least three pairs of runs."""
         panels = []
         for each in contrasts(what, self.scale):
             arm, against = self._two(each)
@@ -358,9 +356,9 @@ class Page:
         return panels
 
     def parts(self, *what: str | Pair) -> Markdown:
-        """How each effect on the test error divides into training error and gap, paired and in the pooled model.
+        """A table that divides each effect on the test error into training error and gap, paired and pooled.
 
-        what: as for ``by_epoch``; runs that end at a training error are left out. Trains nothing.
+        what: as for ``by_epoch``, without studies whose runs stop at a training error. Trains nothing.
         """
         found = []
         for each in contrasts(what, self.scale):
@@ -370,11 +368,11 @@ class Page:
         return tables.parts(found)
 
     def pooled(self) -> Markdown:
-        """Every arm against the baseline by one linear model of all runs, beside the arm's own pairs."""
+        """A table of every arm minus the baseline: by one linear model of all runs, and from the arm's own pairs."""
         return tables.pooled(self._pooled(self.scale, "test_error"))
 
     def colours_by_chance(self, subject: features.Subject | None) -> Markdown:
-        """Whether the columns differ in colour more than by chance; subject: the net whose kernels are dealt."""
+        """Whether the columns differ in colour more than by chance; subject: a net whose kernels are then dealt."""
         null = exploratory.colour_null(self._find(self.scale)("filters", "baseline"))
         dealt = None
         if subject is not None:
@@ -384,7 +382,7 @@ class Page:
 
     @_or_one_line
     def side_by_side(self, *names: str) -> Markdown:
-        """Each claim's effect in the paper, in the author's log, by others, and here at each scale."""
+        """A table per claim of its effect in the paper, in the author's log, by others, and here at each scale."""
         verdicts = self._verdicts()
         found = [] if self.smoke else [c for each in self._conclusions() for c in each.comparisons]
         parts = []
@@ -398,7 +396,7 @@ class Page:
         return find(each.study, each.arm), find(each.study, each.against)
 
     def _find(self, scale: str) -> Find:
-        """The lookup of records at a scale, which reads each study once until this page trains anything."""
+        """The lookup of records at a scale; it caches each study until this page trains a run."""
         if scale not in self._finders:
             self._finders[scale] = record_lookup(self.store, scale)
         return self._finders[scale]
@@ -411,9 +409,9 @@ class Page:
         return self._models[scale, metric]
 
     def _estimate(self, each: Contrast, metric: str) -> tables.Estimate | None:
-        """The contrast by the model of all arms; None where its runs, or its arms, are not in there.
+        """The pooled model's estimate of a contrast; None if the model lacks its runs or arms.
 
-        An arm that a study names anew without a change is the baseline.
+        An arm without a change is the baseline, whatever its study calls it.
         """
         model = self._pooled(each.scale, metric) if each.shared else None
         changes = study(each.study, each.scale).arms
@@ -421,7 +419,7 @@ class Page:
         return model.contrast(*names) if model is not None and set(names) <= set(model.arms) else None
 
     def reached_in_pilot(self, name: str, percent: float, *arms: str) -> Markdown:
-        """When these arms of a pilot came down to a training error, whether or not its runs ended there."""
+        """The epoch at which each of these arms of a pilot study first reached a training error (percent)."""
         plan = study(name)  # at any scale: a pilot is looked at, not rehearsed
         runs, seed = records(plan, self.store), plan.seeds[0]
         epochs = {arm_label(arm): runs[arm][seed].epochs_to(percent / 100) for arm in arms if seed in runs[arm]}
@@ -435,7 +433,7 @@ class Page:
 
     @_or_one_line
     def parameters(self, name: str) -> Markdown:
-        """How many parameters each arm of a study has."""
+        """The number of parameters of each arm of a study."""
         plan = study(name, self.scale)
         nets = {arm_label(arm): plan.config(arm, plan.seeds[0]).model for arm in plan.arms}
         counts = {label: layers.parameters(net) for label, net in nets.items() if isinstance(net, AlexNetConfig)}
@@ -448,34 +446,34 @@ class Page:
 
     @_or_one_line
     def curves(self, name: str) -> Figure:
-        """Training error against epochs, as trained: a line per seed."""
+        """Figure: training error (in training mode) against epochs, a line per seed."""
         plan, runs = self.runs(name)
         return figures.training_curves(runs, _labels(plan), _threshold(plan), self.smoke)
 
     @_or_one_line
     def curves_found(self, name: str) -> Markdown:
-        """The finding of that figure."""
+        """The caption of ``curves``."""
         plan, runs = self.runs(name)
         threshold = _threshold(plan)
         if threshold is not None:
-            return captions.joined(cards.when_reached(runs, _labels(plan), threshold))
+            return captions.joined(cards.epochs_to_threshold_summary(runs, _labels(plan), threshold))
         return captions.curves(runs, _labels(plan))
 
     @_or_one_line
     def first_drop_found(self, name: str) -> Markdown:
-        """The finding of that figure where the rate drops, and in all seeds of the baseline that there are."""
+        """The caption of ``curves`` for runs that drop the rate; compares all seeds of the ablations' baseline."""
         plan, runs = self.runs(name)
         groups = {label: runs[arm].values() for arm, label in _labels(plan).items()}
         every = records(study("ablations", self.scale), self.store)["baseline"]
         return captions.first_drop(groups | {f"{arm_label('baseline')} over all its seeds": every.values()})
 
     def explore(self, *names: str) -> HTML:
-        """Links to the page that shows any run, opened at each of these studies."""
+        """Links to the page "Explore the runs", opened at each of these studies."""
         return cards.explore_link(*names)
 
     @_or_one_line
     def ensembles(self) -> Figure:
-        """Test error against the number of networks averaged, a line per group; at smoke scale made now."""
+        """Figure: test error against the number of networks averaged; predictions are made if the page trains."""
         plan, _ = self.runs(outputs.MEMBERS)
         if self.train:
             from ..training.predict import make  # torch is imported only to compute
@@ -488,19 +486,19 @@ class Page:
 
     @_or_one_line
     def ensembles_found(self) -> Markdown:
-        """The finding of that figure."""
+        """The caption of ``ensembles``."""
         return captions.ensembles(sizes(self.store, self.scale))
 
     def log(self, *names: str) -> Markdown:
-        """The paper's numbers beside the author's log, and what others measured."""
+        """Tables of these claims' numbers in the author's log and of what others measured."""
         parts = []
         audited = cards.numbers_table(names, "audited")
         if len(audited):
             log = downloads.link("author_log.csv")
-            parts += [f"**The first author's log** ({log}):", str(cards.written(audited, wide=True).data)]
+            parts += [f"**The first author's log** ({log}):", markdown(audited, wide=True)]
         others = pd.concat([cards.others(name) for name in names])
         if len(others):
-            parts += [f"**Others** ({downloads.link('others.csv')}):", str(cards.written(others, wide=True).data)]
+            parts += [f"**Others** ({downloads.link('others.csv')}):", markdown(others, wide=True)]
         return Markdown(
             "\n\n".join(parts) or "Neither the author's log nor the sources of this book have this comparison."
         )
@@ -511,7 +509,7 @@ def _entry(name: str, label: str) -> Measured:
 
 
 def _threshold(plan: Study) -> float | None:
-    """In percent, where the study's runs stop at one."""
+    """The training error, in percent, at which the study's runs stop; None if they do not."""
     stop = plan.baseline.budget.stop_at_train_error
     return None if stop is None else 100 * stop
 

@@ -1,15 +1,16 @@
-"""The page "Paper against source": tables and sentences on data/unsaid.toml."""
+"""Tables and a paragraph of the page "Paper against source"; paper/source_code.py reads the data, data/unsaid.toml."""
 
 import pandas as pd
 from IPython.display import Markdown
 
 from ..paper.source_code import PRESETS, Row, follows, rows, value
+from .cards import to_markdown
 
 TREE = "https://github.com/computerhistory/AlexNet-Source-Code/blob/2f8b81f76470bf873c865754ad8f4a5e0dbbeb7b"
 
 
 def differences() -> pd.DataFrame:
-    """A row per item: section, paper, source."""
+    """A row per item of the network or its training: what the paper says, and what the source of 2012 does."""
     return pd.DataFrame(
         {
             "item": row.item,
@@ -23,7 +24,7 @@ def differences() -> pd.DataFrame:
 
 
 def presets() -> pd.DataFrame:
-    """Of every item that a field of the network answers: the field, and each preset's value, read from the presets."""
+    """A row per item that is a field of ``AlexNetConfig``, with the value of each preset and whom it follows."""
     return pd.DataFrame(
         {
             "item": row.item,
@@ -36,15 +37,13 @@ def presets() -> pd.DataFrame:
 
 
 def places() -> Markdown:
-    """Where in the source each item was read, with links to the files at that commit."""
-    lines = ["| item | place in the source |", "|---|---|"]
-    for row in rows():
-        lines.append(f"| {row.item} | {'; '.join(map(_linked, row.places))} |")
-    return Markdown("\n".join(lines))
+    """A table of the files in the source that show each item, as links to one commit on GitHub."""
+    listed = [{"item": row.item, "place in the source": "; ".join(map(_linked, row.places))} for row in rows()]
+    return to_markdown(pd.DataFrame(listed))
 
 
 def words() -> Markdown:
-    """How far the paper describes the network that was run."""
+    """How often paper and source agree, and which of the two the presets follow, in a paragraph."""
     every = rows()
     same, differs, silent = (sum(row.says == word for row in every) for word in ("same", "differs", "silent"))
     fields = [row for row in every if row.of_network]

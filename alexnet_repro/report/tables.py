@@ -1,4 +1,4 @@
-"""The analyses as a page shows them: tables, and the sentences that go with them."""
+"""Tables of the exploratory analyses, with a paragraph on how to read each; computed in analysis/, not here."""
 
 import math
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from ..analysis.meta import Row
 from ..analysis.verdicts import ALPHA
 from ..common.text import NONE, number, probability, with_interval
 from ..experiments.cifar_alexnet import arm_label
-from .cards import written
+from .format import markdown
 
 EFFECT = "effect (95 % interval)"
 
@@ -21,9 +21,9 @@ Estimate = tuple[float, float, float]
 
 
 def parts(found: Sequence[tuple[Contrast, pd.DataFrame, Sequence[Estimate | None]]]) -> Markdown:
-    """Effects on training error, gap and test error, a block per contrast.
+    """A table of effects on training error, gap and test error: three rows per contrast.
 
-    found: a contrast, its parts (``analyses.parts``), and for each part the estimate by the model of all arms.
+    found: a contrast, its parts (``exploratory.parts``), and the pooled model's estimate for each part.
     """
     same = len({each.setting for each, _, _ in found}) == 1
     rows = []
@@ -43,14 +43,14 @@ def parts(found: Sequence[tuple[Contrast, pd.DataFrame, Sequence[Estimate | None
         return Markdown("No comparison has three pairs of runs with both errors yet.")
     setting = f"{found[0][0].setting}. " if same else ""
     return Markdown(
-        f"{written(pd.DataFrame(rows), wide=True).data}\n\n{setting}Test error = training error + gap, all of the "
+        f"{markdown(pd.DataFrame(rows), wide=True)}\n\n{setting}Test error = training error + gap, all of the "
         "final network as it is tested (centre crop, no dropout). **Bold**: what a rule judges, positive being the "
         "paper's side; all else is *exploratory*. Pooled: by [one model of all arms](#all-arms)."
     )
 
 
 def pooled(model: Pooled | None) -> Markdown:
-    """Every arm against the baseline by the model of all arms, beside the arm's own pairs, in points."""
+    """A table of every arm minus the baseline, in points: from its own pairs, and from one model of all arms."""
     if model is None:
         return Markdown("No arm has three seeds of the baseline yet.")
     every = model.table.to_dict("records")
@@ -66,7 +66,7 @@ def pooled(model: Pooled | None) -> Markdown:
     ]
     least, most = (end(every, key=lambda each: each["sd"]) for end in (min, max))
     return Markdown(
-        f"{written(pd.DataFrame(rows), right=['seeds', 'scatter of its pairs'], wide=True).data}\n\n"
+        f"{markdown(pd.DataFrame(rows), right=['seeds', 'scatter of its pairs'], wide=True)}\n\n"
         "Test error minus that of the baseline, with 95 % intervals; the scatter is the standard deviation of the "
         f"pairs' differences, in points. The model has one residual standard deviation for all arms, {model.sd:.2f} "
         f"points ({model.df} degrees of freedom), by which every difference of two runs would scatter by "
@@ -77,7 +77,10 @@ def pooled(model: Pooled | None) -> Markdown:
 
 
 def colours(null: ColourNull | None, dealt: float | None) -> Markdown:
-    """Whether the columns' kernels differ in colour more than by chance; dealt: the ratio by deals of one net's."""
+    """Whether the two columns' kernels differ in colour more than by chance, in a paragraph.
+
+    dealt: the ratio after dealing one net's kernels to its columns at random; None without a net.
+    """
     if null is None:
         return Markdown("No three runs have the colours of their columns yet.")
     low, high = null.ratio.low, null.ratio.high
@@ -96,7 +99,7 @@ def colours(null: ColourNull | None, dealt: float | None) -> Markdown:
 
 
 def side_by_side(rows: Sequence[Row]) -> Markdown:
-    """Every measurement of a claim's effect in a table, and how to read the intervals and signs."""
+    """A table of every measurement of one effect, and how to read its intervals and signs."""
     table = pd.DataFrame(
         [
             {
@@ -115,7 +118,7 @@ def side_by_side(rows: Sequence[Row]) -> Markdown:
     )
     logged = any(each.source == "the author's log" and each.clear is not None for each in rows)
     return Markdown(
-        f"{written(table, wide=True).data}\n\nPositive, or above 1×, is the paper's side; *not clearly*: the interval "
+        f"{markdown(table, wide=True)}\n\nPositive, or above 1×, is the paper's side; *not clearly*: the interval "
         f"includes no effect.{scatter if logged else ''}"
     )
 

@@ -1,4 +1,7 @@
-"""What two devices send each other beside what they compute, and the published times of a training step on them."""
+"""Tables and a paragraph on model parallelism: bytes sent, multiply-adds, and published times of a training step.
+
+Bytes and work are counted in networks/cost.py; times are measured by benchmarks/step.py.
+"""
 
 import math
 import statistics
@@ -12,13 +15,13 @@ from ..experiments.step_timing import CASES, COMMAND, CPU_COMMAND, HALF, NETS, S
 from ..networks.config import PAPER, AlexNetConfig
 from ..networks.cost import SINGLE, bytes_sent, column_layers, data_parallel_bytes, links, multiply_adds
 from ..networks.layers import learned_layers
-from .cards import written
+from .format import markdown
 
 MB = 1e6
 
 
 def volume(config: AlexNetConfig = PAPER, batch: int = 128) -> pd.DataFrame:
-    """Per learned layer, and the softmax: multiply-adds of one column in a step, and bytes that it sends for it."""
+    """Multiply-adds of one column in a training step, and bytes that it sends: a row per learned layer and softmax."""
     sent = links(config)
     own = {layer.name: multiply_adds(config, [layer]) for layer in column_layers(config) if layer.learned}
     passes = {name: 1 if name == "softmax" else 2 for name in sent}
@@ -31,7 +34,7 @@ def volume(config: AlexNetConfig = PAPER, batch: int = 128) -> pd.DataFrame:
 
 
 def volume_table(config: AlexNetConfig = PAPER, batch: int = 128) -> pd.DataFrame:
-    """``volume`` in words and rounded, with the ratio."""
+    """``volume`` as rounded text, with the multiply-adds per byte."""
     rows = []
     for name, work, sent in volume(config, batch).itertuples():
         rows.append(
@@ -47,7 +50,7 @@ def volume_table(config: AlexNetConfig = PAPER, batch: int = 128) -> pd.DataFram
 
 
 def volume_words(config: AlexNetConfig = PAPER, batch: int = 128) -> Markdown:
-    """The step's traffic in words, beside that of the two other ways to use two devices."""
+    """The bytes of one training step in a paragraph, compared with all layers linked and with data parallelism."""
     ours, data = bytes_sent(config, batch), data_parallel_bytes(config, 2)
     everywhere = sum(math.prod(layer.inputs) for layer in learned_layers(config)[1:]) // 2
     all_linked = batch * 4 * (2 * everywhere + config.classes // 2)
@@ -65,7 +68,7 @@ def volume_words(config: AlexNetConfig = PAPER, batch: int = 128) -> Markdown:
 
 
 def times_table(found: StepTimes) -> pd.DataFrame:
-    """A row per case of a measurement: the median over its rounds, and the range."""
+    """A row per case of a measurement: median and range of the step's time over the rounds, and images per second."""
     rows = []
     half = seconds(found, HALF)
     for case in CASES:
@@ -88,17 +91,17 @@ def times_table(found: StepTimes) -> pd.DataFrame:
 
 
 def shown(kind: str) -> Markdown:
-    """The last measurement: its table, and where and when it was made; or what is missing."""
+    """The last published measurement as a table, with machine and date; or the command that measures it."""
     found = published(kind)
     if found is None:
         devices, command = ("two GPUs", COMMAND) if kind == "cuda" else ("two CPU processes", CPU_COMMAND)
         return Markdown(f"*Not measured yet on {devices}:* `{command}` does it.")
     table = times_table(found)
-    return Markdown(f"{_words(found)}\n\n{written(table, right=list(table.columns[1:]), wide=True).data}")
+    return Markdown(f"{_words(found)}\n\n{markdown(table, right=list(table.columns[1:]), wide=True)}")
 
 
 def _words(found: StepTimes) -> str:
-    """Where and when the times were measured."""
+    """Machine, date and versions of a measurement, and whether the bytes counted are those derived."""
     derived = bytes_sent(NETS[found["net"]], found["batch"])
     sent = max(row["bytes_sent"] for row in found["rows"])
     rounds = len(seconds(found, HALF))

@@ -1,4 +1,7 @@
-"""From notebooks and claims to the rendered book: executes and renders only what changed."""
+"""Build the book: execute the notebooks that changed, write the generated parts, run Jupyter Book.
+
+The generated parts are in the other modules of this folder, execution in notebooks.py.
+"""
 
 import importlib.metadata
 import json
@@ -47,11 +50,11 @@ COMPLAINT = re.compile(r"(WARNING|ERROR|CRITICAL)\b")
 
 
 def build() -> Path:
-    """Bring the site up to date and print where it is: returns the path of its index.html.
+    """Build what has changed, print the path of index.html and return it.
 
-    Gets CIFAR-10 where it can, and says what it goes without where it cannot. Raises UserError for a notebook
-    that fails, a page that the table of contents lacks, a warning of the book's build, and, before anything runs, for
-    published or contributed evidence that ``alexnet-repro verify`` refuses.
+    CIFAR-10 is downloaded if possible; without it, a message says so and the build goes on. Raises UserError for a
+    notebook that fails or is missing in _toc.yml, for a warning of Jupyter Book, and, before anything runs, for
+    evidence that ``alexnet-repro verify`` refuses.
     """
     book = paths.repository() / "book"
     with lock(book / "_build" / ".lock", waiting=lambda: print("another build is at work: waiting for it")):
@@ -71,7 +74,7 @@ def build() -> Path:
 
 
 def _get_data() -> None:
-    # Imported here: only to build does the site need a data set.
+    # Imported here, since it imports torch.
     from ..training.data import cifar10
 
     try:
@@ -81,7 +84,7 @@ def _get_data() -> None:
 
 
 def _execute_pages(pages: Path) -> None:
-    """Execute the notebooks whose inputs changed, several at once; drop the pages of those that are gone."""
+    """Execute the notebooks whose inputs changed, in parallel; delete pages whose notebook is gone."""
     pages.mkdir(parents=True, exist_ok=True)
     state = pages / ".digests.json"
     known = _read_state(state)
@@ -121,7 +124,7 @@ def _execute_all(names: list[str], pages: Path) -> Iterator[tuple[str, float, st
 
 
 def _execute_page(name: str, page: Path) -> tuple[str, float, str]:
-    """(name, seconds, the failure in one line or nothing)."""
+    """Returns (name, seconds, the error message or "")."""
     start = time.monotonic()
     try:
         notebooks.execute(name, page)
@@ -131,7 +134,7 @@ def _execute_page(name: str, page: Path) -> tuple[str, float, str]:
 
 
 def _make_portable(page: Path, published: str) -> None:
-    """Put a cell on top that gets the package where it is missing, as in Colab; the page does not show it."""
+    """Insert a hidden cell that installs the package where it is missing, as in Colab."""
     notebook = nbformat.read(page, as_version=4)
     cell = nbformat.v4.new_code_cell(GET.format(url=published), id="get", metadata={"tags": ["remove-cell"]})
     notebook.cells.insert(1, cell)  # below the title, which names the page
@@ -139,7 +142,7 @@ def _make_portable(page: Path, published: str) -> None:
 
 
 def _render(book: Path) -> Path:
-    """Render the pages, unless nothing that they are made from has changed. Raises UserError where that fails."""
+    """Run Jupyter Book if any of its inputs changed; returns the path of index.html. Raises UserError if it fails."""
     build = book / "_build"
     index, state = build / "html" / "index.html", build / "inputs.sha256"
     sources = [path for path in _files(book) if build not in path.parents and not path.name.startswith(".")]
@@ -148,7 +151,7 @@ def _render(book: Path) -> Path:
     if index.is_file() and state.is_file() and state.read_text(encoding="utf-8") == inputs:
         return index
     state.unlink(missing_ok=True)
-    # Whole: what an older build left behind would otherwise stay on the site.
+    # From scratch: pages left by an older build would otherwise stay on the site.
     for leftover in ("html", ".doctrees"):
         shutil.rmtree(build / leftover, ignore_errors=True)
     jupyter_book(book, "-W", "--keep-going", "-n")
@@ -159,7 +162,7 @@ def _render(book: Path) -> Path:
 
 
 def jupyter_book(book: Path, *options: str) -> None:
-    """Run Jupyter Book on ``book``. Raises UserError with its first complaint where it fails."""
+    """Run Jupyter Book on a folder. Raises UserError with its first warning or error if it fails."""
     config = book / "_build" / "_config.yml"
     write_atomic(config, yaml.safe_dump(configuration(book)))
     done = subprocess.run(
@@ -181,7 +184,7 @@ def jupyter_book(book: Path, *options: str) -> None:
 
 
 def configuration(book: Path) -> dict[str, Any]:
-    """The book's configuration, less the buttons that lead nowhere as long as it has no address."""
+    """The contents of _config.yml; without a repository address, the buttons that need it are left out."""
     config: dict[str, Any] = yaml.safe_load((book / "_config.yml").read_text(encoding="utf-8"))
     if not address(config):
         config.pop("repository", None)
@@ -190,12 +193,12 @@ def configuration(book: Path) -> dict[str, Any]:
 
 
 def address(config: Mapping[str, Any]) -> str:
-    """Where the repository is published; nothing where it is not."""
+    """The URL of the repository, "" if it is not published."""
     return str(config.get("repository", {}).get("url", ""))
 
 
 def _check_contents(book: Path) -> None:
-    """Every notebook has a place in the table of contents, which is written by hand."""
+    """Raises UserError for a notebook that _toc.yml, which is written by hand, does not list."""
     listed = (book / "_toc.yml").read_text(encoding="utf-8")
     for name in notebooks.names():
         if not re.search(rf"\bpages/{re.escape(name)}\b", listed):
@@ -203,7 +206,7 @@ def _check_contents(book: Path) -> None:
 
 
 def _common_inputs() -> list[str]:
-    """What every page depends on: the package, the data, the working store, the interpreter."""
+    """Digests of what every page depends on: Python's version, the package, data/, the working store."""
     data, downloads, store = paths.data(), paths.downloads(), paths.store()
     package = Path(__file__).parents[1]
     files = [path for path in _files(package) if path.suffix == ".py"]
@@ -211,11 +214,7 @@ def _common_inputs() -> list[str]:
         path for path in _files(data) if not {downloads, store, data / "downloads", data / "store"} & set(path.parents)
     ]
     files += sorted((store / "runs").glob("*.json"))
-    return [
-        platform.python_version(),
-        f"CIFAR-10: {any(downloads.glob('*.npy'))}",
-        _digest(files, []),
-    ]
+    return [platform.python_version(), f"CIFAR-10: {any(downloads.glob('*.npy'))}", _digest(files, [])]
 
 
 def _digest(files: Iterable[Path], texts: Iterable[str]) -> str:

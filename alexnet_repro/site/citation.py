@@ -1,4 +1,4 @@
-"""How to cite this replication: CITATION.cff as BibTeX, for the book."""
+"""The box "Cite this" of the book: CITATION.cff as BibTeX. References of the text are in book/references.bib."""
 
 from pathlib import Path
 
@@ -9,12 +9,12 @@ from ..common.files import write_atomic
 
 
 def write(book: Path) -> None:
-    """Write the box that a page includes."""
+    """Write the box to _generated/cite.md, which a page includes."""
     write_atomic(book / "_generated" / "cite.md", box())
 
 
 def box() -> str:
-    """A box, in MyST, with the entries of the replication and of the paper that it replicates."""
+    """A MyST box with the BibTeX entries of this replication and of the paper."""
     cff = yaml.safe_load((paths.repository() / "CITATION.cff").read_text(encoding="utf-8"))
     paper = cff["references"][0]
     ours = {

@@ -1,9 +1,13 @@
-"""Generated parts of the book on runs made elsewhere, or at full size: what they come to, group by group."""
+"""Generated parts of the book on full-size runs and on runs that others contributed, group by group.
+
+The scorecard's other columns are in pages.py; which runs make a group is decided in analysis/contributed.py.
+"""
 
 import math
 from collections.abc import Sequence
-from itertools import groupby
 from statistics import fmean
+
+import pandas as pd
 
 from ..analysis import contributed as contributions
 from ..analysis.contributed import FULL_SIZE, Group
@@ -12,12 +16,11 @@ from ..common.markup import escaped
 from ..common.text import NONE
 from ..paper.claims import Claim
 from ..records.metrics import scored_metric
-from ..report.format import badge, row
+from ..report.format import badge, markdown
 
 Column = dict[tuple[str, str], str]
-"""(claim, label) of a measured comparison -> its cell in the scorecard's column of full-size runs."""
+"""(claim, label) of a measured comparison -> its cell in the scorecard's column ImageNet."""
 
-HEADER = ("Claim", "Comparison", "Paper", "Found", "Verdict", "Seeds")
 ERRORS = {
     "test_error": "top-1",
     "top5_error": "top-5",
@@ -27,7 +30,10 @@ ERRORS = {
 
 
 def column(every: Sequence[Claim], groups: Sequence[Group]) -> Column:
-    """Each comparison at full size, by the group of most pairs; "not run" where none has three; else nothing."""
+    """The scorecard's column ImageNet: for each full-size comparison, the result of the group with the most pairs.
+
+    "Not run" where no group has three pairs.
+    """
     best: dict[tuple[str, str], Verdict] = {}
     for verdict in (each for group in groups for each in contributions.judged(group)):
         before = best.get((verdict.claim, verdict.label))
@@ -46,7 +52,7 @@ def column(every: Sequence[Claim], groups: Sequence[Group]) -> Column:
 
 
 def full_size(groups: Sequence[Group]) -> str:
-    """Every group of full-size runs: whose, on what, the errors of the paper's net and the verdicts."""
+    """Every group of full-size runs: its source and device, the mean errors of the paper's net, and the verdicts."""
     if not groups:
         return (
             f"*None yet.* `alexnet-repro run {FULL_SIZE} --device cuda` makes them, and the column ImageNet of the "
@@ -58,7 +64,7 @@ def full_size(groups: Sequence[Group]) -> str:
 
 
 def contributed(groups: Sequence[Group]) -> str:
-    """Every group of runs that others contributed: whose, on what, and the verdicts by them alone."""
+    """Every group of contributed runs: its source and device, and the verdicts from these runs alone."""
     if not groups:
         return "*None yet.*\n"
     return "\n".join(line for group in groups for line in [_title(group), "", *_verdicts(group)]) + "\n"
@@ -85,11 +91,15 @@ def _verdicts(group: Group) -> list[str]:
     verdicts = contributions.judged(group)
     if not verdicts:
         return ["No comparison has a run of it yet.", ""]
-    rows = [row(HEADER), row(["---"] * len(HEADER))]
-    for _, of_claim in groupby(verdicts, key=lambda verdict: verdict.claim):
-        for verdict in of_claim:
-            effect, pairs = effect_text(verdict), verdict.pairs_judged
-            rows.append(
-                row([verdict.title, verdict.label or NONE, verdict.paper, effect, badge(verdict.verdict), pairs])
-            )
-    return [*rows, ""]
+    rows = [
+        {
+            "Claim": verdict.title,
+            "Comparison": verdict.label or NONE,
+            "Paper": verdict.paper,
+            "Found": effect_text(verdict),
+            "Verdict": badge(verdict.verdict),
+            "Seeds": verdict.pairs_judged,
+        }
+        for verdict in verdicts
+    ]
+    return [markdown(pd.DataFrame(rows)), ""]

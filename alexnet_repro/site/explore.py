@@ -1,7 +1,7 @@
-"""The page "Explore the runs": every recorded run in one figure, whose study, arms and metric its reader chooses.
+"""The page "Explore the runs": an interactive figure of all recorded runs, by study, arm and metric.
 
-The charts are drawn with Altair here, without data. ``book/_static/explore.js`` fills them with the rows that a reader
-has chosen, and Vega, vendored under ``book/_vendor/vega/``, draws them in the browser.
+Altair specifies the charts here, without data; ``book/_static/explore.js`` adds the rows that a reader chooses, and
+Vega (``book/_vendor/vega/``) draws them in the browser. Figures of notebooks are in report/figures.py.
 """
 
 import json
@@ -20,7 +20,7 @@ from ..paper import claims
 from ..records.lookup import RunsByArm, records
 from ..records.record import RunRecord
 from ..records.store import Store
-from ..report import captions, cards, figures
+from ..report import captions, cards, figures, format
 from ..report.page import METRICS, PERCENT
 from . import pages as scorecard
 
@@ -32,7 +32,7 @@ CURVES: Mapping[str, str] = {
     "train_loss": "training loss, as trained (nats)",
     "test_error": "test error (%)",
 }
-"""What is measured during training, by the fields of ``Measurement``, as the page calls it."""
+"""Field of ``Measurement`` -> its name on the page."""
 
 SCRIPTS = ("vega", "vega-lite", "vega-embed")
 CAPTION = (
@@ -43,48 +43,30 @@ ALT = "Line plot of training error in percent against epochs, a thin line per se
 
 
 def write(book: Path) -> None:
-    """Write the parts of the page: the static figure with its links, and the data and charts for the script."""
+    """Write the parts of the page: the static figure, and the data and charts for the script."""
     store, generated = Store(), book / "_generated"
     plan = study(FIRST)
     found, labels = records(plan, store), {arm: arm_label(arm) for arm in plan.arms}
     stop = plan.baseline.budget.stop_at_train_error
     assert stop is not None  # the paper's Fig. 1 has one
     threshold = 100 * stop
-    drawing = figures.training_curves(found, labels, threshold)
-    write_atomic(generated / "explore.svg", figures.svg(drawing))
-    figures.close(drawing)
-    finding = captions.joined(cards.when_reached(found, labels, threshold)).data
-    write_atomic(generated / "explore.md", static(str(finding)))
+    write_atomic(generated / "explore.svg", figures.svg(figures.training_curves(found, labels, threshold)))
+    finding = captions.joined(cards.epochs_to_threshold_summary(found, labels, threshold)).data
+    write_atomic(generated / "explore.md", format.figure("explore", ALT, f"**{finding}** {CAPTION}"))
     write_atomic(generated / "explore.html", html(content(store)))
 
 
-def static(finding: str) -> str:
-    """The figure that stands in for the interactive one, in MyST."""
-    return "\n".join(
-        [
-            ":::{figure} _generated/explore.svg",
-            ":name: fig-explore",
-            ":width: 36em",
-            f":alt: {ALT}",
-            "",
-            f"**{finding}** {CAPTION}",
-            ":::",
-            "",
-        ]
-    )
-
-
 def html(values: Mapping[str, Any]) -> str:
-    """The data and charts as JSON, and the scripts that draw them, for a page in the book's folder."""
+    """The data and charts as JSON in a script element, and the elements that load Vega."""
     text = json.dumps(values, separators=(",", ":"), allow_nan=False).replace("</", "<\\/")
     scripts = [f'<script defer src="vega/{name}.min.js"></script>' for name in SCRIPTS]
     return "\n".join([f'<script type="application/json" id="explore-data">{text}</script>', *scripts, ""])
 
 
 def content(store: Store) -> dict[str, Any]:
-    """What the script reads: studies with the keys of their runs by arm, the runs by key, metrics, charts, colours.
+    """The data that the script reads: studies (keys of their runs by arm), runs by key, metrics, charts, colours.
 
-    Errors in percent, losses in nats. A study without runs is left out; pilots come last.
+    Errors are in percent, losses in nats. Studies without runs are left out; pilots come last.
     """
     runs: dict[str, dict[str, Any]] = {}
     listed: list[dict[str, Any]] = []
@@ -111,7 +93,7 @@ def content(store: Store) -> dict[str, Any]:
 
 
 def _pages() -> dict[str, str]:
-    """Study -> the page of a claim that it judges, as an address relative to the book's folder."""
+    """Study -> the page of a claim that it tests, relative to the book's folder."""
     every = claims.load()
     links = {name: link.replace(".ipynb", ".html") for name, link in scorecard.pages(every).items() if "#" not in link}
     return {entry.study: links[claim.id] for claim in every for entry in claim.measured if claim.id in links}
@@ -126,7 +108,7 @@ def _study(plan: Study, scale: str, found: RunsByArm, page: str) -> dict[str, An
 
 
 def _run(record: RunRecord) -> dict[str, Any]:
-    """One run, rounded to what a figure can show; a measurement that nobody made is null, or its list is left out."""
+    """One run, rounded to four decimals; a missing value is null, and a curve or metric without values is left out."""
     curves = {
         name: [_rounded(getattr(point, name), 1 if name == "train_loss" else 100) for point in record.curve]
         for name in CURVES
@@ -156,7 +138,7 @@ TITLE = alt.TitleParams(text=alt.expr("metric"), anchor="start", fontSize=13, fo
 
 
 def curves_chart() -> alt.LayerChart:
-    """A thin line per seed; the mean with a band of one standard deviation where every run of the arm has a value."""
+    """Curves: a line per seed; mean ± standard deviation at the epochs for which every run of an arm has a value."""
     chart = alt.Chart(alt.NamedData(ROWS))
     epochs = alt.X("epoch:Q", title="epochs")
     value = alt.Y("value:Q", title=None, scale=alt.Scale(zero=False))
@@ -214,9 +196,9 @@ def curves_chart() -> alt.LayerChart:
 
 
 def ends_chart() -> alt.LayerChart:
-    """A row per arm, a dot per seed; below the dots, the mean with a bar of one standard deviation to each side.
+    """Metrics at the end: a row per arm, a dot per seed, and below the dots mean ± standard deviation.
 
-    Its height is the script's to set, by the number of arms.
+    The script sets the height, by the number of arms.
     """
     chart = alt.Chart(alt.NamedData(ROWS))
     arms = alt.Y(
@@ -248,7 +230,7 @@ def ends_chart() -> alt.LayerChart:
 
 
 def _emphasis(hovered: alt.Parameter | None, strong: float, plain: float, faint: float) -> Any:
-    """``strong`` for the seed that is picked or under the pointer, ``faint`` for the others while one is picked."""
+    """A value by emphasis: ``strong`` for the picked or hovered seed, ``faint`` for the others while one is picked."""
     picked = alt.when("picked !== null && datum.seed === picked").then(alt.value(strong))
     if hovered is not None:
         picked = picked.when(hovered).then(alt.value(strong))
@@ -256,7 +238,7 @@ def _emphasis(hovered: alt.Parameter | None, strong: float, plain: float, faint:
 
 
 def _styled(chart: alt.LayerChart) -> alt.LayerChart:
-    """As wide as its frame; the script says which seed is picked, and what the metric is called."""
+    """Add the book's style, and the parameters that the script sets: the picked seed and the metric's name."""
     fit = alt.AutoSizeParams(type="fit-x", contains="padding")
     return (
         chart.properties(width="container", title=TITLE, background="white", padding=8, autosize=fit)

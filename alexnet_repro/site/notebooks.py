@@ -1,4 +1,4 @@
-"""Notebooks: their parameters, checked before anything runs, and their execution by papermill."""
+"""Run a notebook with papermill, its parameters checked first. The book is built from the results by build.py."""
 
 import re
 import sys
@@ -18,13 +18,13 @@ KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
 MARKDOWN = "text/markdown"
 WIDGET = "application/vnd.jupyter.widget-view+json"
 LARGEST = 2.0**53
-"""Of a number that is given to a notebook."""
+"""Largest absolute value of a number that is given to a notebook."""
 ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """A line ``name: type = default  # help`` of the cell tagged ``parameters``."""
+    """A parameter of a notebook: a line ``name: type = default  # help`` of its cell tagged ``parameters``."""
 
     name: str
     type: str
@@ -33,24 +33,24 @@ class Parameter:
 
 
 def folder() -> Path:
-    """Where the notebooks lie."""
+    """The folder of the notebooks."""
     return paths.repository() / "notebooks"
 
 
 def names() -> list[str]:
-    """Every notebook's name, sorted."""
+    """The names of all notebooks, sorted."""
     return sorted(path.stem for path in folder().glob("*.ipynb") if not is_hidden(path.name))
 
 
 def path(name: str) -> Path:
-    """The notebook called ``name``. Raises UserError that lists the valid names."""
+    """The path of a notebook. Raises UserError, with the valid names, for an unknown one."""
     if name not in names():
         raise one_of("notebook", name, names())
     return folder() / f"{name}.ipynb"
 
 
 def parameters(name: str) -> dict[str, Parameter]:
-    """The parameters of a notebook by name. Raises UserError for an unknown notebook or one that is damaged."""
+    """The parameters of a notebook by name. Raises UserError for an unknown or damaged notebook."""
     import papermill
 
     source = path(name)
@@ -64,9 +64,9 @@ def parameters(name: str) -> dict[str, Parameter]:
 
 
 def parse(name: str, values: Mapping[str, str]) -> dict[str, Any]:
-    """``values`` as the types that the notebook declares.
+    """Convert ``values`` to the types that the notebook declares.
 
-    Raises UserError for an unknown parameter, which lists the valid ones, and for a value of another type.
+    Raises UserError for an unknown parameter, with the valid names, and for a value of another type.
     """
     known = parameters(name)
     for key in values:
@@ -76,9 +76,9 @@ def parse(name: str, values: Mapping[str, str]) -> dict[str, Any]:
 
 
 def execute(name: str, output: Path, values: Mapping[str, str] | None = None) -> None:
-    """Run a notebook with the running interpreter and write it with its outputs to ``output``: whole, or not at all.
+    """Execute a notebook with this Python interpreter and write it with its outputs to ``output``, atomically.
 
-    What differs between two executions of the same cells is left out, and so are progress bars and stderr.
+    Left out is what would differ between two executions, such as times, and progress bars and stderr.
     Raises UserError for a bad parameter, before anything runs, and for a notebook that fails.
     """
     import papermill
@@ -145,7 +145,7 @@ def _native_kernel() -> type:
     from jupyter_client.manager import AsyncKernelManager
 
     class Native(AsyncKernelManager):
-        """The running interpreter's kernel, whatever else is installed as "python3" on the machine."""
+        """The kernel of this interpreter, even if another one is installed as "python3"."""
 
         def _kernel_spec_manager_default(self) -> KernelSpecManager:
             return KernelSpecManager(kernel_dirs=[], ensure_native_kernel=True)
@@ -154,7 +154,7 @@ def _native_kernel() -> type:
 
 
 def _clean(notebook: nbformat.NotebookNode) -> None:
-    """Keep what a page shows; drop what would differ from run to run."""
+    """Remove metadata and outputs that differ from run to run; set captions and title from the outputs."""
     notebook.metadata.pop("papermill", None)
     notebook.metadata.pop("widgets", None)
     notebook.metadata["kernelspec"] = dict(KERNEL)
@@ -177,7 +177,7 @@ def _clean(notebook: nbformat.NotebookNode) -> None:
 
 
 def _make_caption(cell: nbformat.NotebookNode) -> None:
-    """Put what a cell says of its figure, computed, before the caption in its metadata, which tells how to read it."""
+    """Move a cell's computed caption into its metadata, before the text there on how to read the figure."""
     findings = [output for output in cell.outputs if output.get("metadata", {}).get(MARKDOWN, {}).get(CAPTION)]
     for output in findings:
         figure = cell.metadata["mystnb"]["figure"]
@@ -186,7 +186,7 @@ def _make_caption(cell: nbformat.NotebookNode) -> None:
 
 
 def _make_title(first: nbformat.NotebookNode, cell: nbformat.NotebookNode) -> None:
-    """Put a finding that a cell computed behind the title, the first line of the ``first`` cell."""
+    """Move a computed finding to the end of the title, the first line of the ``first`` cell."""
     for output in [each for each in cell.outputs if each.get("metadata", {}).get(MARKDOWN, {}).get(TITLE)]:
         title, *rest = first.source.split("\n")
         first.source = "\n".join([f"{title}: {output.data[MARKDOWN]}", *rest])

@@ -1,4 +1,7 @@
-"""The book's generated pages, in MyST: the scorecard, every claim with its rule, the scatter of the author's runs."""
+"""Generated parts of the book's own pages, in MyST: scorecard, conclusions, every claim with its rule, costs.
+
+The pages of notebooks are executed by notebooks.py; results of other people's runs are in elsewhere.py.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -6,6 +9,7 @@ from itertools import groupby
 from pathlib import Path
 
 import nbformat
+import pandas as pd
 
 from ..analysis import audit, contributed
 from ..analysis.conclusions import Conclusion
@@ -18,7 +22,7 @@ from ..paper.claims import Claim
 from ..records.record import core_hours
 from ..records.store import Store
 from ..report.captions import level
-from ..report.format import SHOWN, badge, halved, in_cell, markdown, marked, papers, row, with_commands
+from ..report.format import SHOWN, badge, halved, markdown, marked, papers, with_commands
 from . import notebooks
 
 HEADER = ("§", "Claim", "Evidence", "Verdict", "Found", "Paper", "Seeds", "ImageNet")
@@ -29,10 +33,10 @@ KINDS = {
     "derived": "derived",
     "untested": "not testable here",
 }
-"""Kinds of evidence, as the scorecard counts them: each by itself."""
+"""Kind of evidence -> its name where the scorecard counts verdicts; each kind is counted separately."""
 
 FINDINGS = ("relu_speed", "lrn", "two_gpu_error", "augmentation", "dropout_overfit")
-"""The claims whose sentences stand on the home page and in the README: what a reader takes along who reads no more."""
+"""The claims whose conclusions the home page and the README give, for those who read nothing else."""
 
 INTRODUCTION = """\
 What the paper says, how this replication tests it, and what came of it. A rule is completed and committed before the
@@ -60,14 +64,14 @@ def write(book: Path) -> None:
         "cost": cost(store),
         "full_size": elsewhere.full_size(groups),
         "contributed": elsewhere.contributed([g for g in contributed.groups(store) if not g.images]),
-        "times": f"{gpu_hours.words()}\n\n{markdown(gpu_hours.table())}",
+        "times": f"{gpu_hours.words()}\n\n{markdown(gpu_hours.table())}\n",
     }
     for name, text in parts.items():
         write_atomic(book / "_generated" / f"{name}.md", text)
 
 
 def findings(every: Sequence[Conclusion], links: Mapping[str, str] | None = None) -> str:
-    """The sentences of ``FINDINGS``, a line each, with links to their pages where these are given."""
+    """A list of the conclusions on the claims in ``FINDINGS``; links: claim -> its page, as ``pages`` gives them."""
     by_claim = {each.claim: each for each in every}
     lines = []
     for name in FINDINGS:
@@ -78,20 +82,24 @@ def findings(every: Sequence[Conclusion], links: Mapping[str, str] | None = None
 
 
 def conclusions(every: Sequence[Conclusion], links: Mapping[str, str]) -> str:
-    """Every claim in one row: what it says, what all evidence comes to, and the sentence that says so."""
-    rows = [row(("§", "Claim", "Conclusion", "In a sentence")), row(["---"] * 4)]
-    for each in every:
-        first = each.verdicts[0]
-        title = f"[{in_cell(first.title)}]({links[each.claim]})"
-        rows.append(row([first.section, title, f"**{capital(each.conclusion)}**", in_cell(each.reading)]))
-    return "\n".join(rows) + "\n"
+    """A table with a row per claim: section, title, conclusion, and the sentence that explains it."""
+    rows = [
+        {
+            "§": each.verdicts[0].section,
+            "Claim": f"[{each.verdicts[0].title}]({links[each.claim]})",
+            "Conclusion": f"**{capital(each.conclusion)}**",
+            "In a sentence": each.reading,
+        }
+        for each in every
+    ]
+    return f"{markdown(pd.DataFrame(rows))}\n"
 
 
 def pages(every: Sequence[Claim]) -> dict[str, str]:
-    """Claim -> page, relative to the book.
+    """Claim -> its page, as a path relative to the book's folder.
 
-    A claim's page is the notebook of its name, or the one whose metadata lists it under ``claims``; a claim that
-    has none yet leads to its entry on the page of all claims.
+    A claim's page is the notebook of its name, or the one whose metadata lists it under ``claims``. A claim without
+    a notebook gets the link to its section on the page "Every claim and its rule".
     """
     found = {claim.id: f"#claim-{claim.id}" for claim in every}
     for name in notebooks.names():
@@ -105,24 +113,22 @@ def pages(every: Sequence[Claim]) -> dict[str, str]:
 def table(
     verdicts: Sequence[Verdict], links: Mapping[str, str], full_size: Mapping[tuple[str, str], str] | None = None
 ) -> str:
-    """Every claim, "not run" or not, under counts by kind of evidence; numbers of one kind and verdict share a row.
+    """The scorecard: counts by kind of evidence, then a table of all claims, also of those not run yet.
 
-    full_size: (claim, label) of a measured comparison -> what came of it at full size.
+    Numbers of one kind of evidence and one verdict share a row. full_size: (claim, label) of a measured comparison ->
+    its cell in the column ImageNet.
     """
     rows = [
-        f"{len(links)} claims. {counts(verdicts)} Numbers of one kind and verdict share a row.",
-        "",
-        row(HEADER),
-        row(["---"] * len(HEADER)),
+        _cells(list(group), links[claim], position == 0, full_size or {})
+        for claim, of_claim in groupby(verdicts, key=lambda verdict: verdict.claim)
+        for position, (_, group) in enumerate(groupby(of_claim, key=_row_key))
     ]
-    for claim, of_claim in groupby(verdicts, key=lambda verdict: verdict.claim):
-        for position, (_, group) in enumerate(groupby(of_claim, key=_together)):
-            rows.append(row(_cells(list(group), links[claim], position == 0, full_size or {})))
-    return "\n".join(rows) + "\n"
+    head = f"{len(links)} claims. {counts(verdicts)} Numbers of one kind and verdict share a row."
+    return f"{head}\n\n{markdown(pd.DataFrame(rows, columns=HEADER))}\n"
 
 
 def counts(verdicts: Sequence[Verdict]) -> str:
-    """How many verdicts of each name, a sentence per kind of evidence: audits never stand beside measurements."""
+    """How many verdicts there are of each name: a sentence per kind of evidence, so that kinds are never added up."""
     sentences = []
     for kind, words in KINDS.items():
         names = Counter(each.verdict for each in verdicts if each.evidence == kind)
@@ -135,10 +141,10 @@ def counts(verdicts: Sequence[Verdict]) -> str:
 
 
 def details(every: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
-    """A section per claim: the paper's statement, the rule that was written down, and what came of it."""
+    """The page "Every claim and its rule": a section per claim with the paper's statement, rules and verdicts."""
     lines = ["# Every claim and its rule", "", INTRODUCTION]
     for claim in every:
-        lines += [f"(claim-{claim.id})=", f"## {in_cell(claim.title)}", ""]
+        lines += [f"(claim-{claim.id})=", f"## {claim.title}", ""]
         lines += [f"{capital(claim.where)}; `{claim.id}`, version {claim.version}.", "", f"> {claim.statement}", ""]
         rules = {("measured", entry.label): (entry.setting, entry.rule) for entry in claim.measured}
         for verdict in (each for each in verdicts if each.claim == claim.id):
@@ -156,34 +162,32 @@ def details(every: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
 
 
 def scatter(every: Sequence[Claim]) -> str:
-    """How far the author's runs of one architecture lie apart, and which logged effects stand clear of that."""
+    """The standard deviation of the author's runs of one architecture, and a table of his log's effects beside it."""
     runs, effects = audit.scatter(), audit.effects()
     titles = {claim.id: claim.title for claim in every}
-    rows = [
+    head = (
         f"The author's log holds {runs.n} nets of one architecture that differ in little but the schedule of the "
         f"learning rate: their top-1 errors, over ten views, run from {runs.low:.2f} to {runs.high:.2f} %, with a "
         f"standard deviation of {runs.sd:.2f} points. Two single runs of one architecture would then differ by more "
         f"than {runs.clear_from:.2f} points once in twenty times. Of the {len(effects)} differences between two "
-        f"single runs below, {int(effects['clear'].sum())} are larger than that.",
-        "",
-        row(("Claim", "Nets", "Error", "Points", "Clear from", "Stands clear")),
-        row(["---"] * 6),
+        f"single runs below, {int(effects['clear'].sum())} are larger than that."
+    )
+    rows = [
+        {
+            "Claim": titles[each["claim"]],
+            "Nets": f"{each['net']} − {each['against']}",
+            "Error": each["column"].removesuffix("_error").replace("top", "top-"),
+            "Points": NONE if each["points"] is None else number(each["points"]),
+            "Clear from": number(each["clear_from"]),
+            "Stands clear": "yes" if each["clear"] else "no",
+        }
+        for each in effects.to_dict("records")
     ]
-    for each in effects.to_dict("records"):
-        title = titles[each["claim"]]
-        error = each["column"].removesuffix("_error").replace("top", "top-")
-        clear = "yes" if each["clear"] else "no"
-        points = NONE if each["points"] is None else number(each["points"])
-        rows.append(
-            row(
-                [in_cell(title), f"{each['net']} − {each['against']}", error, points, number(each["clear_from"]), clear]
-            )
-        )
-    return "\n".join(rows) + "\n"
+    return f"{head}\n\n{markdown(pd.DataFrame(rows))}\n"
 
 
 def sizes(verdicts: Sequence[Verdict]) -> str:
-    """The verdicts whose size is half of the paper's points, at all of them."""
+    """Which verdicts would change if their threshold were the paper's whole difference instead of half of it."""
     halves = [v for v in verdicts if halved(v.unit, v.size, v.paper_value) and v.interval]
     others = []
     for each in halves:
@@ -191,7 +195,7 @@ def sizes(verdicts: Sequence[Verdict]) -> str:
         assert each.paper_value is not None
         whole = classify(*each.interval, each.paper_value, 0.0)
         if whole != each.verdict:
-            title = ", ".join(filter(None, [in_cell(each.title), in_cell(each.label)]))
+            title = ", ".join(filter(None, [each.title, each.label]))
             points = with_unit(number(each.paper_value), each.unit)
             others.append(f"* {title}: {badge(each.verdict)} would be {badge(whole)}, at {points}.")
     head = f"At the paper's whole points, {len(others)} of these {len(halves)} verdicts would be others"
@@ -199,24 +203,24 @@ def sizes(verdicts: Sequence[Verdict]) -> str:
 
 
 def cost(store: Store) -> str:
-    """What all published runs, pilots too, took."""
+    """How many runs are published, pilots included, and their core-hours."""
     records = list(store.published().values())
     took = f"{core_hours(records):.1f} core-hours of training"
     return f"The evidence so far is {len(records)} recorded runs, pilots included: {took}.\n"
 
 
 def _cells(same: Sequence[Verdict], link: str, first: bool, full_size: Mapping[tuple[str, str], str]) -> list[str]:
-    """One row of the scorecard; only a claim's first row repeats what holds for all of it."""
+    """The cells of one row of the scorecard; section, title and the paper's text are in a claim's first row only."""
     verdict = same[0]
-    section, title = (verdict.section, f"[{in_cell(verdict.title)}]({link})") if first else ("", "")
-    paper = in_cell(verdict.paper) if first else papers(same)
+    section, title = (verdict.section, f"[{verdict.title}]({link})") if first else ("", "")
+    paper = verdict.paper if first else papers(same)
     whole = full_size.get((verdict.claim, verdict.label), NONE) if verdict.evidence == "measured" else NONE
-    ours = badge(verdict.verdict, short=True)
-    return [section, title, _kinds(same), ours, _found(same), paper, _seeds(verdict), whole]
+    ours, seeds = badge(verdict.verdict, short=True), verdict.pairs_judged or NONE
+    return [section, title, _kinds(same), ours, _found(same), paper, seeds, whole]
 
 
-def _together(verdict: Verdict) -> tuple[str, str, bool]:
-    """What rows that share one row of the scorecard have in common; measured comparisons share none."""
+def _row_key(verdict: Verdict) -> tuple[str, str, bool]:
+    """The key by which verdicts share a row of the scorecard; each measured comparison has its own row."""
     return (
         verdict.evidence,
         verdict.label if verdict.evidence == "measured" else verdict.verdict,
@@ -225,7 +229,7 @@ def _together(verdict: Verdict) -> tuple[str, str, bool]:
 
 
 def _kinds(same: Sequence[Verdict]) -> str:
-    labels = [in_cell(verdict.label) for verdict in same if verdict.label]
+    labels = [verdict.label for verdict in same if verdict.label]
     if len(same) > SHOWN:
         return f"{same[0].evidence}, {len(same)} numbers"
     return f"{same[0].evidence}, {'; '.join(labels)}" if labels else same[0].evidence
@@ -239,7 +243,3 @@ def _found(same: Sequence[Verdict]) -> str:
     if len({verdict.unit for verdict in same}) > 1:
         return " / ".join(map(effect_text, same))
     return with_unit(" / ".join(number(verdict.effect or 0.0) for verdict in same), same[0].unit)
-
-
-def _seeds(verdict: Verdict) -> str:
-    return verdict.pairs_judged or NONE

@@ -1,4 +1,4 @@
-"""The whole book as one PDF: rendered as a single page, printed by a headless Chromium."""
+"""Print the whole book as one PDF: Jupyter Book renders it as a single page, headless Chromium prints that."""
 
 import os
 import shutil
@@ -25,11 +25,11 @@ FLAGS = (
     "--generate-pdf-document-outline",
 )
 PATIENCE = 600
-"""Seconds that the browser gets."""
+"""Timeout of the browser, in seconds."""
 
 
 def write() -> Path:
-    """Bring the book up to date and print it: returns the path of the PDF. Raises UserError without a Chromium."""
+    """Build the book and print it; returns the path of the PDF. Raises UserError if Chromium is missing or fails."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         raise UserError("no Chromium to print with: install one (on Debian: apt-get install chromium)", 1)

@@ -1,4 +1,4 @@
-"""What the README says was found, in a few lines and a picture: written from the records, checked by a test."""
+"""Write the README's findings and its picture from the published records; the rest of the README is written by hand."""
 
 import re
 import tempfile
@@ -16,14 +16,14 @@ from ..common.files import write_atomic
 from ..records.store import Store
 from ..report import effects
 from ..report.effects import LOOKS, Look
-from ..report.figures import canvas, close, svg
+from ..report.figures import canvas, svg
 from . import pages
 
 PICTURE = Path(".github", "scorecard.svg")
 BLOCK = re.compile(r"(<!-- found: written by make readme -->\n).*?(<!-- end -->)", re.DOTALL)
 
 COLUMNS = {"measured": 0.7, "observed": 2.3, "audited": 3.8, "derived": 5.1, "untested": 6.5}
-"""Where the marks of each kind of evidence stand."""
+"""Kind of evidence -> x of its markers."""
 OTHER_LOOKS = {
     "agrees": Look("#009e73", "o"),
     "disagrees": Look("#d55e00", "X"),
@@ -35,20 +35,18 @@ OTHER_LOOKS = {
 
 
 def write() -> None:
-    """Bring the README's lines and its picture up to date with what is published."""
+    """Update the findings in README.md and the picture, from the published records alone."""
     readme = paths.repository() / "README.md"
     with tempfile.TemporaryDirectory() as nothing:  # for a working store: it is this machine's alone
         claims = concluded(Store(Path(nothing)))
     verdicts = [verdict for each in claims for verdict in each.verdicts]
     text = readme.read_text(encoding="utf-8")
     write_atomic(readme, BLOCK.sub(lambda block: block[1] + findings(claims) + block[2], text))
-    drawing = picture(verdicts)
-    write_atomic(paths.repository() / PICTURE, svg(drawing, summary(verdicts)))
-    close(drawing)
+    write_atomic(paths.repository() / PICTURE, svg(picture(verdicts), summary(verdicts)))
 
 
 def findings(claims: Sequence[Conclusion]) -> str:
-    """What was found, in Markdown: a sentence on each of five claims, then what there is of each kind of evidence."""
+    """The findings in Markdown: a sentence on each of five claims, then counts per kind of evidence."""
     verdicts = [verdict for each in claims for verdict in each.verdicts]
     measured = [each for each in verdicts if each.evidence == "measured"]
     judged = effects.run(verdicts)
@@ -67,7 +65,7 @@ def findings(claims: Sequence[Conclusion]) -> str:
 
 
 def picture(verdicts: Sequence[Verdict]) -> Figure:
-    """The scorecard at a glance: a line per claim, in two columns, a mark per kind of evidence and verdict."""
+    """The scorecard as a figure: a line per claim, in two columns, with a marker per kind of evidence and verdict."""
     claims = [list(group) for _, group in groupby(verdicts, key=lambda each: each.claim)]
     half = (len(claims) + 1) // 2
     figure, panels = canvas(width=16.5, height=1.1 + 0.29 * half, columns=2)
@@ -93,7 +91,7 @@ def picture(verdicts: Sequence[Verdict]) -> Figure:
 
 
 def summary(verdicts: Sequence[Verdict]) -> str:
-    """What the picture shows, in words: it goes into the file, and a test compares."""
+    """All verdicts as text: the picture's description in its metadata, by which a test sees if it is up to date."""
     return "; ".join(f"{each.claim} {each.label}: {each.verdict}".replace(" :", ":") for each in verdicts)
 
 
