@@ -53,7 +53,7 @@ class AlexNet(nn.Module):
         self.to_empty(device=device)
         if device != "meta":
             self._draw(seed)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload, unused-ignore]
 
     def forward(
         self,

@@ -115,7 +115,7 @@ class Monitor(threading.Thread):
     def __init__(self, store: dist.Store, rank: int, size: int, lost: float) -> None:
         super().__init__(daemon=True)
         # A connection of its own: the other may wait for a peer, and nothing else gets through meanwhile.
-        self.store = dist.PrefixStore("life", store.clone())
+        self.store = dist.PrefixStore("life", store.clone())  # type: ignore[attr-defined, unused-ignore]
         self.rank, self.size, self.lost = rank, size, lost
         self.resume = "run the same command again"
         self._seen = dict.fromkeys(range(size), (0, time.monotonic()))
