@@ -19,6 +19,13 @@ from . import team
 from .pretend_gpu import PretendTensor, pretend_gpu, unfused
 from .test_parallel import CUDA_CONVNET, TINY, advance, found, one_device, same, share
 
+pytestmark = [
+    pytest.mark.skipif(
+        not hasattr(torch._C, "_ensureCUDADeviceGuardSet"), reason="torch before 2.10 cannot do without a GPU's driver"
+    ),
+    pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU: tests/gpu walk its path"),
+]
+
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="tests/gpu does this on the GPU that is here")
 
 ALEXNET = TINY.changed(**{"budget.ten_views": True, "budget.test_curve": True})
