@@ -20,13 +20,11 @@ from .pretend_gpu import PretendTensor, pretend_gpu, unfused
 from .test_parallel import CUDA_CONVNET, TINY, advance, found, one_device, same, share
 
 pytestmark = [
+    pytest.mark.skipif(torch.cuda.is_available(), reason="tests/gpu does this on the GPU that is here"),
     pytest.mark.skipif(
-        not hasattr(torch._C, "_ensureCUDADeviceGuardSet"), reason="torch before 2.10 cannot do without a GPU's driver"
+        not hasattr(torch._C, "_ensureCUDADeviceGuardSet"), reason="this version of torch needs a GPU's driver for it"
     ),
-    pytest.mark.skipif(torch.cuda.is_available(), reason="here is a GPU: tests/gpu walk its path"),
 ]
-
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="tests/gpu does this on the GPU that is here")
 
 ALEXNET = TINY.changed(**{"budget.ten_views": True, "budget.test_curve": True})
 NETS = {"alexnet": ALEXNET, "cuda-convnet": CUDA_CONVNET}
