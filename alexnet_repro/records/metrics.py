@@ -28,7 +28,7 @@ def outcome(record: RunRecord, metric: str) -> tuple[float, bool]:
 
 
 def scored_metric(record: RunRecord, metric: str) -> float:
-    """A metric as it counts when runs are averaged or compared: errors of a diverged run are those of chance."""
+    """A metric as averages and comparisons use it: a diverged run counts with the error of random guessing."""
     return chance(record, metric) if record.status == "diverged" and metric in ERRORS else record.metric(metric)
 
 

@@ -31,7 +31,7 @@ from .optim import AlexNetSGD, first_factor, param_groups, rate_factor
 from .precision import at_least_float32, autocast, set_tf32
 
 Observer = Callable[[int, int], None]
-"""Callback: is given (steps done, steps of the whole budget) after every measurement."""
+"""A callback, called after every measurement with (steps done, steps in the whole budget)."""
 
 
 class Stopped(Exception):

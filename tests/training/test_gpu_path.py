@@ -121,7 +121,7 @@ def test_two_processes_share_a_run_as_on_the_cpu(how, tmp_path):
 
 
 def left_on_the_cpu(name):
-    """A fault to be found: a function of the data whose result is not moved to the device."""
+    """Plant a fault that the test must detect: the function's result stays on the CPU."""
     if name == "labels":
         made = Images.of.__func__
 

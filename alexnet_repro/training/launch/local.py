@@ -29,7 +29,7 @@ GRACE = 30.0
 
 Event = dict[str, Any]
 Tell = Callable[[tuple[str, Event]], object]
-"""Callback: is given (key of a run, event of a worker). The events are listed in worker.py."""
+"""A callback, called with (key of a run, event of its worker); worker.py lists the events."""
 
 
 def stackable(config: RunConfig) -> bool:

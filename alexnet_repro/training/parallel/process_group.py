@@ -209,7 +209,7 @@ def _check_columns(config: RunConfig) -> None:
 
 
 class StopSignal:
-    """Callable: whether this process has received SIGTERM or Ctrl-C."""
+    """A callable that returns whether this process has received SIGTERM or Ctrl-C."""
 
     def __init__(self) -> None:
         self.yes = False
