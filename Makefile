@@ -36,7 +36,8 @@ test-all: test slow ## every test
 
 numeric: $(STAMP) ## the tests of arithmetic once more, as an older processor computes
 	@ATEN_CPU_CAPABILITY=default ONEDNN_MAX_CPU_ISA=SSE41 $(BIN)/pytest tests/training/test_pinned.py \
-	  tests/training/test_precision.py tests/training/test_optim.py tests/training/test_lrn.py tests/training/test_alexnet.py
+	  tests/training/test_precision.py tests/training/test_stacked.py tests/training/test_optim.py tests/training/test_lrn.py \
+	  tests/training/test_alexnet.py
 
 check: $(STAMP) ## ruff, mypy, notebooks stored without outputs
 	@$(BIN)/ruff check .

@@ -17,6 +17,8 @@ from urllib.parse import unquote, urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
+from alexnet_repro.common import paths
+
 SITE = Path(__file__).parent.parent / "book" / "_build" / "html"
 FOUND = [path.relative_to(SITE).as_posix() for path in SITE.rglob("*.html")]
 PAGES = sorted(name for name in FOUND if not name.startswith("_static/"))  # there lie the theme's templates
@@ -289,8 +291,10 @@ def test_page_gives_its_notebook_and_its_records_away(page: Page, host: str) -> 
     assert {"relu_speed.ipynb", "runs.csv", "curves.csv"} <= names
     for link in set(links):
         content = page.request.get(link).text()
-        if link.endswith(".csv"):
+        if link.endswith(("runs.csv", "curves.csv")):
             assert content.startswith("arm,seed,key")
+        elif link.endswith("others.csv"):
+            assert content == (paths.data() / "others.csv").read_text()
         else:
             assert any(cell.get("outputs") for cell in json.loads(content)["cells"])
 

@@ -29,9 +29,8 @@ class Member(Run):
 class Stack:
     """Runs that differ only in their seeds and are at the same step; their weights become views of stacked tensors.
 
-    Each run has the images, order, crops and dropout masks that it has alone. Only the order of summation differs: one
-    step agrees with that of a run alone to 1e-5 of the largest weight or velocity of a layer, and over many steps the
-    difference grows as it does between two machines.
+    Each run has the images, order, crops and dropout masks that it has alone. Only the order of summation differs: over
+    many steps the rounding errors grow as they do between two machines.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
