@@ -1,6 +1,7 @@
 """The command ``alexnet-repro``: options, messages and exit codes; the work is done by the rest of the package."""
 
 import json
+import math
 import os
 import shlex
 import shutil
@@ -21,6 +22,7 @@ from rich.text import Text
 from .analysis.conclusions import Conclusion, comparison_text
 from .analysis.contributed import contribute
 from .analysis.lookup import concluded
+from .analysis.verdicts import MIN_PAIRS
 from .common import paths
 from .common.errors import UserError, one_of
 from .common.machine import check_device, columns_of, cores, launched
@@ -213,6 +215,45 @@ def run(
         chosen, store, train=True, device=device, workers=workers, progress=progress, scheduler=scheduler, stack=stack
     )
     print(f"{chosen.name}: all {sum(len(runs) for runs in arms.values())} runs are in the store")
+
+
+@app.command()
+def reproduce(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[CLAIM]...", help="Ids of data/claims.toml; default: every claim.")
+    ] = None,
+    scale: ScaleName = "cifar10",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    budget: Annotated[
+        str | None, typer.Option(help="How long to train, as 8h or 90m; default: until all is done.")
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(help="Pairs of each comparison, at most.")] = None,
+    fresh_seeds: Annotated[bool, typer.Option("--fresh-seeds", help="Use seeds that no published run has.")] = False,
+    workers: Annotated[int | None, typer.Option(help="Runs at once; more than GPUs share them.")] = None,
+) -> None:
+    """Train the runs behind claims on this machine, and set the effects beside the published ones."""
+    from .analysis.reproduction import beside, goals
+    from .training.launch import reproduce as plans
+    from .training.launch.local import launch, places
+
+    whole = None if budget is None else plans.seconds_of(budget)
+    wanted = goals(names or [], scale, fresh_seeds, seeds)
+    at_once = len(places(device, workers))
+    own, published = plans.stores(device)
+    durations = plans.Durations(wanted, published, device)
+    shares, runs = plans.allot(wanted, own, durations, None if whole is None else whole * at_once)
+    print(_lines(plans.table(shares, published)))
+    expected = sum(each.seconds for each in shares) / min(at_once, max(len(runs), 1))
+    energy = sum(each.kilowatt_hours or 0 for each in shares)
+    print(
+        f"\n{len(runs)} runs to train, {at_once} at once: about {plans.spoken(expected)}"
+        f"{f' and {energy:.2g} kWh of the GPU' if energy else ''}; Ctrl-C stops, the same command goes on"
+    )
+    if not any(each.pairs for each in shares):
+        raise UserError(f"--budget {budget} is too short for {MIN_PAIRS} pairs of any comparison: give more", 1)
+    launch(runs, own, device, workers, "reproduce", sys.stderr.isatty(), seconds=math.inf if whole is None else whole)
+    print(_lines(plans.results([beside(each.goal, own, published) for each in shares if each.pairs])))
+    print(plans.next_steps(own, wanted, fresh_seeds))
 
 
 @app.command("rerun")

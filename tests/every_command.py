@@ -10,6 +10,7 @@ import os
 import shutil
 import sys
 import traceback
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from alexnet_repro.experiments.study import Study
 from alexnet_repro.records.store import Store
 from alexnet_repro.site import build, pdf
 from alexnet_repro.training.data import cifar10
+from alexnet_repro.training.launch import reproduce
 
 from . import homes, pictures
 from .runs import record, tiny
@@ -47,6 +49,7 @@ def commands(folder: Path) -> list[list[str]]:
         ["plan", "tiny"],
         ["run", "tiny", "--workers", "1"],
         ["rerun", "tiny", "--arm", "×", "--seed", "0"],
+        ["reproduce", "two_gpu_error", "--seeds", "3"],
         ["verdict"],
         ["publish", "relu_speed", "--to", f"{folder}/mine"],
         ["contribute", f"{folder}/mine/relu_speed", "--source", "jane"],
@@ -74,6 +77,8 @@ def prepare(folder: Path, patch: pytest.MonkeyPatch) -> None:
     patch.setitem(registry.STUDIES, "tiny", lambda scale: TINY)
     patch.setattr(cifar10, "cifar10", lambda fetch=True: None)
     Store().save(record(study("relu_speed").config("relu", 0)))
+    for arm, seed in product(("half", "baseline"), range(3)):
+        reproduce.stores("cpu")[0].save(record(study("two_gpu_error").config(arm, seed)))
     browser = folder / "browser"
     browser.write_text(BROWSER, encoding="utf-8")
     browser.chmod(0o755)

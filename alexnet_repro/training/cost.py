@@ -1,15 +1,19 @@
-"""Estimate time, memory, disk and energy of a full-size run from its first steps."""
+"""Estimate time, memory, disk and energy of a run from its first steps."""
 
 import resource
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
 from ..experiments.config import DeviceConfig, RunConfig
 from . import provenance
-from .evaluate import errors
+from .data.images import Images
+from .evaluate import BATCH, errors
 from .from_disk import CHUNK, OnDiskData
+from .in_memory import InMemoryData
 from .trainer import Run, resource_errors
 
 STEPS = 100
@@ -51,23 +55,9 @@ def measure(config: RunConfig, placement: DeviceConfig, steps: int = STEPS, seco
 def _measure(config: RunConfig, placement: DeviceConfig, steps: int, seconds: float) -> Cost:
     run = Run(config, placement)
     assert isinstance(run.data, OnDiskData)
-    run.update()  # the first step finds its kernels and fills its buffers
-    _wait(run)
-    start, done = time.perf_counter(), 0
-    watts = None
-    while done < steps and time.perf_counter() - start < seconds:
-        run.update()
-        if done == steps // 2:
-            watts = _watts(run.device)
-        done += 1
-        if done % 10 == 0:
-            _wait(run)  # steps are only queued on a GPU: let the clock see them
-    _wait(run)
-    spent = time.perf_counter() - start
-    start = time.perf_counter()
+    done, spent, watts = _steps(run, steps, seconds)
     tested = min(CHUNK, len(run.data.test))
-    errors(run.net, run.data.chunks(run.data.test, tested), config.data.side)
-    view = (time.perf_counter() - start) / tested
+    view = _seconds_per_view(run, run.data.chunks(run.data.test, tested), tested)
     run.data.loader.close()
     views = len(run.data.validation) * config.budget.epochs + 12 * len(run.data.test)
     return Cost(
@@ -81,6 +71,50 @@ def _measure(config: RunConfig, placement: DeviceConfig, steps: int, seconds: fl
         checkpoint_bytes=sum(tensor.numel() * tensor.element_size() for tensor in run.tensors().values()),
         watts=watts,
     )
+
+
+class Duration(NamedTuple):
+    """How long a run takes: seconds of training for the whole budget and of testing; watts of the GPU, None without."""
+
+    training: float
+    testing: float
+    watts: float | None
+
+
+def duration(config: RunConfig, placement: DeviceConfig, seconds: float) -> Duration:
+    """Train a run for some ``seconds``, its images in memory, and extrapolate. Raises UserError as the run would."""
+    torch.set_num_threads(placement.threads)
+    with resource_errors(config, placement):
+        run = Run(config, placement)
+        assert isinstance(run.data, InMemoryData)
+        done, spent, watts = _steps(run, STEPS, seconds)
+        some = run.data.test.first(BATCH)
+        view = _seconds_per_view(run, [some], len(some.labels))
+        return Duration(spent / done * run.budget_steps, view * run.data.views(run.net), watts)
+
+
+def _steps(run: Run, steps: int, seconds: float) -> tuple[int, float, float | None]:
+    """Train at most so many steps or seconds: (steps done, seconds spent, watts of the GPU halfway)."""
+    run.update()  # the first step finds its kernels and fills its buffers
+    _wait(run)
+    start, done = time.perf_counter(), 0
+    watts = None
+    while done < steps and time.perf_counter() - start < seconds:
+        run.update()
+        if done == steps // 2:
+            watts = _watts(run.device)
+        done += 1
+        if done % 10 == 0:
+            _wait(run)  # steps are only queued on a GPU: let the clock see them
+    _wait(run)
+    return done, time.perf_counter() - start, watts
+
+
+def _seconds_per_view(run: Run, images: Iterable[Images], count: int) -> float:
+    """Seconds to test the network on one view of one image."""
+    start = time.perf_counter()
+    errors(run.net, images, run.config.data.side)
+    return (time.perf_counter() - start) / count
 
 
 def _wait(run: Run) -> None:

@@ -62,6 +62,16 @@ class InMemoryData:
         found |= nearest_neighbour_metrics(net, train.centre(side), self.test.centre(side))
         return found
 
+    def views(self, net: nn.Module) -> int:
+        """How many views of images the tests of a whole run compute, its metrics included."""
+        budget, tests = self.config.budget, len(self.test.labels)
+        curve = budget.epochs * tests if budget.test_curve else 0
+        if not isinstance(net, AlexNet):
+            return curve + tests
+        whole = len(self.train.labels)
+        train = min(MEASURED, whole) if self.config.data.dataset == "tiny-imagenet" else whole
+        return curve + tests * (11 if budget.ten_views else 1) + train + (train + tests)  # the last for neighbours
+
 
 def parts(config: RunConfig, data: Dataset, device: str) -> tuple[Images, Images]:
     """The training and the test images of a run; the mean of the training images is subtracted from both."""

@@ -204,7 +204,7 @@ def test_places(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert [gpu for _, gpu in local.places("cuda", None)] == [0, 1, 2]
     assert [gpu for _, gpu in local.places("cuda", 2)] == [0, 1]
-    assert [gpu for _, gpu in local.places("cuda", 9)] == [0, 1, 2]
+    assert [gpu for _, gpu in local.places("cuda", 5)] == [0, 1, 2, 0, 1]
     assert len(local.places("cpu", None)) == cores()
     assert local.places("cpu", 5) == [(DeviceConfig(device="cpu", threads=1), None)] * 5
 
@@ -216,7 +216,7 @@ def test_each_gpu_worker_sees_its_own_gpu(store, monkeypatch):
     (command, env), = seen  # fmt: skip
     assert env["CUDA_VISIBLE_DEVICES"] == "2"
     assert env["OMP_NUM_THREADS"] == "1"
-    assert env["ALEXNET_REPRO_STORE"] == str(store.root)
+    assert command[-2:] == [str(store.root), str(store.evidence)]
     assert json.loads(command[3])["device"] == "cuda"
 
 

@@ -1,12 +1,14 @@
 """Train many runs at once on this machine: one process per CPU core or per GPU, with one progress bar."""
 
 import json
+import math
 import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -56,7 +58,6 @@ class Worker:
 
     def __init__(self, placement: DeviceConfig, store: Store, gpu: int | None) -> None:
         environment = {**os.environ, **MEMORY, "OMP_NUM_THREADS": str(placement.threads)}
-        environment["ALEXNET_REPRO_STORE"] = str(store.root)
         if gpu is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(gpu)
         self.process = subprocess.Popen(
@@ -66,6 +67,8 @@ class Worker:
                 "alexnet_repro.training.launch.worker",
                 placement.model_dump_json(),
                 str(os.getpid()),
+                str(store.root),
+                str(store.evidence),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -107,7 +110,10 @@ class Worker:
 
 
 def places(device: str, workers: int | None) -> list[tuple[DeviceConfig, int | None]]:
-    """A placement and a GPU number per worker: one per core on "cpu", one per GPU on "cuda", at most ``workers``."""
+    """A placement and a GPU number per worker: one per core on "cpu", one per GPU on "cuda", or ``workers``.
+
+    More workers than GPUs share them: small networks leave most of a GPU idle.
+    """
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers}: ask for at least one")
     check_device(device)
@@ -118,7 +124,7 @@ def places(device: str, workers: int | None) -> list[tuple[DeviceConfig, int | N
     if not torch.cuda.is_available():
         raise UserError("device 'cuda' is not available: this machine has no CUDA GPU; use 'cpu'")
     count = torch.cuda.device_count()
-    return [(DeviceConfig(device="cuda", threads=1), gpu) for gpu in range(min(workers or count, count))]
+    return [(DeviceConfig(device="cuda", threads=1), worker % count) for worker in range(workers or count)]
 
 
 def launch(
@@ -129,10 +135,12 @@ def launch(
     title: str = "runs",
     progress: bool = True,
     stack: int = 1,
+    seconds: float = math.inf,
 ) -> None:
     """Train the runs that the store lacks on this machine; return when all are saved.
 
-    stack: how many seeds of one config may train in one computation (vmap_seeds.py). If a process dies, its run is
+    stack: how many seeds of one config may train in one computation (vmap_seeds.py). seconds: after so many no further
+    run is begun. If a process dies, its run is
     resumed once from its checkpoint. On Ctrl-C the workers write checkpoints and exit, and KeyboardInterrupt is raised.
     Raises UserError with the first error once all other runs have ended.
     """
@@ -146,6 +154,7 @@ def launch(
     live: list[Worker] = []
     stop = threading.Event()
     starting = threading.Lock()
+    end = time.monotonic() + seconds
 
     def start(placement: DeviceConfig, gpu: int | None) -> Worker | None:
         """A new worker; None once all are to end, so that none outlives this function."""
@@ -157,7 +166,7 @@ def launch(
 
     def feed(placement: DeviceConfig, gpu: int | None) -> None:
         worker: Worker | None = None
-        while not stop.is_set():
+        while not stop.is_set() and time.monotonic() < end:
             try:
                 configs = waiting.get_nowait()
             except queue.Empty:
@@ -182,12 +191,15 @@ def launch(
         if worker is not None:
             worker.close()
 
+    def not_begun() -> int:
+        return sum(map(len, waiting.queue))
+
     spots = places(device, workers)[: len(missing)]
     threads = [threading.Thread(target=feed, args=spot, daemon=True) for spot in spots]
     try:
         for thread in threads:
             thread.start()
-        follow(events, lambda: any(thread.is_alive() for thread in threads), len(missing), title, progress)
+        follow(events, lambda: any(thread.is_alive() for thread in threads), len(missing), title, progress, not_begun)
     finally:
         with starting:
             stop.set()
@@ -206,9 +218,17 @@ def _bar(total: int, title: str, shape: str, progress: bool) -> Any:
 
 
 def follow(
-    events: "queue.Queue[tuple[str, Event]]", alive: Callable[[], bool], total: int, title: str, progress: bool
+    events: "queue.Queue[tuple[str, Event]]",
+    alive: Callable[[], bool],
+    total: int,
+    title: str,
+    progress: bool,
+    not_begun: Callable[[], int] = lambda: 0,
 ) -> None:
-    """Show the progress of all runs until they have ended or the workers have; then raise the first error, if any."""
+    """Show the progress of all runs until they have ended or the workers have; then raise the first error, if any.
+
+    not_begun: how many runs the workers have left for lack of time, which is no error.
+    """
     parts: dict[str, float] = {}
     ended: set[str] = set()
     first: UserError | None = None
@@ -233,5 +253,5 @@ def follow(
                 bar.disable = True
     if first is not None:
         raise first
-    if len(ended) < total:
+    if len(ended) + not_begun() < total:
         raise UserError(f"{total - len(ended)} of {total} runs did not end: run the study again to resume them", 1)

@@ -1,8 +1,8 @@
 """One process that trains runs one after another: lists of configs in on stdin, events out on stdout, a JSON line each.
 
-Started by local.py, with a DeviceConfig in JSON and the number of the parent process. The configs of a list are one, or
-several seeds to be stacked. Events: {"key": key, "step": done, "of": budget}, {"key": key, "saved": true}, and
-{"error": text, "code": exit code}, which ends the list.
+Started by local.py, with a DeviceConfig in JSON, the number of the parent process and the two folders of the store. The
+configs of a list are one, or several seeds to be stacked. Events: {"key": key, "step": done, "of": budget},
+{"key": key, "saved": true}, and {"error": text, "code": exit code}, which ends the list.
 """
 
 import json
@@ -107,7 +107,7 @@ def main() -> None:
     os.dup2(2, 1)
     placement, stop = DeviceConfig.model_validate_json(sys.argv[1]), Stop(int(sys.argv[2]))
     signal.signal(signal.SIGTERM, stop.on_signal)
-    store = Store()
+    store = Store(Path(sys.argv[3]), Path(sys.argv[4]))
     for line in sys.stdin:
         configs = [parse(values) for values in json.loads(line)]
         try:
