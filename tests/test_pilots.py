@@ -1,6 +1,8 @@
 """The grounds for the pilots' choices, as the page of the small net words them, hold in the published records."""
 
-from alexnet_repro.experiments.cifar_alexnet import BASELINE
+import pytest
+
+from alexnet_repro.experiments.cifar_alexnet import BASELINE, RATE_ARMS, RATES, SCALED
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.records.lookup import records
 from alexnet_repro.records.store import Store
@@ -9,7 +11,9 @@ from alexnet_repro.records.store import Store
 def found(name):
     """Arm -> the record of its one pilot seed."""
     plan = study(name)
-    return {arm: by_seed[seed] for arm, by_seed in records(plan, Store()).items() for seed in plan.seeds}
+    return {
+        arm: by_seed[seed] for arm, by_seed in records(plan, Store()).items() for seed in plan.seeds if seed in by_seed
+    }
 
 
 def test_the_chosen_rate_and_scale_were_the_best_of_the_search():
@@ -43,3 +47,12 @@ def test_the_convergence_pilot_ended_before_it_converged_but_knew_its_images():
     runs = found("alexnet_convergence")
     assert all(run.lowest_epoch > 0.9 * run.config.budget.epochs for run in runs.values())
     assert all(run.metric("train_error") < 0.005 for arm, run in runs.items() if arm.startswith("no_crops"))
+
+
+@pytest.mark.parametrize("arm", sorted(RATE_ARMS.keys() & SCALED["cifar10-long"].arms.keys()))
+def test_the_long_runs_have_the_rates_that_their_pilots_picked(arm):
+    runs = found("cifar10_long_rates")
+    rates = RATES["cifar10-long"]
+    picked = min(rates, key=lambda rate: runs[f"{arm} {rate:g}"].metric("test_error"))
+    assert rates[0] < picked < rates[-1]  # at an end of the grid, another rate would have to be tried
+    assert study("cifar10_long").config(arm, 0).optimizer.learning_rate == picked
