@@ -34,6 +34,7 @@ READERS: Mapping[str, Callable[[], object]] = {
     "rules_stage_2.toml": rules.load,
     "torchvision_alexnet.csv": reference.torchvision_table,
     "unsaid.toml": source_code.rows,
+    "untrained_neighbours.csv": reference.untrained_neighbours,
 }
 
 

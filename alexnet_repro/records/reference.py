@@ -1,4 +1,4 @@
-"""Tables to compare with that this project computed once: a linear classifier, torchvision's AlexNet."""
+"""Tables to compare with, computed once: a linear classifier, untrained networks, torchvision's AlexNet."""
 
 import pandas as pd
 
@@ -14,6 +14,12 @@ def linear_classifier() -> tuple[int, float]:
     if len(table) != 1:
         raise UserError(f"{path} has {len(table)} rows where one belongs: restore it with 'git checkout -- {path}'", 1)
     return int(table["train_images"].item()), float(table["test_error"].item())
+
+
+def untrained_neighbours() -> pd.Series:
+    """data/untrained_neighbours.csv: ``knn_features`` of the study features' networks before training, by seed."""
+    table = read_csv(paths.data() / "untrained_neighbours.csv", {"seed": int, "knn_features": float})
+    return table.set_index("seed")["knn_features"]
 
 
 def torchvision_table() -> pd.DataFrame:
