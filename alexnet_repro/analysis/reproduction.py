@@ -94,11 +94,9 @@ def goals(names: Sequence[str], scale: str, fresh: bool = False, most: int | Non
     for name in names:
         claims.claim(name)
     for entry_of, plan, entry, count in _entries(scale):
-        if {entry.arm, entry.against} <= plan.arms.keys():
-            moved = from_seed(plan, FRESH) if fresh else plan
-            seeds = set(moved.seeds_of(entry.arm)) & set(moved.seeds_of(str(entry.against)))
-            count = min(count, most or count)
-            every[entry_of].append(Goal(entry_of, entry, moved, plan, tuple(sorted(seeds))[:count]))
+        moved = from_seed(plan, FRESH) if fresh else plan
+        seeds = set(moved.seeds_of(entry.arm)) & set(moved.seeds_of(str(entry.against)))
+        every[entry_of].append(Goal(entry_of, entry, moved, plan, tuple(sorted(seeds))[: min(count, most or count)]))
     able = [name for name, found in every.items() if found]
     for name in names:
         if not every[name]:
@@ -107,12 +105,25 @@ def goals(names: Sequence[str], scale: str, fresh: bool = False, most: int | Non
 
 
 def _entries(scale: str) -> list[tuple[str, Study, Measured | Rule, int]]:
-    """(claim, study, comparison, pairs declared): those of stage two at its own scales, of stage one at the others."""
-    if scale in SCALED:
-        settings = [(rule, name) for rule in rules.load() for name in rule.seeds if SETTINGS[name].scale == scale]
-        return [(rule.claim, study(SETTINGS[name].study, scale), rule, rule.seeds[name]) for rule, name in settings]
-    known = [(each.id, entry) for each in claims.load() for entry in each.measured if entry.study in STUDIES]
-    return [(claim, study(entry.study, scale), entry, entry.seeds) for claim, entry in known]
+    """(claim, study, comparison, pairs declared): those of stage two, and at its first scale those of stage one.
+
+    Arms that several rules of a claim compare by the same metric come once.
+    """
+    at = scale if scale in SCALED else "cifar10"  # a rehearsal, scale "smoke", has the arms of CIFAR-10
+    every: list[tuple[str, Study, Measured | Rule, int]] = []
+    if at == "cifar10":
+        known = [(each.id, entry) for each in claims.load() for entry in each.measured if entry.study in STUDIES]
+        every = [(claim, study(entry.study, scale), entry, entry.seeds) for claim, entry in known]
+    for rule in rules.load():
+        places = [(SETTINGS[name], count) for name, count in rule.seeds.items()]
+        every += [(rule.claim, study(name, scale), rule, count) for (name, its, _), count in places if its == at]
+    found: dict[tuple[str, ...], tuple[str, Study, Measured | Rule, int]] = {}
+    for each in every:
+        claim, plan, entry, _ = each
+        if {entry.arm, entry.against} <= plan.arms.keys():
+            keys = (plan.config(str(arm), 0).key for arm in (entry.arm, entry.against))
+            found.setdefault((claim, entry.metric, *keys), each)
+    return list(found.values())
 
 
 def side(goal: Goal, store: Store, own: bool) -> Side:
