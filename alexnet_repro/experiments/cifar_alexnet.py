@@ -234,6 +234,8 @@ RATE_ARMS: Mapping[str, Mapping[str, Any]] = {
 """Arms that change how large the layers' outputs are, and so may need another learning rate than the baseline."""
 RATES: Mapping[str, tuple[float, ...]] = {"cifar10-long": (0.003, 0.01, 0.03), "tiny-imagenet": (0.01, 0.03, 0.1)}
 """Learning rates to try. If the best is the smallest or largest, the grid is extended for that arm."""
+MORE_RATES: Mapping[str, Mapping[str, tuple[float, ...]]] = {"cifar10-long": {"tanh": (0.1,)}}
+"""By scale and arm: the rates that were added when the best of ``RATES`` was the largest."""
 RATE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "cifar10-long": {"data.held_out": 10_000, "optimizer.drops": (32, 42), "budget.epochs": 48},
     "tiny-imagenet": {
@@ -245,11 +247,12 @@ RATE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
 
 
 def rate_search(scale: str) -> dict[str, dict[str, Any]]:
-    """The trials at a scale of ``SCALED``: every arm of ``RATE_ARMS`` at every learning rate of ``RATES``."""
+    """The trials at a scale of ``SCALED``: every arm of ``RATE_ARMS`` at every learning rate to try."""
+    more = MORE_RATES.get(scale, {})
     return {
         f"{arm} {rate:g}": {**changes, "optimizer.learning_rate": rate}
         for arm, changes in RATE_ARMS.items()
-        for rate in RATES[scale]
+        for rate in (*RATES[scale], *more.get(arm, ()))
     }
 
 
