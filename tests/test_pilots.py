@@ -2,7 +2,7 @@
 
 import pytest
 
-from alexnet_repro.experiments.cifar_alexnet import BASELINE, RATE_ARMS, RATES, SCALED
+from alexnet_repro.experiments.cifar_alexnet import BASELINE, MORE_RATES, RATE_ARMS, RATES, SCALED
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.records.lookup import records
 from alexnet_repro.records.store import Store
@@ -49,10 +49,15 @@ def test_the_convergence_pilot_ended_before_it_converged_but_knew_its_images():
     assert all(run.metric("train_error") < 0.005 for arm, run in runs.items() if arm.startswith("no_crops"))
 
 
-@pytest.mark.parametrize("arm", sorted(RATE_ARMS.keys() & SCALED["cifar10-long"].arms.keys()))
-def test_the_long_runs_have_the_rates_that_their_pilots_picked(arm):
+PICKED = {arm: ("cifar10_long", arm) for arm in RATE_ARMS if arm in SCALED["cifar10-long"].arms}
+PICKED["tanh"] = ("relu_speed_alexnet", "tanh")
+
+
+@pytest.mark.parametrize("arm", PICKED)
+def test_the_arms_have_the_rates_that_their_pilots_picked(arm):
     runs = found("cifar10_long_rates")
-    rates = RATES["cifar10-long"]
+    rates = (*RATES["cifar10-long"], *MORE_RATES["cifar10-long"].get(arm, ()))
     picked = min(rates, key=lambda rate: runs[f"{arm} {rate:g}"].metric("test_error"))
     assert rates[0] < picked < rates[-1]  # at an end of the grid, another rate would have to be tried
-    assert study("cifar10_long").config(arm, 0).optimizer.learning_rate == picked
+    name, of = PICKED[arm]
+    assert study(name).config(of, 0).optimizer.learning_rate == picked

@@ -3,7 +3,7 @@ import pytest
 from alexnet_repro.analysis import rules
 from alexnet_repro.common import paths
 from alexnet_repro.common.errors import UserError
-from alexnet_repro.experiments.cifar_alexnet import ARMS
+from alexnet_repro.experiments.registry import study
 from alexnet_repro.paper.claims import claim
 
 TEXT = (paths.data() / rules.FILE).read_text()
@@ -12,7 +12,9 @@ TEXT = (paths.data() / rules.FILE).read_text()
 def test_every_rule_is_on_a_claim_and_arms_that_exist():
     for rule in rules.load():
         assert claim(rule.claim)
-        assert {rule.arm, rule.against} <= set(ARMS)
+        for setting in rule.seeds:
+            where = rules.SETTINGS[setting]
+            assert {rule.arm, rule.against} <= study(where.study, where.scale).arms.keys()
 
 
 def test_lrn_has_its_control_on_twenty_pairs():

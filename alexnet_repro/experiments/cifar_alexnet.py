@@ -128,6 +128,17 @@ CONVERGENCE = {
 }
 """The baseline of dropout_convergence: a constant learning rate until the training error is 5 %."""
 
+THRESHOLD = {
+    "optimizer.drops": (),
+    "budget.epochs": 48,
+    "budget.measurements": 4,
+    "budget.stop_at_train_error": 0.5,
+    "budget.ten_views": False,
+}
+"""Section 3.1 asked of AlexNet itself: a constant learning rate until half of the training images are right."""
+TANH_RATE = 0.03
+"""The learning rate that the pilots of the 96-epoch runs found best for tanh; a test reads it from them."""
+
 LONGER = {"optimizer.drops": (32, 42), "budget.epochs": 48}
 """Twice the baseline's epochs, with drops at the same fractions of them. The pilot of convergence raised the question:
 its test errors with and without crops cross at about the epoch where the ablations end."""

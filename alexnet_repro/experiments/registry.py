@@ -200,6 +200,12 @@ SMALL_ALEXNET: dict[str, tuple[str, Mapping[str, Any], Arms, dict[str, Any]]] = 
         "Dropout and the epochs to converge",
         cifar_alexnet.CONVERGENCE, arms("no_crops", "no_crops_no_dropout"), {"seeds": 5},
     ),
+    "relu_speed_alexnet": (
+        "ReLU against tanh in AlexNet in CIFAR size",
+        cifar_alexnet.THRESHOLD,
+        {"baseline": {}, "tanh": {"model.nonlinearity": "tanh", "optimizer.learning_rate": cifar_alexnet.TANH_RATE}},
+        {"seeds": 5},
+    ),
     "longer": (
         "Crops and dropout over twice the epochs",
         cifar_alexnet.LONGER, arms("baseline", "no_crops", "no_dropout"), {"seeds": 5},

@@ -126,8 +126,7 @@ def work(root, placement, fails):
     """A worker as launch starts it; one that ``fails`` meets what nobody foresaw."""
     if fails:
         worker_module.train = by_chance
-    os.environ["ALEXNET_REPRO_STORE"] = str(root)
-    sys.argv = ["worker", placement.model_dump_json(), str(os.getppid())]
+    sys.argv = ["worker", placement.model_dump_json(), str(os.getppid()), str(root), str(root / "none")]
     worker_module.main()
 
 
