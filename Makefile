@@ -7,7 +7,7 @@ PORT := 8000
 PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help install book pdf readme sums test slow test-all numeric check serve bench clean
+.PHONY: help install book pdf readme sums test slow test-all numeric check serve bench gpu-check clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/make \1\t\2/' | expand -t 14
@@ -53,6 +53,9 @@ serve: $(STAMP) ## build the site and show it on http://127.0.0.1:8000 (or PORT=
 
 bench: $(STAMP) ## measure speed beside what one would use instead
 	@$(BIN)/python benchmarks/run.py
+
+gpu-check: ## beside a GPU: its tests, benchmarks and two reproductions, in some five minutes
+	@$(if $(wildcard $(STAMP)),$(BIN)/python,$(or $(PYTHON),python3)) scripts/gpu_check.py
 
 clean: ## remove what was built; keeps .venv, downloads and runs
 	rm -rf book/_build book/_generated book/pages .pytest_cache .mypy_cache .ruff_cache .hypothesis

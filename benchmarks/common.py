@@ -118,7 +118,8 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 def finish(name: str, arguments: argparse.Namespace, about: Mapping[str, Any], rows: list[benchmarks.Row]) -> None:
     """Print the results of benchmark ``name`` and write them where they were asked for."""
     print(benchmarks.table(rows).to_string(index=False), flush=True)
-    destinations = [arguments.json, benchmarks.path(name) if arguments.publish else None]
+    gpu = about["device"] if getattr(arguments, "device", "cpu") != "cpu" else ""
+    destinations = [arguments.json, benchmarks.path(name, gpu) if arguments.publish else None]
     for path in filter(None, destinations):
         benchmarks.write(path, about, rows)
         print(f"written: {path.relative_to(paths.repository()) if path.is_relative_to(paths.repository()) else path}")

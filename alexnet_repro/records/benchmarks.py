@@ -1,6 +1,7 @@
 """Published benchmarks: each measures this package and what one would use instead in one run."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -68,9 +69,15 @@ def times_as_good(found: Row) -> float:
     return found["peer"] / found["ours"] if small else found["ours"] / found["peer"]
 
 
-def path(name: str) -> Path:
-    """Where the benchmark called ``name`` is published."""
-    return paths.data() / "benchmarks" / f"{name}.json"
+def path(name: str, gpu: str = "") -> Path:
+    """Where the benchmark called ``name`` is published: that of CPUs, or that of a kind of GPU by its name."""
+    kind = "-".join(re.findall("[a-z0-9]+", gpu.lower()))
+    return paths.data() / "benchmarks" / f"{name}{f'-{kind}' if kind else ''}.json"
+
+
+def on_gpus(name: str) -> list[str]:
+    """The names under which the benchmark is published for kinds of GPUs, in order."""
+    return sorted(each.stem for each in path(name).parent.glob(f"{name}-*.json"))
 
 
 def write(where: Path, about: Mapping[str, Any], rows: Sequence[Row]) -> None:

@@ -3,20 +3,24 @@
 from IPython.display import Markdown
 
 from ..common.markup import escaped
-from ..records.benchmarks import path, read, table
+from ..records.benchmarks import on_gpus, path, read, table
 from .format import markdown
 
 COMMAND = "python benchmarks/{name}.py --publish"
 
 
 def shown(name: str) -> Markdown:
-    """The last published run of a benchmark: table, machine, versions; or the command that measures it.
+    """The last published run of a benchmark, on a CPU and on each kind of GPU: tables, machines, versions.
 
-    Raises UserError if its file is damaged.
+    Without one, the command that measures it. Raises UserError if a file is damaged.
     """
-    where = path(name)
-    if not where.is_file():
+    names = [*[name] * path(name).is_file(), *on_gpus(name)]
+    if not names:
         return Markdown(f"*Not measured yet:* `{COMMAND.format(name=name)}` does it.")
+    return Markdown("\n\n".join(map(_told, names)))
+
+
+def _told(name: str) -> str:
     found = read(name)
     commit = escaped(found.commit[:10]) + ("" if found.clean else ", with changes")
     words = (
@@ -25,4 +29,4 @@ def shown(name: str) -> Markdown:
         "at the start."
     )
     rows = table(found.rows)
-    return Markdown(words + "\n\n" + markdown(rows, right=["ours", "beside", "times as good", "bar"], wide=True))
+    return words + "\n\n" + markdown(rows, right=["ours", "beside", "times as good", "bar"], wide=True)

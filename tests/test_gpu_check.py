@@ -1,0 +1,111 @@
+"""What checks a machine with a GPU: its commands exist, need few packages, and their results are told apart."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+
+import pytest
+from typer.main import get_command
+
+from alexnet_repro.__main__ import app
+from alexnet_repro.records import benchmarks
+from alexnet_repro.report.benchmarks import shown
+
+from .homes import ROOT
+
+BLOCKED = (
+    "IPython", "matplotlib", "seaborn", "papermill", "dask", "distributed", "altair", "nbformat", "tabulate",
+    "hypothesis", "yaml", "ipykernel", "jupyter_book", "xdist", "playwright",
+)  # fmt: skip
+BLOCK = f"""
+import importlib.abc, runpy, sys
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {BLOCKED!r}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Blocked())
+sys.argv = sys.argv[1:]
+runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def script():
+    spec = importlib.util.spec_from_file_location("gpu_check", ROOT / "scripts" / "gpu_check.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_step_is_of_a_command_or_a_file_that_exists(script):
+    found = script.steps("cuda", "cifar10", gpus=2)
+    assert script.steps("cpu", "smoke", gpus=0).keys() < found.keys()
+    for _, *words in found.values():
+        if words[:2] == ["-m", "alexnet_repro"]:
+            assert words[2] in get_command(app).commands
+        elif words[:2] == ["-m", "pytest"]:
+            assert all((ROOT / name).is_file() for name in words[3:])
+        else:
+            assert (ROOT / words[0]).is_file()
+    assert all((ROOT / name).is_file() for name in script.TESTS)
+
+
+def blocked(*words, **environment):
+    """A module run without the packages that a machine with a GPU may lack."""
+    return subprocess.run(
+        [sys.executable, "-c", BLOCK, *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_its_tests_need_few_packages(script):
+    done = blocked("pytest", "-q", "--collect-only", "-p", "no:cacheprovider", *script.TESTS)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def test_its_commands_need_few_packages(tmp_path):
+    done = blocked("alexnet_repro", "doctor", ALEXNET_REPRO_DATA=str(tmp_path), ALEXNET_REPRO_STORE=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_results_of_a_gpu_are_published_under_its_name_and_shown_below_those_of_a_cpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmarks.paths, "data", lambda: tmp_path)
+    assert benchmarks.path("lrn", "NVIDIA H200 (80%)").name == "lrn-nvidia-h200-80.json"
+    about = {
+        "cores": 2,
+        "load_average": 0.5,
+        "started": "2026-11-28",
+        "python": "3.12",
+        "torch": "2.14",
+        "commit": "0" * 40,
+    }
+    for gpu, ours in (("", 2.0), ("NVIDIA H200", 4.0)):
+        row = benchmarks.row("conv1", "torch", "ms", ours, 8.0)
+        benchmarks.write(benchmarks.path("lrn", gpu), {**about, "device": gpu or "a CPU"}, [row])
+    text = shown("lrn").data
+    assert text.index("a CPU") < text.index("4.00×") < text.index("NVIDIA H200") < text.index("2.00×")
+
+
+@pytest.mark.slow
+def test_it_can_be_rehearsed_without_a_gpu(tmp_path):
+    environment = {**os.environ, "ALEXNET_REPRO_STORE": str(tmp_path)}
+    words = ["scripts/gpu_check.py", "--device", "cpu", "--scale", "smoke"]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert done.stdout.count(" passed ") == 6
+
+
+def test_without_a_gpu_it_says_how_to_rehearse(monkeypatch, script):
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py"])
+    monkeypatch.setattr(script.torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(SystemExit, match="--device cpu --scale smoke"):
+        script.main()
