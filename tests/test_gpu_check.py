@@ -78,14 +78,8 @@ def test_its_commands_need_few_packages(tmp_path):
 def test_results_of_a_gpu_are_published_under_its_name_and_shown_below_those_of_a_cpu(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmarks.paths, "data", lambda: tmp_path)
     assert benchmarks.path("lrn", "NVIDIA H200 (80%)").name == "lrn-nvidia-h200-80.json"
-    about = {
-        "cores": 2,
-        "load_average": 0.5,
-        "started": "2026-11-28",
-        "python": "3.12",
-        "torch": "2.14",
-        "commit": "0" * 40,
-    }
+    about = {"cores": 2, "load_average": 0.5, "python": "3.12", "torch": "2.14", "commit": "0" * 40, "clean": True}
+    about["started"] = "2026-11-28T00:00:00+00:00"
     for gpu, ours in (("", 2.0), ("NVIDIA H200", 4.0)):
         row = benchmarks.row("conv1", "torch", "ms", ours, 8.0)
         benchmarks.write(benchmarks.path("lrn", gpu), {**about, "device": gpu or "a CPU"}, [row])
@@ -93,15 +87,16 @@ def test_results_of_a_gpu_are_published_under_its_name_and_shown_below_those_of_
     assert text.index("a CPU") < text.index("4.00×") < text.index("NVIDIA H200") < text.index("2.00×")
 
 
-@pytest.mark.slow
-def test_it_can_be_rehearsed_without_a_gpu(tmp_path):
-    environment = {**os.environ, "ALEXNET_REPRO_STORE": str(tmp_path)}
-    words = ["scripts/gpu_check.py", "--device", "cpu", "--scale", "smoke"]
-    done = subprocess.run(
-        [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
-    assert done.stdout.count(" passed ") == 6
+def test_a_step_that_fails_stops_no_other_and_is_told_at_the_end(capfd, monkeypatch, script):
+    steps = {name: [sys.executable, "-c", f"raise SystemExit({code})"] for name, code in (("one", 3), ("two", 0))}
+    monkeypatch.setattr(script, "steps", lambda *options: steps)
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--device", "cpu"])
+    with pytest.raises(SystemExit) as end:
+        script.main()
+    assert end.value.code == 1
+    one, two = capfd.readouterr().out.splitlines()[-2:]
+    assert one.split()[:5] == ["one", "failed,", "exit", "code", "3"]
+    assert two.split()[:2] == ["two", "passed"]
 
 
 def test_without_a_gpu_it_says_how_to_rehearse(monkeypatch, script):
