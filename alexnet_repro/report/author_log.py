@@ -15,7 +15,7 @@ from ..common.text import number
 from ..paper.claims import load
 from . import cards, downloads
 from .captions import caption
-from .figures import PALETTE, canvas
+from .figures import PALETTE, canvas, legend
 from .format import with_commands
 
 ERRORS = {"top1_error": "top-1", "top5_error": "top-5"}
@@ -191,29 +191,39 @@ def figure(column: str = "top1_error") -> Figure:
     runs, effects = audit.variants(), audit.effects().query("column == @column")
     errors, branched = 100 * runs[column], ~runs["net"].isin(audit.independent()["net"])
     clear_from = audit.scatter(column).clear_from
-    drawn, (axes,) = canvas(width=5.5, height=4.9)
+    drawn, (axes,) = canvas(height=5.4)
     distance = errors - errors.mean()
-    for rows, fill in ((~branched, "full"), (branched, "none")):
-        axes.plot(distance[rows], [0] * rows.sum(), "o", color=PALETTE[0], markersize=9, alpha=0.8, fillstyle=fill)
+    for rows, fill, label in ((~branched, "full", "one net"), (branched, "none", "goes on from another")):
+        axes.plot(
+            distance[rows],
+            [0] * rows.sum(),
+            "o",
+            color=PALETTE[0],
+            markersize=9,
+            alpha=0.8,
+            fillstyle=fill,
+            label=label,
+        )
     pairs = [abs(a - b) for a, b in combinations(errors, 2)]
     heights = [1 + 0.24 * ((i % 5) / 2 - 1) for i in range(len(pairs))]
-    axes.plot(pairs, heights, "o", color=PALETTE[0], markersize=4, alpha=0.7)
+    axes.plot(pairs, heights, "o", color=PALETTE[0], markersize=4, alpha=0.7, label="one pair of nets")
     for place, row in enumerate(effects.to_dict("records"), 2):
-        color, hatch = (PALETTE[2], "") if row["clear"] else (PALETTE[1], "///")
-        axes.barh(place, row["points"], height=0.5, color=color, hatch=hatch, edgecolor="white")
+        color, hatch, label = (
+            (PALETTE[2], "", "larger effect") if row["clear"] else (PALETTE[1], "///", "smaller effect")
+        )
+        axes.barh(place, row["points"], height=0.5, color=color, hatch=hatch, edgecolor="white", label=label)
         if not pd.isna(row["paper_value"]):
-            axes.plot([row["paper_value"]] * 2, [place - 0.36, place + 0.36], color="black", linewidth=2.5)
+            ends = [place - 0.36, place + 0.36]
+            axes.plot([row["paper_value"]] * 2, ends, color="black", linewidth=2.5, label="the paper")
     axes.axvline(0, color="0.35", linewidth=1)
-    axes.axvline(clear_from, color="black", linewidth=1.2, linestyle="--")
-    axes.annotate(
-        "clear of\nthe scatter", (clear_from, 0), xytext=(5, 0), textcoords="offset points", va="center", fontsize=10
-    )
+    axes.axvline(clear_from, color="black", linewidth=1.2, linestyle="--", label="reach of the scatter")
     names = ["nets, from\ntheir mean", "any two\nof them", *(EFFECTS[name] for name in effects["claim"])]
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.grid(False, axis="y")
-    right = 1.2 * max(effects["points"].max(), clear_from)
+    right = 1.1 * max(effects["points"].max(), clear_from)
     axes.set(xlabel=f"points of {ERRORS[column]} error (ten views)", xlim=(1.2 * distance.min(), right))
+    legend(drawn)
     return drawn
 
 

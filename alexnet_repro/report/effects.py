@@ -7,24 +7,25 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import NamedTuple
 
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.transforms import blended_transform_factory
 
 from ..analysis.lookup import record_lookup
 from ..analysis.verdicts import Name, Verdict, effect_text, scorecard
 from ..common.files import write_atomic
 from ..records.store import Store
 from . import format
-from .figures import CLEAR, canvas, svg
+from .figures import LINE, canvas, svg
 
-FURTHEST = (-4.0, 6.0)
-"""Limits of the axis, in thresholds; an arrow marks an interval that goes beyond, its number is printed beside it."""
+FURTHEST = 6.0
+"""Effects that are more thresholds than that away from 0, interval included, have a panel of their own."""
 
-BESIDE = 0.45
-"""Distance of the mark of an effect beyond the axis from the axis' end, where its arrow is."""
+MARGIN = 33
+"""Characters per line in the left margin, which has the number, too."""
 
 
 class Look(NamedTuple):
@@ -70,10 +71,10 @@ def caption(verdicts: Sequence[Verdict]) -> str:
     provisional = " Provisional: not all seeds are run." if any(verdict.provisional for verdict in drawn) else ""
     unbounded = f" Without a bound, and not drawn: {len(judged) - len(drawn)}." if len(judged) > len(drawn) else ""
     return (
-        f"**Measured so far, {len(judged)} of {planned} comparisons: {came}.** Each effect has its 95 % interval, in "
-        "units of the size that its rule names (ratios by their logarithms), so that an interval wholly at or right of "
-        "1 reproduces the claim. The tick is the paper's value, where it gives one; an arrow points to what lies "
-        f"beyond the axis.{provisional}{unbounded}"
+        f"**Measured so far, {len(judged)} of {planned} comparisons: {came}.** Each effect with its 95 % interval, "
+        "scaled so that 0 is no effect and 1 is the threshold for *reproduced* (ratios by their logarithms): an "
+        "interval wholly at or right of 1 reproduces the claim. The tick is the paper's value, where it gives one. "
+        f"Effects beyond {FURTHEST:g} thresholds have a panel of their own.{provisional}{unbounded}"
     )
 
 
@@ -98,53 +99,75 @@ def in_units(verdict: Verdict, value: float | None) -> float:
 
 
 def figure(verdicts: Sequence[Verdict]) -> Figure:
-    """A row per measured effect: name, interval, a marker for the verdict, a tick for the paper's value, number."""
+    """A row per measured effect: name and number, interval, a marker for the verdict, a tick for the paper's value.
+
+    Effects beyond ``FURTHEST`` are in a panel of their own, above the others.
+    """
     drawn = shown(verdicts)
-    figure, (axes,) = canvas(width=5.8, height=1.35 + 0.46 * len(drawn))
-    left, right = _limits(drawn)
-    text_at = blended_transform_factory(axes.transAxes, axes.transData)
-    for row, verdict in enumerate(drawn):
-        look = LOOKS[verdict.verdict]
-        middle, paper = in_units(verdict, verdict.effect), in_units(verdict, verdict.paper_value)
-        low, high = (in_units(verdict, end) for end in verdict.interval or (verdict.effect, verdict.effect))
-        axes.plot(
-            [max(low, left), min(high, right)], [row, row], color=look.color, linewidth=2.4, solid_capstyle="butt"
-        )
-        for beyond, end, arrow in ((low < left, left, "<"), (high > right, right, ">")):
-            if beyond:
-                axes.plot(end, row, arrow, color=look.color, markersize=7, clip_on=False)
-        if left <= paper <= right:
-            axes.plot([paper, paper], [row - 0.2, row + 0.2], color="black", linewidth=2)
-        axes.plot(
-            middle if left <= middle <= right else min(max(middle, left + BESIDE), right - BESIDE), row, look.marker,
-            color=look.color, fillstyle=look.fill, markersize=6.5, markeredgewidth=1.6,
-        )  # fmt: skip
-        label = ", ".join(filter(None, [verdict.label, "provisional" if verdict.provisional else ""]))
-        name = f"{verdict.title} ({label})" if label else verdict.title
-        axes.text(0, row - 0.42, name, transform=text_at, fontsize=9, va="center", in_layout=False, bbox=CLEAR)
-        axes.text(1.02, row, effect_text(verdict), transform=text_at, fontsize=9, va="center")
-    for x, label, side, line in ((0, "no effect", "right", "-"), (1, "the rule", "left", "--")):
-        axes.axvline(x, color="0.35", linewidth=1.2, linestyle=line, zorder=0)
-        axes.annotate(
-            label, (x, 1), xycoords=("data", "axes fraction"), xytext=(0, 3), textcoords="offset points", ha=side,
-            fontsize=9, color="0.25",
-        )  # fmt: skip
-    axes.set(xlim=(left, right), ylim=(len(drawn) - 0.4, -0.75), yticks=[])
-    axes.tick_params(labelsize=9)
+    groups = [[each for each in drawn if _far(each) is side] for side in (True, False)]
+    groups = [group for group in groups if group]
+    labels = [[_label(each) for each in group] for group in groups]
+    heights = [[0.1 + LINE * len(lines) for lines in group] for group in labels]
+    ratios = [sum(each) + 0.2 for each in heights]
+    figure, (empty,) = canvas(height=1.6 + 0.3 * len(groups) + sum(ratios))
+    empty.remove()
+    panels = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": ratios})[:, 0]
+    for axes, group, texts, height in zip(panels, groups, labels, heights, strict=True):
+        bottoms = [sum(height[: row + 1]) for row in range(len(height))]
+        middles = [bottom - own / 2 for bottom, own in zip(bottoms, height, strict=True)]
+        left, right = _limits(group)
+        axes.set(xlim=(left, right), ylim=(bottoms[-1] + 0.1, -0.1))
+        axes.set_yticks(middles, ["\n".join(lines) for lines in texts])
+        axes.grid(visible=False, axis="y")
+        axes.axvline(0, color="0.35", linewidth=1.2, zorder=0, label="no effect")
+        axes.axvline(1, color="0.35", linewidth=1.2, linestyle="--", zorder=0, label="threshold")
+        for y, verdict in zip(middles, group, strict=True):
+            _row(axes, y, verdict, left, right)
     sns.despine(figure, left=True)
-    axes.set_xlabel("effect, in units of the size that the rule names", fontsize=9)
-    for name in (each for each in LOOKS if any(verdict.verdict == each for verdict in drawn)):
-        look = LOOKS[name]
-        axes.plot([], [], look.marker, color=look.color, fillstyle=look.fill, markeredgewidth=1.6, label=name)
-    axes.plot([], [], "|", color="black", markersize=9, markeredgewidth=2, label="the paper")
-    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=9, handletextpad=0.2)
+    panels[-1].set_xlabel("effect, in thresholds of its rule")
+    marks = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    names = [name for name in (*LOOKS, "the paper", "no effect", "threshold") if name in marks]
+    figure.legend(
+        [marks[name] for name in names], names, loc="outside upper center", ncols=2, frameon=False, handletextpad=0.4
+    )
     return figure
 
 
+def _row(axes: Axes, y: float, verdict: Verdict, left: float, right: float) -> None:
+    """Draw an effect; an arrow at an end of the axis stands for an end of the interval that is not finite."""
+    look = LOOKS[verdict.verdict]
+    middle, paper = in_units(verdict, verdict.effect), in_units(verdict, verdict.paper_value)
+    low, high = (in_units(verdict, end) for end in verdict.interval or (verdict.effect, verdict.effect))
+    axes.plot([max(low, left), min(high, right)], [y, y], color=look.color, linewidth=2.4, solid_capstyle="butt")
+    for infinite, end, arrow in ((math.isinf(low), left, "<"), (math.isinf(high), right, ">")):
+        if infinite:
+            axes.plot(end, y, arrow, color=look.color, markersize=7, clip_on=False)
+    if not math.isnan(paper):
+        axes.plot([paper], [y], "|", color="black", markersize=13, markeredgewidth=2, label="the paper")
+    axes.plot(
+        middle, y, look.marker, color=look.color, fillstyle=look.fill, markersize=6.5, markeredgewidth=1.6,
+        label=verdict.verdict,
+    )  # fmt: skip
+
+
+def _label(verdict: Verdict) -> list[str]:
+    """The lines in the left margin: name of the comparison, effect with its interval."""
+    label = ", ".join(filter(None, [verdict.label, "provisional" if verdict.provisional else ""]))
+    return [*wrap(f"{verdict.title} ({label})" if label else verdict.title, MARGIN), effect_text(verdict)]
+
+
+def _drawn(verdict: Verdict) -> list[float]:
+    """The finite numbers of an effect on the axis: the effect, the ends of its interval, the paper's value."""
+    values = (verdict.effect, *(verdict.interval or ()), verdict.paper_value)
+    return [x for x in (in_units(verdict, value) for value in values) if math.isfinite(x)]
+
+
+def _far(verdict: Verdict) -> bool:
+    return max(map(abs, _drawn(verdict))) > FURTHEST
+
+
 def _limits(drawn: Sequence[Verdict]) -> tuple[float, float]:
-    """Limits of the axis: wide enough for every interval and paper value, but within ``FURTHEST``."""
-    ends = [-0.5, 1.5]
-    for verdict in drawn:
-        values = (verdict.effect, verdict.paper_value, *(verdict.interval or ()))
-        ends += [x for x in (in_units(verdict, value) for value in values) if not math.isnan(x)]
-    return max(min(ends) - 0.2, FURTHEST[0]), min(max(ends) + 0.2, FURTHEST[1])
+    """Limits of the axis: wide enough for every interval and paper value."""
+    ends = [-0.5, 1.5, *(x for verdict in drawn for x in _drawn(verdict))]
+    room = 0.03 * (max(ends) - min(ends))
+    return min(ends) - room, max(ends) + room

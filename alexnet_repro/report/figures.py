@@ -20,12 +20,16 @@ from ..analysis.verdicts import Verdict
 from ..records.record import RunRecord, curve_rows
 
 PALETTE = sns.color_palette("colorblind")
-CLEAR = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-"""Background box of text that would otherwise be crossed by lines."""
+WIDTH = 4.9
+"""Width of a figure, in inches."""
 FONT = 10.5
-"""Font size, in points: scaled down with the figure to a phone's 360 pixels, it is still 9 pixels high."""
+"""Font size of all text, in points: on a phone of 360 pixels, a figure ``WIDTH`` wide has it 9 pixels high."""
 MARGIN = 19
 """Characters per line of a label in the left margin."""
+LINE = 0.17
+"""Height of a line of text, in inches."""
+OUTLIER = 4
+"""A comparison that reaches so many times as far from no effect as all others of its unit has a panel of its own."""
 LINES = ("-", "--", ":", "-.")
 """The first arm is solid and the second dashed, as in the paper's Fig. 1."""
 
@@ -37,10 +41,18 @@ def curves_table(found: Mapping[str, Mapping[int, RunRecord]]) -> pd.DataFrame:
     return table.assign(train_error=table["train_error"].astype(float) * 100)
 
 
-def canvas(width: float = 5.6, height: float = 3.8, columns: int = 1, smoke: bool = False) -> tuple[Figure, list[Axes]]:
+def canvas(
+    width: float = WIDTH, height: float = 3.4, columns: int = 1, smoke: bool = False
+) -> tuple[Figure, list[Axes]]:
     """An empty figure in the book's style, with its axes side by side; smoke: "smoke run" is printed across it."""
+    sizes = dict.fromkeys(
+        ("axes.labelsize", "xtick.labelsize", "ytick.labelsize", "legend.fontsize", "font.size"), FONT
+    )
     sns.set_theme(
-        style="whitegrid", context="notebook", palette="colorblind", rc={"figure.facecolor": "white", "figure.dpi": 200}
+        style="whitegrid",
+        context="notebook",
+        palette="colorblind",
+        rc={"figure.facecolor": "white", "figure.dpi": 200, **sizes},
     )
     figure, axes = plt.subplots(1, columns, figsize=(width, height), layout="constrained", squeeze=False)
     if smoke:
@@ -48,6 +60,20 @@ def canvas(width: float = 5.6, height: float = 3.8, columns: int = 1, smoke: boo
             0.5, 0.5, "smoke run", fontsize=46, color="0.5", alpha=0.35, ha="center", va="center", rotation=20, zorder=9
         )
     return figure, list(axes[0])
+
+
+def legend(figure: Figure, columns: int = 2) -> None:
+    """Put a legend above the panels, with every labelled mark once; nothing if no mark has a label."""
+    named = [axes.get_legend_handles_labels() for axes in figure.axes]
+    marks = {label: handle for handles, labels in named for handle, label in zip(handles, labels, strict=True)}
+    for axes in figure.axes:
+        if (own := axes.get_legend()) is not None:
+            own.remove()
+    if marks:
+        figure.legend(
+            marks.values(), marks, loc="outside upper center", ncols=columns, frameon=False, handlelength=1.6,
+            columnspacing=1.2,
+        )  # fmt: skip
 
 
 def svg(figure: Figure, description: str | None = None) -> str:
@@ -65,26 +91,32 @@ def training_curves(
     threshold: float | None,
     smoke: bool = False,
 ) -> Figure:
-    """Training error (%) against epochs, a line per seed, as in Fig. 1; threshold: a level (%) to mark."""
+    """Training error (%) against epochs, as in Fig. 1; threshold: a level (%) at which the runs stop.
+
+    With a threshold, a line per seed; without, the mean over the seeds and a band from the lowest to the highest.
+    """
     figure, (axes,) = canvas(smoke=smoke)
     table = curves_table(found)
     for (arm, label), color, line in zip(labels.items(), PALETTE, LINES, strict=False):
-        for number, (_, run) in enumerate(table[table["arm"] == arm].groupby("seed")):
+        runs = table[table["arm"] == arm]
+        if threshold is None and len(runs):
+            over = runs.groupby("epoch")["train_error"].agg(["mean", "min", "max"])
+            axes.plot(over.index, over["mean"], line, color=color, linewidth=1.6, label=label)
+            axes.fill_between(over.index, over["min"], over["max"], color=color, alpha=0.2, linewidth=0)
+            continue
+        for number, (_, run) in enumerate(runs.groupby("seed")):
             axes.plot(
                 run["epoch"], run["train_error"], line, color=color, linewidth=1.1, alpha=0.8,
-                label=label if number == 0 else None,
+                label=f"{label}, one seed" if number == 0 else None,
             )  # fmt: skip
     if table.empty:
         axes.text(0.5, 0.5, "no runs yet", transform=axes.transAxes, ha="center", color="0.35")
-    else:
-        axes.legend(frameon=True)
+    elif threshold is None:
+        axes.fill_between([], [], color="0.5", alpha=0.3, linewidth=0, label="lowest to highest seed")
     if threshold is not None:
-        axes.axhline(threshold, color="0.35", linewidth=1, linestyle=":")
-        axes.annotate(
-            f"{threshold:g} %", (1, threshold), xycoords=("axes fraction", "data"), xytext=(-4, 4),
-            textcoords="offset points", ha="right", color="0.35", bbox=CLEAR,
-        )  # fmt: skip
+        axes.axhline(threshold, color="0.2", linewidth=1.2, linestyle=":", label=f"threshold, {threshold:g} %")
     axes.set(xlabel="epochs", ylabel="training error (%)", ylim=(0, None), xlim=(0, None))
+    legend(figure, columns=1 if max(map(len, labels.values()), default=0) > MARGIN + 3 else 2)
     return figure
 
 
@@ -118,17 +150,10 @@ def effects_by_epoch(panels: Sequence[Panel], smoke: bool = False) -> Figure:
     for axes, panel in zip(rows, panels, strict=True):
         _curves_of(axes, panel)
         words = wrap(panel.label, MARGIN) + ([] if same else wrap(panel.setting, MARGIN))
-        axes.set_ylabel(
-            "\n".join([*words, f"({AXIS[panel.unit]})"]), rotation=0, ha="right", va="center", labelpad=8, fontsize=FONT
-        )
-        axes.tick_params(labelsize=FONT)
-    rows[-1].set_xlabel("epochs", fontsize=FONT)
-    named = [each.get_legend_handles_labels() for each in rows]
-    marks = {label: handle for handles, labels in named for handle, label in zip(handles, labels, strict=True)}
-    figure.legend(
-        marks.values(), marks, loc="outside upper center", ncols=2, frameon=False, fontsize=FONT, handlelength=1.6,
-        columnspacing=1.2,
-    )  # fmt: skip
+        axes.set_ylabel("\n".join([*words, f"({AXIS[panel.unit]})"]), rotation=0, ha="right", va="center", labelpad=8)
+    rows[-1].set_xlabel("epochs")
+    figure.align_ylabels()
+    legend(figure)
     return figure
 
 
@@ -149,60 +174,89 @@ def _curves_of(axes: Axes, panel: Panel) -> None:
             epoch * 1.03, mean, [[mean - low], [high - mean]], fmt="D", color="black", markersize=5, linewidth=1.8,
             label="test, final network",
         )  # fmt: skip
-    axes.axhline(0, color="0.2", linewidth=1, zorder=1)
+    axes.axhline(0, color="0.2", linewidth=1, zorder=1, label="no effect")
     axes.margins(y=0.12)
     axes.set_xlim(left=0)
 
 
-def paired_effects(table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: bool = False) -> Figure:
-    """The effect at every seed as dots, and the mean with its interval below them; a panel per unit.
+def paired_effects(
+    table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: bool = False, dots: str = "one seed"
+) -> Figure:
+    """The effect at every seed as dots, and the mean with its interval below them; a panel per unit and per outlier.
 
     table: columns comparison, seed, effect. verdicts: comparison -> verdict, with the paper's value (drawn as a
-    triangle) and the threshold (a dotted bar). Positive, or above 1, agrees with the paper.
+    triangle) and the threshold (a dotted bar). Positive, or above 1, agrees with the paper. dots: what a dot is.
     """
-    units = list(dict.fromkeys(verdict.unit for verdict in verdicts.values()))
-    rows = {unit: [name for name, verdict in verdicts.items() if verdict.unit == unit] for unit in units}
-    height = [1.0 + 0.75 * len(rows[unit]) for unit in units]
-    figure, (empty,) = canvas(height=sum(height), smoke=smoke)
+    effects = {name: _finite(table.loc[table["comparison"] == name, "effect"]) for name in verdicts}
+    groups = panels(verdicts, effects)
+    labels = {name: wrap(name, MARGIN) for name in verdicts}
+    height = [0.75 + sum(max(0.7, 0.2 + LINE * len(labels[name])) for name in group) for group in groups]
+    figure, (empty,) = canvas(height=0.5 + sum(height), smoke=smoke)
     empty.remove()
-    panels = figure.subplots(len(units), 1, squeeze=False, gridspec_kw={"height_ratios": height})[:, 0]
-    for axes, unit in zip(panels, units, strict=True):
-        for row, name in enumerate(rows[unit]):
-            verdict = verdicts[name]
-            dots = table.loc[table["comparison"] == name, "effect"].to_numpy(dtype=float)
-            dots = dots[np.isfinite(dots)]
-            axes.plot(dots, np.full(len(dots), row - 0.12), "o", color=PALETTE[0], alpha=0.6, markersize=6)
-            _interval(axes, verdict, row + 0.18)
-            if verdict.effect is None and not len(dots):
-                axes.annotate(
-                    "no runs yet", (0.5, row), xycoords=("axes fraction", "data"), ha="center", color="0.35", bbox=CLEAR
-                )
-            axes.text(
-                0.01, row - 0.42, name, transform=axes.get_yaxis_transform(), fontsize=10, in_layout=False, zorder=5,
-                bbox=CLEAR,
-            )  # fmt: skip
-            if verdict.size is not None:
-                axes.plot([verdict.size] * 2, [row - 0.3, row + 0.35], color="0.35", linewidth=1.2, linestyle=":")
-            if verdict.paper_value is not None:
-                axes.plot([verdict.paper_value], [row + 0.34], "^", color=PALETTE[3], markersize=8)
-        axes.axvline(1.0 if unit == "×" else 0.0, color="0.2", linewidth=1)
-        axes.set_yticks([])
-        axes.set_ylim(len(rows[unit]) - 0.5, -0.8)
-        axes.set(
-            xlabel="ratio (×); above 1 is the paper's side"
-            if unit == "×"
-            else f"effect in {unit}; positive is the paper's side"
+    rows = figure.subplots(len(groups), 1, squeeze=False, gridspec_kw={"height_ratios": height})[:, 0]
+    for axes, group in zip(rows, groups, strict=True):
+        for row, name in enumerate(group):
+            _effect(axes, row, verdicts[name], effects[name], dots)
+        unit = verdicts[group[0]].unit
+        axes.axvline(1.0 if unit == "×" else 0.0, color="0.2", linewidth=1, label="no effect")
+        axes.set_yticks(range(len(group)), ["\n".join(labels[name]) for name in group])
+        axes.set_ylim(len(group) - 0.5, -0.5)
+        axes.grid(visible=False, axis="y")
+        axes.set_xlabel(
+            "ratio (×)\n(above 1: as in the paper)" if unit == "×" else f"effect in {unit}\n(above 0: as in the paper)"
         )
+    legend(figure)
     return figure
+
+
+def panels(verdicts: Mapping[str, Verdict], effects: Mapping[str, Sequence[float]]) -> list[list[str]]:
+    """The comparisons that share a panel: those of one unit, without its ``OUTLIER``."""
+    found = []
+    for unit in dict.fromkeys(verdict.unit for verdict in verdicts.values()):
+        group = [name for name, verdict in verdicts.items() if verdict.unit == unit]
+        reach = {name: _reach(verdicts[name], effects[name]) for name in group}
+        furthest = max(group, key=lambda name: reach[name])
+        others = [name for name in group if name != furthest]
+        apart = bool(others) and reach[furthest] > OUTLIER * max(reach[name] for name in others) > 0
+        found += [[furthest], others] if apart else [group]
+    return found
+
+
+def _reach(verdict: Verdict, effects: Sequence[float]) -> float:
+    """The largest distance from no effect that a comparison draws."""
+    middle = 1.0 if verdict.unit == "×" else 0.0
+    drawn = [verdict.effect, verdict.size, verdict.paper_value, *(verdict.interval or ()), *effects]
+    return max((abs(value - middle) for value in drawn if value is not None and math.isfinite(value)), default=0.0)
+
+
+def _finite(values: "Sequence[float] | pd.Series[float]") -> list[float]:
+    return [float(value) for value in values if math.isfinite(value)]
+
+
+def _effect(axes: Axes, row: int, verdict: Verdict, effects: Sequence[float], dots: str) -> None:
+    """Draw a comparison: a dot per effect, below them the mean with its interval; threshold and paper's value."""
+    if effects:
+        axes.plot(effects, [row - 0.16] * len(effects), "o", color=PALETTE[0], alpha=0.6, markersize=6, label=dots)
+    _interval(axes, verdict, row + 0.12)
+    if verdict.effect is None and not effects:
+        axes.annotate("no runs yet", (0.5, row), xycoords=("axes fraction", "data"), ha="center", color="0.35")
+    if verdict.size is not None:
+        axes.plot(
+            [verdict.size] * 2, [row - 0.34, row + 0.34], color="0.2", linewidth=1.6, linestyle=":", label="threshold"
+        )
+    if verdict.paper_value is not None:
+        axes.plot([verdict.paper_value], [row + 0.36], "^", color=PALETTE[3], markersize=8, label="the paper")
 
 
 def _interval(axes: Axes, verdict: Verdict, y: float) -> None:
     """Draw the mean and its interval; an infinite end is an arrow to the edge of the axes."""
     if verdict.effect is None or verdict.interval is None:
         return
-    ends = [end if math.isfinite(end) else verdict.effect for end in verdict.interval]
-    axes.plot(ends, [y, y], color="black", linewidth=2.2, solid_capstyle="butt")
-    axes.plot([verdict.effect], [y], "D", color="black", markersize=6)
+    low, high = (end if math.isfinite(end) else verdict.effect for end in verdict.interval)
+    axes.errorbar(
+        [verdict.effect], [y], xerr=[[verdict.effect - low], [high - verdict.effect]], fmt="D", color="black",
+        markersize=6, elinewidth=2.2, label="mean, 95 % interval",
+    )  # fmt: skip
     for end, edge in zip(verdict.interval, (0.0, 1.0), strict=True):
         if math.isinf(end):
             axes.annotate(
@@ -217,39 +271,37 @@ def ensemble_sizes(errors: Mapping[int, Sequence[float]], smoke: bool = False) -
     sizes = list(errors)
     groups = [[100 * errors[n][group] for n in sizes] for group in range(min(map(len, errors.values())))]
     for group in groups:
-        axes.plot(sizes, group, "o-", color=PALETTE[0], alpha=0.6, linewidth=1.1, markersize=5)
+        axes.plot(sizes, group, "o-", color=PALETTE[0], alpha=0.6, linewidth=1.1, markersize=5, label="one group")
     if groups:
         axes.plot(sizes, np.mean(groups, axis=0), "D-", color="black", label="mean of the groups")
-        axes.legend(frameon=True)
     else:
         axes.text(0.5, 0.5, "no whole group yet", transform=axes.transAxes, ha="center", color="0.35")
     axes.set_xticks(sizes)
     axes.set(xlabel="number of networks averaged", ylabel="test error (%)")
+    legend(figure)
     return figure
 
 
 def ratios(values: Mapping[str, Sequence[float]], xlabel: str, verdict: Verdict, smoke: bool = False) -> Figure:
     """Ratios on a log scale: a row per group, a dot per seed; below them the mean with its interval."""
-    figure, (axes,) = canvas(height=1.6 + 0.7 * len(values), smoke=smoke)
-    for row, (_, points) in enumerate(values.items()):
-        finite = np.asarray([v for v in points if np.isfinite(v)])
-        axes.plot(finite, np.full(len(finite), row), "o", color=PALETTE[row % len(PALETTE)], alpha=0.7, markersize=8)
-    _interval(axes, verdict, len(values) - 0.7)
-    marks = {"no difference": 1.0, "the rule": verdict.size, "the paper": verdict.paper_value}
-    for text, x in marks.items():
-        if x is not None:
-            axes.axvline(x, color="0.35", linestyle=":", linewidth=1.2)
-            axes.annotate(
-                text, (x, 1), xycoords=("data", "axes fraction"), xytext=(4, -4), textcoords="offset points",
-                va="top", color="0.25",
-            )  # fmt: skip
+    figure, (axes,) = canvas(height=1.9 + 0.6 * len(values), smoke=smoke)
+    for row, points in enumerate(map(_finite, values.values())):
+        axes.plot(points, [row] * len(points), "o", color=PALETTE[0], alpha=0.6, markersize=7, label="one seed")
+    _interval(axes, verdict, len(values) - 0.65)
+    axes.axvline(1.0, color="0.2", linewidth=1, label="no difference")
+    if verdict.size is not None:
+        axes.axvline(verdict.size, color="0.2", linestyle=":", linewidth=1.6, label="threshold")
+    if verdict.paper_value is not None:
+        axes.plot([verdict.paper_value], [len(values) - 0.3], "^", color=PALETTE[3], markersize=8, label="the paper")
     axes.set_yticks(range(len(values)), list(values))
-    axes.set_ylim(len(values) - 0.4, -0.9)
+    axes.set_ylim(len(values) - 0.1, -0.5)
+    axes.grid(visible=False, axis="y")
     axes.set_xscale("log")
     ticks = [1, 1.5, 2, 3, 4, 6, 8, 10]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
     axes.set(xlabel=xlabel, xlim=(0.9, None))
+    legend(figure)
     return figure
 
 
@@ -264,24 +316,25 @@ def rate_search(
     trials = [record for runs in found.values() for record in runs.values()]
     for (name, label), color, shift in zip(labels.items(), PALETTE, (0.96, 1.04), strict=False):
         ours = [record for record in trials if record.config.model.nonlinearity == name]
-        styles: dict[str, list[tuple[float, float]]] = {"o": [], "none": [], "x": []}
+        styles: dict[str, list[tuple[float, float]]] = {"reached it": [], "did not": [], "diverged": []}
         for record in ours:
             rate, epochs = record.config.optimizer.learning_rate * shift, record.metric("epochs_to_threshold")
             if record.status == "diverged":
-                styles["x"].append((rate, 0.0))
+                styles["diverged"].append((rate, 0.0))
             elif np.isfinite(epochs):
-                styles["o"].append((rate, epochs))
+                styles["reached it"].append((rate, epochs))
             else:
-                styles["none"].append((rate, float(record.config.budget.epochs)))
+                styles["did not"].append((rate, float(record.config.budget.epochs)))
         for kind, points in styles.items():
-            axes.plot(
-                [x for x, _ in points], [y for _, y in points], "x" if kind == "x" else "o", color=color, markersize=8,
-                fillstyle="none" if kind == "none" else "full", label=label if kind == "o" else None,
-            )  # fmt: skip
+            if points:
+                axes.plot(
+                    [x for x, _ in points], [y for _, y in points], "x" if kind == "diverged" else "o", color=color,
+                    markersize=8, fillstyle="none" if kind == "did not" else "full", label=f"{label}, {kind}",
+                )  # fmt: skip
     axes.set_xscale("log")
     rates = sorted({record.config.optimizer.learning_rate for record in trials})
     axes.set_xticks(rates, [f"{rate:g}" for rate in rates])
     axes.minorticks_off()
-    axes.set(xlabel="learning rate of the weights", ylabel=f"epochs to {threshold:g} % training error")
-    axes.legend(frameon=True)
+    axes.set(xlabel="learning rate of the weights", ylabel=f"epochs to {threshold:g} %\ntraining error")
+    legend(figure)
     return figure
