@@ -209,7 +209,7 @@ def figure(column: str = "top1_error") -> Figure:
     axes.plot(pairs, heights, "o", color=PALETTE[0], markersize=4, alpha=0.7, label="one pair of nets")
     for place, row in enumerate(effects.to_dict("records"), 2):
         color, hatch, label = (
-            (PALETTE[2], "", "larger effect") if row["clear"] else (PALETTE[1], "///", "smaller effect")
+            (PALETTE[2], "", "effect beyond it") if row["clear"] else (PALETTE[1], "///", "effect within it")
         )
         axes.barh(place, row["points"], height=0.5, color=color, hatch=hatch, edgecolor="white", label=label)
         if not pd.isna(row["paper_value"]):

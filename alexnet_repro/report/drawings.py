@@ -75,7 +75,7 @@ def network(config: AlexNetConfig = PAPER) -> Figure:
         y += height + GAP
     figure, (axes,) = canvas(width=WIDTH, height=(y + 4 * TEXT) / PER_INCH)
     axes.set_axis_off()
-    _write(axes, 0, image.y + IMAGE_SIDE / 2, ["image", architecture.shape((3, *[config.image_size] * 2))])
+    _write(axes, 0, image.y + IMAGE_SIDE / 2, ["image", architecture.shape((3, config.image_size, config.image_size))])
     for layer, text, below, above in zip(net, rows, blocks[1:], blocks, strict=False):
         _write(axes, 0, below[0].y + (1 - SLANT) * below[0].side / 2, text)
         _volumes(axes, above, whole=layer.kind == "fully-connected", share=layer.kernel / max(layer.inputs[1], 1))
@@ -90,7 +90,8 @@ def network(config: AlexNetConfig = PAPER) -> Figure:
     if columns == 2:
         for i, left in enumerate(lefts):
             axes.text(left + CONV_MAPS / 2, y, f"column {i + 1}", ha="center", va="center", color=COLUMN_EDGES[i])
-    axes.set(xlim=(0, ACROSS), ylim=(y + TEXT, 0), aspect="equal")
+    right = max(block.x + block.maps + SLANT * block.thick for each in blocks for block in each)
+    axes.set(xlim=(0, max(ACROSS, right)), ylim=(y + TEXT, 0), aspect="equal")
     return figure
 
 
@@ -114,17 +115,16 @@ def _rows(config: AlexNetConfig, layer: Layer) -> list[str]:
         size = f"{layer.kernel} × {layer.kernel} × {layer.weight_shape[1]}".replace(" ", architecture.UNBROKEN)
         kernel = f"kernel {size}"
     stride = f"stride {layer.stride}" if layer.stride > 1 else ""
-    maps, *sides = layer.outputs
-    return [layer.name, *filter(None, [architecture.shape((maps // columns, *sides)), kernel, stride, rest])]
+    maps, high, wide = layer.outputs
+    return [layer.name, *filter(None, [architecture.shape((maps // columns, high, wide)), kernel, stride, rest])]
 
 
 def _write(axes: Axes, x: float, y: float, lines: list[str]) -> None:
     """Write lines of text below each other around ``y``, the first one bold."""
     for number, line in enumerate(lines):
-        axes.text(
-            x, y + TEXT * (number - (len(lines) - 1) / 2), line, va="center",
-            **({"weight": "bold"} if number == 0 else {"color": "0.25"}),
-        )  # fmt: skip
+        weight, color = ("bold", "black") if number == 0 else ("normal", "0.25")
+        at = y + TEXT * (number - (len(lines) - 1) / 2)
+        axes.text(x, at, line, va="center", weight=weight, color=color)
 
 
 def _volumes(axes: Axes, blocks: list[Block], whole: bool, share: float) -> None:

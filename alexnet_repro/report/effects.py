@@ -19,13 +19,15 @@ from ..analysis.verdicts import Name, Verdict, effect_text, scorecard
 from ..common.files import write_atomic
 from ..records.store import Store
 from . import format
-from .figures import LINE, canvas, svg
+from .figures import canvas, svg
 
 FURTHEST = 6.0
 """Effects that are more thresholds than that away from 0, interval included, have a panel of their own."""
 
-MARGIN = 33
+MARGIN = 37
 """Characters per line in the left margin, which has the number, too."""
+LINE = 0.155
+"""Height of one of these lines, in inches."""
 
 
 class Look(NamedTuple):
@@ -107,7 +109,7 @@ def figure(verdicts: Sequence[Verdict]) -> Figure:
     groups = [[each for each in drawn if _far(each) is side] for side in (True, False)]
     groups = [group for group in groups if group]
     labels = [[_label(each) for each in group] for group in groups]
-    heights = [[0.1 + LINE * len(lines) for lines in group] for group in labels]
+    heights = [[0.07 + LINE * len(lines) for lines in group] for group in labels]
     ratios = [sum(each) + 0.2 for each in heights]
     figure, (empty,) = canvas(height=1.6 + 0.3 * len(groups) + sum(ratios))
     empty.remove()
@@ -117,14 +119,14 @@ def figure(verdicts: Sequence[Verdict]) -> Figure:
         middles = [bottom - own / 2 for bottom, own in zip(bottoms, height, strict=True)]
         left, right = _limits(group)
         axes.set(xlim=(left, right), ylim=(bottoms[-1] + 0.1, -0.1))
-        axes.set_yticks(middles, ["\n".join(lines) for lines in texts])
+        axes.set_yticks(middles, ["\n".join(lines) for lines in texts], linespacing=1.05)
         axes.grid(visible=False, axis="y")
         axes.axvline(0, color="0.35", linewidth=1.2, zorder=0, label="no effect")
         axes.axvline(1, color="0.35", linewidth=1.2, linestyle="--", zorder=0, label="threshold")
         for y, verdict in zip(middles, group, strict=True):
             _row(axes, y, verdict, left, right)
     sns.despine(figure, left=True)
-    panels[-1].set_xlabel("effect, in thresholds of its rule")
+    panels[-1].set_xlabel("effect, in thresholds\nof its rule")
     marks = {label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     names = [name for name in (*LOOKS, "the paper", "no effect", "threshold") if name in marks]
     figure.legend(

@@ -20,15 +20,25 @@ from ..records.outputs import published_weights
 from ..records.store import Store
 from . import downloads
 from .captions import caption
-from .figures import PALETTE, canvas
+from .figures import FONT, PALETTE, canvas, legend
 
 if TYPE_CHECKING:
     from ..training.data.images import Images
     from ..training.models.alexnet import AlexNet
 
 NOTHING = "No weights are published yet."
+DRAWN = 10
+"""Test images with guesses."""
 SHOWN = 5
+"""Test images with neighbours."""
 TOP = 5
+"""Guesses of an image, as in the paper's Fig. 4."""
+BATCH = 250
+FRAMES: dict[bool, dict[str, Any]] = {
+    True: {"color": PALETTE[2], "linestyle": "-"},
+    False: {"color": PALETTE[3], "linestyle": (0, (2, 1.5))},
+}
+"""Whether a neighbour has its image's class -> the look of its frame."""
 
 
 @dataclass(frozen=True)
@@ -43,16 +53,35 @@ class Subject:
     smoke: bool
 
     @cached_property
-    def near(self) -> tuple["np.ndarray[Any, Any]", "np.ndarray[Any, Any]"]:
-        """Indices of the shown test images, and of their nearest training images: (features or pixels, image, rank)."""
+    def drawn(self) -> "np.ndarray[Any, Any]":
+        """Indices of the test images with guesses: one of each class, at most ``DRAWN`` of them."""
+        index = one_of_each(self.test.labels.numpy())
+        return index[:: -(-len(index) // DRAWN)]
+
+    @cached_property
+    def shown(self) -> "np.ndarray[Any, Any]":
+        """Indices of the test images with neighbours: every second of those with guesses."""
+        return self.drawn[:: len(self.drawn) // SHOWN]
+
+    @cached_property
+    def near(self) -> "np.ndarray[Any, Any]":
+        """The nearest training images of every test image: indices (features or pixels, image, rank)."""
         from ..training.features import NEIGHBOURS, nearest, vectors
 
-        index = _one_of_each(self.test.labels.numpy())[:: 10 // SHOWN]
         near = []
         for seen in (self.net.features, lambda inputs: inputs.flatten(1)):
             among, queries = (vectors(images, len(images.labels), seen) for images in (self.train, self.test))
-            near.append(nearest(queries[index], among, NEIGHBOURS).numpy())
-        return index, np.stack(near)
+            near.append(nearest(queries, among, NEIGHBOURS).numpy())
+        return np.stack(near)
+
+    @cached_property
+    def probabilities(self) -> "np.ndarray[Any, Any]":
+        """The softmax probabilities of every test image: (image, class)."""
+        import torch
+
+        with torch.no_grad():
+            outputs = [self.net(part.inputs()) for part in self.test.split(BATCH)]
+        return torch.cat(outputs).softmax(1).numpy()
 
 
 def subject(store: Store, scale: str = "cifar10") -> Subject | None:
@@ -98,7 +127,7 @@ def kernels(of: Subject | None) -> Figure:
     from ..training.features import color_index
 
     columns = of.net.conv1_kernels()
-    figure, _ = canvas(height=0.9 * len(columns) * 2, smoke=of.smoke)
+    figure, _ = canvas(height=1.75 * len(columns), smoke=of.smoke)
     _clear(figure)
     count = len(columns[0])
     grid = figure.subplots(2 * len(columns), (count + 1) // 2, squeeze=False)
@@ -107,10 +136,10 @@ def kernels(of: Subject | None) -> Figure:
         places = grid[2 * number : 2 * number + 2].ravel()
         for place, index in zip(places, order.tolist(), strict=False):
             _image(place, _stretched(column[index].permute(1, 2, 0).numpy()))
-            place.set_title(f"{color_index(column)[index]:.2f}", fontsize=8, pad=2)
+            place.set_title(f"{color_index(column)[index]:.2f}", fontsize=FONT, pad=2)
         for place in places[len(order) :]:
             place.set_axis_off()
-        grid[2 * number, 0].set_ylabel(f"column {number + 1}", fontsize=9)
+        grid[2 * number, 0].set_ylabel(f"column {number + 1}")
     return figure
 
 
@@ -134,57 +163,57 @@ def guesses(of: Subject | None) -> Figure:
     """Test images with their five most probable classes, the right one in another colour; after Fig. 4."""
     if of is None:
         return _nothing()
-    figure, _ = canvas(height=7.5, smoke=of.smoke)
+    figure, _ = canvas(height=7.0, smoke=of.smoke)
     _clear(figure)
-    grid = figure.subplots(5, 4, gridspec_kw={"width_ratios": [1, 1.2] * 2})
-    for position, (image, probabilities) in enumerate(_guessed(of)):
+    images = of.drawn
+    grid = figure.subplots((len(images) + 1) // 2, 4, squeeze=False, gridspec_kw={"width_ratios": [1, 0.9] * 2})
+    for position, image in enumerate(images):
         row, column = divmod(position, 2)
-        label = int(of.test.labels[image])
+        label, probabilities = int(of.test.labels[image]), of.probabilities[image]
         _image(grid[row, 2 * column], of.test.pixels[image].numpy())
-        grid[row, 2 * column].set_title(of.classes[label], fontsize=10, pad=3)
+        grid[row, 2 * column].set_ylabel(of.classes[label])
         top = probabilities.argsort()[::-1][:TOP]
         bars = grid[row, 2 * column + 1]
-        bars.barh(range(TOP), probabilities[top], color=[PALETTE[2] if c == label else PALETTE[0] for c in top])
-        bars.set_yticks(range(TOP), [of.classes[c] for c in top], fontsize=9)
+        for place, found in enumerate(top):
+            right = found == label
+            bars.barh(
+                place, probabilities[found], color=PALETTE[2] if right else PALETTE[0], hatch="" if right else "///",
+                edgecolor="white", label="the right class" if right else "another class",
+            )  # fmt: skip
+        bars.set_yticks(range(TOP), [of.classes[c] for c in top])
         bars.set_ylim(TOP - 0.5, -0.5)
         bars.set_xlim(0, 1)
-        bars.set_xticks([0, 1], ["0", "1"], fontsize=8)
-        if row == 4:
-            bars.set_xlabel("probability", fontsize=9)
+        bars.set_xticks([0, 1], ["0", "1"])
+        if row == len(grid) - 1:
+            bars.set_xlabel("probability")
         bars.grid(visible=False)
+    legend(figure)
     return figure
 
 
 def guesses_found(of: Subject | None) -> Markdown:
-    """The caption of ``guesses``: how many images are right in top-1 and in top-5."""
+    """The caption of ``guesses``: in how many images the right class is first or among five, here and in the sample."""
     if of is None:
         return caption(NOTHING)
-    ranks = [
-        int((probabilities > probabilities[int(of.test.labels[image])]).sum()) for image, probabilities in _guessed(of)
+    labels = of.test.labels.numpy()
+    better = (of.probabilities > of.probabilities[np.arange(len(labels)), labels][:, None]).sum(1)
+    parts = [
+        f"{(ranks == 0).sum()} of {len(ranks):,} images of {where} at first guess, in {(ranks < TOP).sum():,} among "
+        f"the first {TOP}"
+        for where, ranks in (("the figure", better[of.drawn]), ("the whole sample", better))
     ]
-    first, among = ranks.count(0), sum(rank < TOP for rank in ranks)
-    return caption(f"Right at first guess: {first} of {len(ranks)} images; among the first {TOP}: {among}.")
-
-
-def _guessed(of: Subject) -> list[tuple[int, "np.ndarray[Any, Any]"]]:
-    """The first test image of each class (its index), and its softmax probabilities."""
-    import torch
-
-    index = _one_of_each(of.test.labels.numpy())
-    with torch.no_grad():
-        outputs = of.net(of.test.batch(torch.from_numpy(index))[0]).softmax(1).numpy()
-    return list(zip(index.tolist(), outputs, strict=True))
+    return caption(f"The right class is found in {'; in '.join(parts)}.")
 
 
 def neighbours(of: Subject | None) -> Figure:
     """Test images with their nearest training images, by distance in the last hidden layer and in pixels."""
     if of is None:
         return _nothing()
-    index, near = of.near
+    index, near = of.shown, of.near[:, of.shown]
     count = near.shape[2]
-    figure, _ = canvas(height=8.2, smoke=of.smoke)
+    figure, _ = canvas(height=7.6, smoke=of.smoke)
     _clear(figure)
-    grid = figure.subplots(2 * SHOWN, 2 + count, gridspec_kw={"width_ratios": [1, 0.3, *[1] * count]})
+    grid = figure.subplots(2 * len(index), 2 + count, gridspec_kw={"width_ratios": [1, 0.3, *[1] * count]})
     for row, image in enumerate(index):
         label = int(of.test.labels[image])
         _image(grid[2 * row, 0], of.test.pixels[image].numpy())
@@ -195,29 +224,33 @@ def neighbours(of: Subject | None) -> Figure:
                 place = grid[2 * row + kind, 2 + rank]
                 _image(place, of.train.pixels[found].numpy())
                 same = int(of.train.labels[found]) == label
+                frame = FRAMES[same]
                 for spine in place.spines.values():
-                    spine.set(
-                        visible=True, color=PALETTE[2] if same else PALETTE[3], linewidth=2.5,
-                        linestyle="-" if same else (0, (2, 1.5)), capstyle="butt",
-                    )  # fmt: skip
-            grid[2 * row + kind, 2].set_ylabel(name, fontsize=9)
+                    spine.set(visible=True, linewidth=2.5, capstyle="butt", **frame)
+            grid[2 * row + kind, 2].set_ylabel(name)
+    for same, name in ((True, "of the same class"), (False, "of another class")):
+        grid[0, 0].plot([], [], linewidth=2.5, label=name, **FRAMES[same])
+    legend(figure)
     return figure
 
 
 def neighbours_found(of: Subject | None) -> Markdown:
-    """The caption of ``neighbours``: how many of them have the class of their test image."""
+    """The caption of ``neighbours``: how many of them have the class of their test image, here and in the sample."""
     if of is None:
         return caption(NOTHING)
-    index, near = of.near
-    labels = of.test.labels.numpy()[index]
-    same = (of.train.labels.numpy()[near] == labels[:, None]).sum(axis=(1, 2))
-    total = near[0].size
-    return caption(f"Of the image's class: {same[0]} of {total} by the last hidden layer, {same[1]} by the pixels.")
+    same = of.train.labels.numpy()[of.near] == of.test.labels.numpy()[:, None]
+    shown = same[:, of.shown]
+    here, everywhere = shown.sum(axis=(1, 2)), 100 * same.mean(axis=(1, 2))
+    return caption(
+        f"Of the image's class are {here[0]} of {shown[0].size} neighbours by the last hidden layer, and {here[1]} by "
+        f"the pixels; over all test images of the sample, {everywhere[0]:.0f} % and {everywhere[1]:.0f} %."
+    )
 
 
-def _one_of_each(labels: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
-    """Index of the first image of each class, in order of class, so that no image is hand-picked."""
-    return np.array([int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)])
+def one_of_each(labels: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":
+    """Index of an image of each class, drawn at random with the seed 0, in order of class: none is hand-picked."""
+    draw = np.random.default_rng(0)
+    return np.array([int(draw.choice(np.flatnonzero(labels == label))) for label in np.unique(labels)])
 
 
 def _stretched(kernel: "np.ndarray[Any, Any]") -> "np.ndarray[Any, Any]":

@@ -61,7 +61,7 @@ def markdown(table: pd.DataFrame, right: Sequence[str] = (), wide: bool = False)
 
 def figure(name: str, alt: str, caption: str) -> str:
     """A MyST figure directive for ``_generated/NAME.svg``, for a page in the book's folder."""
-    return f":::{{figure}} _generated/{name}.svg\n:name: fig-{name}\n:width: 36em\n:alt: {alt}\n\n{caption}\n:::\n"
+    return f":::{{figure}} _generated/{name}.svg\n:name: fig-{name}\n:width: 32em\n:alt: {alt}\n\n{caption}\n:::\n"
 
 
 def with_commands(note: str) -> str:

@@ -248,8 +248,11 @@ class Page:
         return self._concluded
 
     @_or_one_line
-    def effects(self, *names: str) -> Figure:
-        """Figure: a row per comparison of these claims, with the effect at every seed, the mean and its interval."""
+    def effects(self, *names: str, dots: str = "one seed") -> Figure:
+        """Figure: a row per comparison of these claims, with its effects as dots, the mean and its interval.
+
+        dots: what a dot is, for the legend.
+        """
         rows, find, verdicts = [], record_lookup(self.store, self.scale), self._compared(names)
         for comparison, each in verdicts.items():
             entry = _entry(each.claim, each.label)
@@ -259,7 +262,7 @@ class Page:
                 for seed, value in paired(entry, find(entry.study, entry.arm), other).items()
             ]
         table = pd.DataFrame(rows, columns=["comparison", "seed", "effect"])
-        return figures.paired_effects(table, verdicts, self.smoke)
+        return figures.paired_effects(table, verdicts, self.smoke, dots)
 
     @_or_one_line
     def effects_found(self, *names: str) -> Markdown:
