@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from statistics import median
 from typing import Literal
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 import pandas as pd
 from IPython.display import HTML, Markdown
@@ -334,18 +334,10 @@ def comparison(settings: Mapping[str, RunsByArm], arm: str, against: str, metric
 
 
 def others(name: str) -> pd.DataFrame:
-    """The rows of data/others.csv on a claim: what others measured for the same comparison, with links to sources."""
+    """The rows of data/others.csv on a claim: what others measured for the same comparison, with its source."""
     table = meta.others()[list(meta.OTHERS_TEXT)]
-    table["source"] = [
-        f"[{_place(each)}]({each})" if each.startswith("http") else f"{{cite}}`{each}`" for each in table["source"]
-    ]
+    table["source"] = [f"{{cite}}`{key}`" for key in table["source"]]
     return table[table["claim"] == name].drop(columns="claim")
-
-
-def _place(address: str) -> str:
-    """The host and the first two folders of a URL: on GitHub, the repository."""
-    parts = urlsplit(address)
-    return "/".join([parts.netloc, *parts.path.strip("/").split("/")[:2]])
 
 
 def to_markdown(table: pd.DataFrame, right: Sequence[str] = (), wide: bool = False) -> Markdown:
