@@ -36,6 +36,11 @@ def test_every_layer_is_drawn_with_its_shape(config):
         maps, side, _ = layer.outputs
         shown = maps if layer.name == "fc8" else maps // columns
         assert architecture.shape((shown, side, side)) in texts(figure)
+        if layer.kind == "convolution":
+            size = f"{layer.kernel} × {layer.kernel} × {layer.weight_shape[1]}"
+            assert f"kernel {size}".replace(" ", architecture.UNBROKEN).replace(architecture.UNBROKEN, " ", 1) in texts(
+                figure
+            )
     assert architecture.shape((3, config.image_size, config.image_size)) in texts(figure)
 
 
@@ -43,6 +48,17 @@ def test_every_layer_is_drawn_with_its_shape(config):
 def test_links_lead_where_a_layer_sees_both_columns(columns, count):
     # Two arrows each into conv3, fc6, fc7 and, where nothing else is linked too, fc8.
     assert links(drawings.network(PAPER.change(columns=columns))) == count
+
+
+def test_boxes_and_windows_are_to_scale():
+    """The first face of each box of a column, in order: the image, then maps and in them the next layer's window."""
+    faces = [patch.get_xy()[:4] for patch in drawings.network(PAPER).axes[0].patches if patch.get_gid() is None][::3]
+    sizes = [tuple(face.max(0) - face.min(0)) for face in faces]
+    assert sizes[:2] == [pytest.approx((3, 224)), pytest.approx((3, 11))]
+    # conv1 in both columns, with what conv2's kernel reads of it: 5 of the 27 rows that pooling leaves.
+    assert sizes[2:6] == [pytest.approx((48, 55)), pytest.approx((48, 55 * 5 / 27))] * 2
+    assert sizes[6:10] == [pytest.approx((128, 27)), pytest.approx((128, 27 * 3 / 13))] * 2
+    assert sizes[10:14] == [pytest.approx((192, 13)), pytest.approx((192, 3))] * 2
 
 
 def test_the_border_ends_where_the_last_window_does():

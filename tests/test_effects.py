@@ -6,9 +6,12 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
+from matplotlib.figure import Figure
 
 from alexnet_repro.analysis.verdicts import Verdict
 from alexnet_repro.report import effects, figures
+
+from . import legible
 
 POINTS = Verdict(
     "c", "3", "A claim", "", "p", "measured", "reproduced", 1.4, (1.0, 1.8), "points", 5, "", size=0.7, paper_value=1.4
@@ -30,27 +33,50 @@ def test_effects_are_sorted_in_units_of_their_rules() -> None:
     assert math.isnan(effects.in_units(POINTS, None))
 
 
+def labels(figure: Figure) -> list[str]:
+    """The labels in the left margins, each on one line."""
+    return [text.get_text().replace("\n", " ") for axes in figure.axes for text in axes.get_yticklabels()]
+
+
 @pytest.mark.parametrize("verdicts", [[POINTS], [RATIO, POINTS], ALL, ALL * 6], ids=len)
-def test_every_effect_has_its_name_and_number(verdicts: list[Verdict]) -> None:
+def test_every_effect_has_its_name_and_number_in_the_margin(verdicts: list[Verdict]) -> None:
     figure = effects.figure(verdicts)
-    (axes,) = figure.axes
-    texts = [text.get_text() for text in axes.texts]
+    shown = labels(figure)
+    assert len(shown) == len(effects.shown(verdicts))
     for each in effects.shown(verdicts):
-        assert each.title in texts
-    assert texts.count("1.40 points (1 to 1.80)") == verdicts.count(POINTS)
-    left, right = axes.get_xlim()
-    assert effects.FURTHEST[0] <= left < 0 < 1 < right <= effects.FURTHEST[1]
+        assert any(label.startswith(each.title) for label in shown)
+    assert shown.count("A claim 1.40 points (1 to 1.80)") == verdicts.count(POINTS)
+    assert [text.get_text() for axes in figure.axes for text in axes.texts] == []
+    assert legible.smallest(figure, cut=False) >= legible.LEAST
     plt.close(figure)
 
 
-def test_what_lies_beyond_the_axis_is_an_arrow() -> None:
-    figure = effects.figure([FAR, AGAINST])
-    markers = [line.get_marker() for line in figure.axes[0].lines]
-    assert markers.count(">") == markers.count("<") == 1
-    ends = {line.get_marker(): float(line.get_xdata()[0]) for line in figure.axes[0].lines if len(line.get_xdata())}
-    marks = [effects.LOOKS[each.verdict].marker for each in (FAR, AGAINST)]
-    beside = [ends[">"] - effects.BESIDE, ends["<"] + effects.BESIDE]
-    assert [ends[mark] for mark in marks] == beside  # with the look of its verdict
+def test_effects_far_from_the_others_have_a_panel_of_their_own() -> None:
+    figure = effects.figure(ALL)
+    far, near = figure.axes
+    assert [len(axes.get_yticks()) for axes in (far, near)] == [2, 2]
+    assert far.get_xlim()[0] < -80 / 0.7
+    assert far.get_xlim()[1] > 80 / 0.7
+    left, right = near.get_xlim()
+    assert -effects.FURTHEST < left < 0 < 1.8 / 0.7 < right < effects.FURTHEST
+    plt.close(figure)
+    plt.close(one := effects.figure([FAR]))
+    assert len(one.axes) == 1
+
+
+def test_an_interval_without_an_end_is_an_arrow() -> None:
+    figure = effects.figure([RATIO, POINTS])
+    (axes,) = figure.axes
+    arrows = [line for line in axes.lines if line.get_marker() == ">"]
+    assert [float(line.get_xdata()[0]) for line in arrows] == [axes.get_xlim()[1]]
+    plt.close(figure)
+
+
+def test_every_mark_is_in_the_legend() -> None:
+    figure = effects.figure(ALL)
+    (legend,) = figure.legends
+    named = ["reproduced", "direction only", "contradicted", "the paper", "no effect", "threshold"]
+    assert [text.get_text() for text in legend.get_texts()] == named
     plt.close(figure)
 
 

@@ -21,7 +21,7 @@ from alexnet_repro.training import trainer
 from alexnet_repro.training.data.load import LOADERS
 from alexnet_repro.training.launch import local
 
-from . import homes
+from . import homes, legible
 from .runs import few_test_images
 
 STORED = sorted((homes.ROOT / "notebooks").glob("*.ipynb"))
@@ -312,6 +312,7 @@ def test_cells_run_on_few_images(
                     shell.push({"scale": "smoke", "epochs": 2})
                 for number in plt.get_fignums():
                     plt.figure(number).savefig(BytesIO())
+                    assert legible.smallest(plt.figure(number)) >= legible.LEAST, cell.source
                     drawn += 1
                 plt.close("all")
     assert drawn or "scale" not in notebooks.parameters(path.stem)

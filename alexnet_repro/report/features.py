@@ -20,7 +20,7 @@ from ..records.outputs import published_weights
 from ..records.store import Store
 from . import downloads
 from .captions import caption
-from .figures import FONT, PALETTE, canvas, legend
+from .figures import FONT, PALETTE, WIDTH, canvas, legend
 
 if TYPE_CHECKING:
     from ..training.data.images import Images
@@ -163,7 +163,7 @@ def guesses(of: Subject | None) -> Figure:
     """Test images with their five most probable classes, the right one in another colour; after Fig. 4."""
     if of is None:
         return _nothing()
-    figure, _ = canvas(height=7.0, smoke=of.smoke)
+    figure, _ = canvas(width=WIDTH - 0.1, height=7.0, smoke=of.smoke)  # the last tick stands out
     _clear(figure)
     images = of.drawn
     grid = figure.subplots((len(images) + 1) // 2, 4, squeeze=False, gridspec_kw={"width_ratios": [1, 0.9] * 2})

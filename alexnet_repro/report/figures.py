@@ -316,7 +316,7 @@ def rate_search(
     trials = [record for runs in found.values() for record in runs.values()]
     for (name, label), color, shift in zip(labels.items(), PALETTE, (0.96, 1.04), strict=False):
         ours = [record for record in trials if record.config.model.nonlinearity == name]
-        styles: dict[str, list[tuple[float, float]]] = {"reached it": [], "did not": [], "diverged": []}
+        styles: dict[str, list[tuple[float, float]]] = {"reached it": [], "did not reach it": [], "diverged": []}
         for record in ours:
             rate, epochs = record.config.optimizer.learning_rate * shift, record.metric("epochs_to_threshold")
             if record.status == "diverged":
@@ -324,12 +324,12 @@ def rate_search(
             elif np.isfinite(epochs):
                 styles["reached it"].append((rate, epochs))
             else:
-                styles["did not"].append((rate, float(record.config.budget.epochs)))
+                styles["did not reach it"].append((rate, float(record.config.budget.epochs)))
         for kind, points in styles.items():
             if points:
                 axes.plot(
                     [x for x, _ in points], [y for _, y in points], "x" if kind == "diverged" else "o", color=color,
-                    markersize=8, fillstyle="none" if kind == "did not" else "full", label=f"{label}, {kind}",
+                    markersize=8, fillstyle="none" if kind == "did not reach it" else "full", label=f"{label}, {kind}",
                 )  # fmt: skip
     axes.set_xscale("log")
     rates = sorted({record.config.optimizer.learning_rate for record in trials})
