@@ -64,8 +64,8 @@ def audited_words() -> Markdown:
     return Markdown(
         f"{len(printed)} comparisons below hold a number that the paper prints against the log. {agree.sum()} agree to "
         f"the printed digit, {len(wrong)} disagree ({others}), and {missing.sum()} are not in the log "
-        f"({lacking}). For {len(unprinted)} more the paper prints no number, and the log speaks of the direction "
-        f"alone. The log as tables: {', '.join(map(downloads.link, audit.TABLES))}."
+        f"({lacking}). For {len(unprinted)} more the paper prints no number, and the log shows only the "
+        f"direction. The log as tables: {', '.join(map(downloads.link, audit.TABLES))}."
     )
 
 
