@@ -292,7 +292,7 @@ def test_the_box_has_the_claim_the_answer_and_the_scales(page):
         in first
     )
     assert second.startswith("section 3.1, Fig. 1):**")
-    assert "Scale: the four-layer network and the images of the paper's setting" in second
+    assert "Not run yet: AlexNet in CIFAR size, to 50 % training error." in second
     assert text.startswith(":::{admonition}")
     assert text.endswith(":::")
 
