@@ -74,7 +74,7 @@ def unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("claims", "scorecard"):
             write_atomic(book / "_generated" / f"{name}.md", f"# {name}\n")
 
-    monkeypatch.setattr(build.scorecard, "write", write)
+    monkeypatch.setattr(build.pages, "write", write)
     for part in (build.effects, build.explore):
         monkeypatch.setattr(part, "write", lambda book: None)
 
@@ -149,7 +149,7 @@ def test_new_evidence_runs_the_notebooks_again(
     monkeypatch: pytest.MonkeyPatch,
     file: str,
 ) -> None:
-    monkeypatch.setattr(build, "check_published", lambda store: None)
+    monkeypatch.setattr(build.published, "check", lambda store: None)
     build.build()
     changed = home / file
     changed.parent.mkdir(parents=True, exist_ok=True)

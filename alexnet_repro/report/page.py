@@ -20,8 +20,7 @@ from ..analysis.contrasts import ALL_ARMS, Contrast, Pair, contrasts
 from ..analysis.ensembles import sizes
 from ..analysis.lookup import concluded, record_lookup
 from ..analysis.statistics import paired_difference
-from ..analysis.verdicts import MIN_PAIRS, Find, Records, Verdict, paired, scorecard
-from ..analysis.verdicts import effect_text as shown
+from ..analysis.verdicts import MIN_PAIRS, Find, Records, Verdict, effect_text, paired, scorecard
 from ..common.errors import NoRuns, UserError, one_of
 from ..common.machine import check_device
 from ..common.text import capital, number
@@ -225,7 +224,7 @@ class Page:
             if entry.arm == entry.against:
                 what = f"{METRICS[entry.metric]} against {METRICS[str(entry.against_metric)]}"
             label = f" ({each.label})" if each.label else ""
-            effect = shown(each) if each.effect is not None else "no bound"
+            effect = effect_text(each) if each.effect is not None else "no bound"
             came = "no number yet" if each.verdict == "not run" else f"{effect} from {each.pairs_judged} pairs"
             lines.append(f"* {each.title}{label}: {what}: {came}: **{each.verdict}**.")
         return Markdown("\n".join(lines))
@@ -291,13 +290,11 @@ class Page:
         table = pd.DataFrame(rows)
         if not table["diverged"].any():
             table = table.drop(columns="diverged")
-        shown_table = markdown(table, right=list(table.columns[1:]), wide=True)
+        shown = markdown(table, right=list(table.columns[1:]), wide=True)
         if len(shared) < 2:
-            return Markdown(shown_table)
+            return Markdown(shown)
         chance = " A diverged run's errors count at chance." if "diverged" in table else ""
-        return Markdown(
-            f"{shown_table}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}"
-        )
+        return Markdown(f"{shown}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}")
 
     @_or_one_line
     def differences(self, name: str, *pairs: tuple[str, str], metric: str = "test_error") -> Markdown:

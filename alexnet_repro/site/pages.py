@@ -63,7 +63,7 @@ def write(book: Path) -> None:
         "sizes": f"{level(find)}\n{sizes(verdicts)}",
         "cost": cost(store),
         "full_size": elsewhere.full_size(groups),
-        "contributed": elsewhere.contributed([g for g in contributed.groups(store) if not g.images]),
+        "contributed": elsewhere.by_others([g for g in contributed.groups(store) if not g.images]),
         "times": f"{gpu_hours.words()}\n\n{markdown(gpu_hours.table())}\n",
     }
     for name, text in parts.items():
