@@ -8,10 +8,10 @@ import hashlib
 import json
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, FailFast, Field, ValidationError, model_validator
+from pydantic import AfterValidator, FailFast, Field, ValidationError, model_validator
 
 from ..common.errors import UserError
-from ..common.fields import STRICT
+from ..common.fields import Strict
 from ..networks.config import AlexNetConfig, CudaConvnetConfig
 
 NUMERICS_VERSION = 1
@@ -57,7 +57,7 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-class DataConfig(BaseModel):
+class DataConfig(Strict):
     """The training images and how they become inputs: (pixel - per-pixel training mean) / ``divisor``, with pixels 0 to
     255.
 
@@ -76,7 +76,6 @@ class DataConfig(BaseModel):
         images, to choose settings by.
     """
 
-    model_config = STRICT
     dataset: Literal[
         "cifar10",
         "sample",
@@ -150,7 +149,7 @@ class DataConfig(BaseModel):
         return self.whole if self.crop is None else self.crop
 
 
-class OptimizerConfig(BaseModel):
+class OptimizerConfig(Strict):
     """SGD as in section 5: learning rate, its multiple for biases, momentum, weight decay and batch size.
 
     drops: divide the learning rates by 10 after each of these epochs (the paper did so by hand, three times).
@@ -163,7 +162,6 @@ class OptimizerConfig(BaseModel):
         rate changes.
     """
 
-    model_config = STRICT
     learning_rate: Annotated[float, Field(gt=0)]
     bias_rate_factor: NonNegative
     momentum: Annotated[NonNegative, Field(lt=1)]
@@ -188,7 +186,7 @@ class OptimizerConfig(BaseModel):
         return self
 
 
-class BudgetConfig(BaseModel):
+class BudgetConfig(Strict):
     """How long to train and how often to measure.
 
     epochs: at most so many. measurements: how often per epoch the training error and loss are recorded.
@@ -197,7 +195,6 @@ class BudgetConfig(BaseModel):
     test_curve: record the test error after every epoch. ten_views: record the ten-crop test error at the end.
     """
 
-    model_config = STRICT
     epochs: Epoch
     measurements: Annotated[int, Field(ge=1, le=1_000)]
     stop_at_train_error: Annotated[NonNegative, Field(le=1)] | None
@@ -205,7 +202,7 @@ class BudgetConfig(BaseModel):
     ten_views: bool = False
 
 
-class RunConfig(BaseModel):
+class RunConfig(Strict):
     """Everything that changes a run's numbers: network, images, optimizer, budget, seed and precision.
 
     precision: of matrix products and convolutions. "tf32" rounds their inputs to ten bits on a GPU, in tests too;
@@ -213,7 +210,6 @@ class RunConfig(BaseModel):
     compiled: use torch.compile.
     """
 
-    model_config = STRICT
     model: Annotated[CudaConvnetConfig | AlexNetConfig, Field(discriminator="net")]
     data: DataConfig
     optimizer: OptimizerConfig
@@ -281,10 +277,9 @@ class RunConfig(BaseModel):
         return parse(values)
 
 
-class DeviceConfig(BaseModel):
+class DeviceConfig(Strict):
     """Which device a run uses, how many CPU threads, and how often it saves a checkpoint: never part of its key."""
 
-    model_config = STRICT
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0

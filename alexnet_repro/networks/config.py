@@ -7,9 +7,9 @@ added later gets a default that means "as before". ``training.models`` builds th
 import math
 from typing import Annotated, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, FailFast, Field, model_validator
+from pydantic import FailFast, Field, model_validator
 
-from ..common.fields import STRICT
+from ..common.fields import Strict
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Positive = Annotated[float, Field(gt=0)]
@@ -32,7 +32,7 @@ def _ascending(name: str, values: tuple[object, ...]) -> None:
         raise ValueError(f"{name}={values} must be ascending without repeats: one net has one spelling")
 
 
-class CrossMapNorm(BaseModel):
+class CrossMapNorm(Strict):
     """Local response normalization over neighbouring maps (section 3.3): b = a / (k + alpha * sum a^2)^beta.
 
     size: n, the number of maps summed over; odd. divide_alpha: use alpha / n, as the 2012 source and torch do; without
@@ -40,7 +40,6 @@ class CrossMapNorm(BaseModel):
     by k^-beta is left.
     """
 
-    model_config = STRICT
     size: Count
     alpha: Annotated[float, Field(ge=0)]
     beta: Positive
@@ -56,7 +55,7 @@ class CrossMapNorm(BaseModel):
         return self
 
 
-class WithinMapNorm(BaseModel):
+class WithinMapNorm(Strict):
     """Normalization over a ``size`` x ``size`` neighbourhood of the same map: in net 145 of the 2012 source, not in the
     paper.
 
@@ -64,7 +63,6 @@ class WithinMapNorm(BaseModel):
     normalization.
     """
 
-    model_config = STRICT
     size: Count
     scale: Positive
     power: Positive
@@ -79,7 +77,7 @@ class WithinMapNorm(BaseModel):
         return self
 
 
-class AlexNetConfig(BaseModel):
+class AlexNetConfig(Strict):
     """The network of 2012 at any size: five conv and three fully-connected layers (section 3.5).
 
     image_size: side of the square RGB input, after cropping. classes: width of the softmax.
@@ -108,7 +106,6 @@ class AlexNetConfig(BaseModel):
         conv5, the third pooling follows the last conv layer that is left.
     """
 
-    model_config = STRICT
     net: Literal["alexnet"]
     image_size: Count
     classes: Count
@@ -258,7 +255,7 @@ with stride 2, in ceil mode.
 Source: cuda-convnet, example-layers/layers-19pct.cfg, layers-conv-local-13pct.cfg and layers-conv-local-11pct.cfg."""
 
 
-class CudaConvnetConfig(BaseModel):
+class CudaConvnetConfig(Strict):
     """One of cuda-convnet's CIFAR-10 example networks, with a choice of nonlinearity, initialization and normalization.
 
     layers: which layer file, see ``CUDA_CONVNET``.
@@ -270,7 +267,6 @@ class CudaConvnetConfig(BaseModel):
         11pct (commit 3878e8f), which differs from 13pct in nothing else.
     """
 
-    model_config = STRICT
     net: Literal["cuda-convnet"]
     layers: Literal["19pct", "13pct", "11pct"]
     nonlinearity: Literal["relu", "tanh"]

@@ -5,9 +5,9 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from ..common.fields import STRICT, Amount, Count
+from ..common.fields import Amount, Count, Strict
 from ..experiments.config import RunConfig
 from .curves import Floats, crossing, trailing_error
 
@@ -23,7 +23,7 @@ SINGLE = 1e39
 Number = Field(ge=-SINGLE, le=SINGLE)
 
 
-class Measurement(BaseModel):
+class Measurement(Strict):
     """What was measured since the measurement before, in training mode: each image counts in the step that trained on
     it.
 
@@ -31,7 +31,6 @@ class Measurement(BaseModel):
     fractions. test_error: of the network at this point, in eval mode; None if it was not asked for.
     """
 
-    model_config = STRICT
     epoch: Amount
     images: Count
     train_loss: Annotated[float | None, Number]
@@ -39,7 +38,7 @@ class Measurement(BaseModel):
     test_error: Annotated[float | None, Number] = None
 
 
-class Provenance(BaseModel):
+class Provenance(Strict):
     """Where a record comes from: code, versions, machine and speed. Digests are SHA-256; ``weights`` is of the final
     weights.
 
@@ -49,7 +48,6 @@ class Provenance(BaseModel):
     is one.
     """
 
-    model_config = STRICT
     commit: str
     clean: bool
     python: str
@@ -69,10 +67,9 @@ class Provenance(BaseModel):
     driver: str | None = None
 
 
-class RunRecord(BaseModel):
+class RunRecord(Strict):
     """One complete run; no record is written before the run is over."""
 
-    model_config = STRICT
     key: str
     recipe: Count
     config: RunConfig
