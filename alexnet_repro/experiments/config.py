@@ -6,13 +6,14 @@ recorded run means. A field added later has a default that means "as before", an
 
 import hashlib
 import json
+import math
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import AfterValidator, FailFast, Field, ValidationError, model_validator
 
 from ..common.errors import UserError
 from ..common.fields import Strict
-from ..networks.config import AlexNetConfig, CudaConvnetConfig
+from ..networks.config import AlexNetConfig, CudaConvnetConfig, ascending
 
 NUMERICS_VERSION = 1
 """Version of the code that turns a RunConfig into numbers; increase it with every change that changes numbers."""
@@ -47,7 +48,7 @@ NonNegative = Annotated[float, Field(ge=0), AfterValidator(lambda value: value +
 LONGEST = 10_000
 """Most epochs of a run."""
 Epoch = Annotated[int, Field(ge=1, le=LONGEST)]
-Epochs = Annotated[tuple[Epoch, ...], FailFast(), Field(max_length=100)]
+Epochs = Annotated[tuple[Epoch, ...], FailFast(), Field(max_length=100), AfterValidator(ascending)]
 Layers = Annotated[tuple[NonNegative, ...], FailFast(), Field(max_length=100)]
 MOST_TEXT = 100_000
 """Most characters of a config in JSON; the configs of this package have about a thousand."""
@@ -76,12 +77,7 @@ class DataConfig(Strict):
         images, to choose settings by.
     """
 
-    dataset: Literal[
-        "cifar10",
-        "sample",
-        "imagenet",
-        "tiny-imagenet",
-    ]
+    dataset: Literal["cifar10", "sample", "imagenet", "tiny-imagenet"]
     train_images: Whole
     divisor: Annotated[float, Field(gt=0)]
     crop: Whole | None = None
@@ -178,9 +174,6 @@ class OptimizerConfig(Strict):
     def _check(self) -> Self:
         if self.layer_decays and self.weight_decay:
             raise ValueError(f"weight_decay={self.weight_decay} beside layer_decays={self.layer_decays}: make it 0")
-        for name, drops in (("drops", self.drops), ("conv1_drops", self.conv1_drops)):
-            if list(drops) != sorted(set(drops)):
-                raise ValueError(f"{name}={drops} must be ascending epochs without repeats")
         if self.drops and self.plateau is not None:
             raise ValueError(f"drops={self.drops} and plateau={self.plateau}: the rate follows one of them")
         return self
@@ -250,6 +243,17 @@ class RunConfig(Strict):
         if isinstance(self.model, AlexNetConfig) and self.model.classes < self.data.classes:
             raise ValueError(f"model.classes={self.model.classes} is fewer than the {self.data.classes} of the data")
         return self
+
+    @property
+    def epoch_steps(self) -> int:
+        """Steps per epoch; the last batch of an epoch may be smaller."""
+        return math.ceil(self.data.train_images / self.optimizer.batch_size)
+
+    @property
+    def measured_steps(self) -> list[int]:
+        """The steps of an epoch, counted from 1, after which its measurements are made."""
+        count = self.budget.measurements
+        return sorted({math.ceil(k * self.epoch_steps / count) for k in range(1, count + 1)})
 
     @property
     def key(self) -> str:

@@ -5,16 +5,15 @@ added later gets a default that means "as before". ``training.models`` builds th
 """
 
 import math
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import FailFast, Field, model_validator
+from pydantic import AfterValidator, FailFast, Field, model_validator
 
 from ..common.fields import Strict
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Positive = Annotated[float, Field(gt=0)]
 ConvLayer = Literal[1, 2, 3, 4, 5]
-ConvLayers = Annotated[tuple[ConvLayer, ...], FailFast(), Field(min_length=1, max_length=5)]
 
 
 def side_after(side: int, kernel: int, stride: int, border: int = 0, rounding: str = "floor") -> int:
@@ -27,9 +26,21 @@ def side_after(side: int, kernel: int, stride: int, border: int = 0, rounding: s
     return 1 + (math.ceil(room) if rounding == "ceil" else math.floor(room))
 
 
-def _ascending(name: str, values: tuple[object, ...]) -> None:
-    if list(values) != sorted(set(values), key=str):
-        raise ValueError(f"{name}={values} must be ascending without repeats: one net has one spelling")
+def ascending(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same values. Raises ValueError for others than ascending ones."""
+    if list(values) != sorted(set(values)):
+        raise ValueError(f"{values} must be ascending without repeats")
+    return values
+
+
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError(f"{size} has no centre: use an odd number")
+    return size
+
+
+OddCount = Annotated[Count, AfterValidator(_odd)]
+ConvLayers = Annotated[tuple[ConvLayer, ...], FailFast(), Field(min_length=1, max_length=5), AfterValidator(ascending)]
 
 
 class CrossMapNorm(Strict):
@@ -40,19 +51,12 @@ class CrossMapNorm(Strict):
     by k^-beta is left.
     """
 
-    size: Count
+    size: OddCount
     alpha: Annotated[float, Field(ge=0)]
     beta: Positive
     k: Positive
     divide_alpha: bool
     layers: ConvLayers
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.size % 2 == 0:
-            raise ValueError(f"size={self.size} has no centre: use an odd number of maps")
-        _ascending("layers", self.layers)
-        return self
 
 
 class WithinMapNorm(Strict):
@@ -63,18 +67,11 @@ class WithinMapNorm(Strict):
     normalization.
     """
 
-    size: Count
+    size: OddCount
     scale: Positive
     power: Positive
     k: Positive
     layers: ConvLayers
-
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.size % 2 == 0:
-            raise ValueError(f"size={self.size} has no centre: use an odd number of pixels")
-        _ascending("layers", self.layers)
-        return self
 
 
 class AlexNetConfig(Strict):
@@ -124,11 +121,10 @@ class AlexNetConfig(Strict):
     columns: Literal["linked", "unlinked", "half", "single"]
     bias_init: Literal["one", "zero"]
     weight_init: Literal["paper", "source", "he", "he-hidden"]
-    removed: Annotated[tuple[Literal["conv3", "conv4", "conv5"], ...], Field(max_length=2)]
+    removed: Annotated[tuple[Literal["conv3", "conv4", "conv5"], ...], Field(max_length=2), AfterValidator(ascending)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _ascending("removed", self.removed)
         odd = [n for n in (*self.kernels, self.hidden) if n % 2]
         if odd:
             raise ValueError(f"{odd[0]} kernels or units do not split into two columns: use an even number")

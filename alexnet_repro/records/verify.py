@@ -286,9 +286,8 @@ def _rate(record: RunRecord) -> Iterator[Fault]:
 
 def _within(config: RunConfig) -> list[int]:
     """Images seen in an epoch at each of its measurements."""
-    size, batch, count = config.data.train_images, config.optimizer.batch_size, config.budget.measurements
-    steps = math.ceil(size / batch)
-    return sorted({min(math.ceil(k * steps / count) * batch, size) for k in range(1, count + 1)})
+    size, batch = config.data.train_images, config.optimizer.batch_size
+    return [min(step * batch, size) for step in config.measured_steps]
 
 
 def _points(record: RunRecord) -> Iterator[Fault]:

@@ -77,7 +77,7 @@ class Run:
     @property
     def epoch_steps(self) -> int:
         """Steps per epoch; the last batch of an epoch may be smaller."""
-        return math.ceil(self.config.data.train_images / self.config.optimizer.batch_size)
+        return self.config.epoch_steps
 
     @property
     def budget_steps(self) -> int:
@@ -143,9 +143,7 @@ class Run:
 
     def should_log(self) -> bool:
         """Whether the step just made is to be followed by a measurement."""
-        position = (self.step - 1) % self.epoch_steps + 1
-        count = self.config.budget.measurements
-        return any(position == math.ceil(k * self.epoch_steps / count) for k in range(1, count + 1))
+        return (self.step - 1) % self.epoch_steps + 1 in self.config.measured_steps
 
     def measure(self) -> None:
         """Append to ``curve`` loss and error since the last measurement, and the test error at an epoch's end."""
