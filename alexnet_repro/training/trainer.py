@@ -17,8 +17,7 @@ from ..common.files import regular_file
 from ..common.rng import stream, torch_stream
 from ..experiments.config import NUMERICS_VERSION, DeviceConfig, RunConfig
 from ..networks.config import AlexNetConfig
-from ..records.curves import crossing
-from ..records.record import Measurement, Provenance, RunRecord, Status, trailing
+from ..records.record import Measurement, Provenance, RunRecord, Status, curve_metrics, trailing
 from . import checkpoint, provenance
 from .data.load import load
 from .devices import available
@@ -170,32 +169,19 @@ class Run:
             return "diverged"
         threshold = self.config.budget.stop_at_train_error
         if threshold is not None:
-            _, errors = self.trailing()
+            _, errors = trailing(self.curve, self.config.data.train_images)
             if len(errors) and errors[-1] <= threshold:
                 return "stopped"
         if self._rate_factor() is None:
             return "stopped"
         return "finished" if self.step >= self.budget_steps else None
 
-    def trailing(self) -> tuple[Any, Any]:
-        """Training error averaged over windows of one epoch: (epochs at the middle of each window, errors)."""
-        return trailing(self.curve, self.config.data.train_images)
-
     def record(self, status: Status) -> RunRecord:
         """The record of a run that has ended."""
         config = self.config
-        epochs, errors = self.trailing()
-        metrics: dict[str, float | None] = {
-            "epochs": self.curve[-1].epoch,
-            "train_error": float(errors[-1]) if len(errors) else None,
-            "train_loss": self.curve[-1].train_loss,
-            "test_error": None,
-        }
+        metrics = curve_metrics(config, self.curve, status) | {"test_error": None}
         if status != "diverged":
             metrics |= self.data.metrics(self.net, self.curve)
-        if config.budget.stop_at_train_error is not None:
-            crossed = crossing(epochs, errors, config.budget.stop_at_train_error)
-            metrics["epochs_to_threshold"] = None if math.isnan(crossed) or status == "diverged" else crossed
         return RunRecord(
             key=config.key,
             recipe=NUMERICS_VERSION,
