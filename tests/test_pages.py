@@ -10,7 +10,8 @@ from alexnet_repro.records import outputs
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
 from alexnet_repro.report import features
-from alexnet_repro.report.page import METRICS, Page
+from alexnet_repro.report.page import Page
+from alexnet_repro.report.tables import METRICS
 from tests.runs import record
 
 OTHERS = {

@@ -21,7 +21,7 @@ from ..records.lookup import RunsByArm, records
 from ..records.record import RunRecord
 from ..records.store import Store
 from ..report import captions, cards, figures, format
-from ..report.page import METRICS, PERCENT
+from ..report.tables import METRICS, PERCENT
 from . import pages
 
 FIRST = "relu_speed"
