@@ -261,7 +261,7 @@ def load(path: Path | None = None) -> tuple[Claim, ...]:
 
     Raises UserError that names the entry and the field at fault.
     """
-    path = path if path is not None else paths.data() / "claims.toml"
+    path = path or paths.data() / "claims.toml"
     values = read_toml(path)
     entries = values.pop("claim", None)
     if values or not isinstance(entries, list):

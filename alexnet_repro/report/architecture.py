@@ -110,10 +110,10 @@ def memory_table(batch: int) -> pd.DataFrame:
     return result
 
 
-def border_words(config: AlexNetConfig = PAPER) -> Markdown:
+def border_words() -> Markdown:
     """Why conv1 has 55 positions along a side of an image of 224 pixels, in a paragraph."""
-    side, kernel, stride = config.image_size, config.conv1_kernel, config.conv1_stride
-    room, found = (side - kernel) / stride, learned_layers(config)[0].outputs[1]
+    side, kernel, stride = PAPER.image_size, PAPER.conv1_kernel, PAPER.conv1_stride
+    room, found = (side - kernel) / stride, learned_layers(PAPER)[0].outputs[1]
     reach = (found - 1) * stride + kernel
     other = torchvision_table().iloc[0]
     return Markdown(

@@ -7,9 +7,9 @@ import pandas as pd
 from IPython.display import Markdown
 
 from ..analysis.contrasts import Contrast
-from ..analysis.exploratory import CHANCE_RATIO, DEALS, ColourNull, Pooled
+from ..analysis.exploratory import CHANCE_RATIO, ColourNull, Pooled
 from ..analysis.meta import Row
-from ..analysis.statistics import paired_difference
+from ..analysis.statistics import DEALS, paired_difference
 from ..analysis.verdicts import ALPHA, MIN_PAIRS
 from ..common.text import NONE, capital, number, probability, with_interval
 from ..experiments.cifar_alexnet import arm_label
