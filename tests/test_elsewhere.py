@@ -2,22 +2,15 @@
 
 import re
 
-import pytest
-
 from alexnet_repro.analysis import contributed
 from alexnet_repro.analysis.verdicts import scorecard
 from alexnet_repro.common.text import NONE
 from alexnet_repro.paper.claims import load
-from alexnet_repro.records.store import Store, write_table
+from alexnet_repro.records.store import write_table
 from alexnet_repro.site import elsewhere
 from alexnet_repro.site.pages import HEADER, table
 
 from .test_contributions import full, run
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store", tmp_path / "data" / "evidence")
 
 
 def pairs(store, count, **source):

@@ -25,14 +25,13 @@ from .runs import record
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small book; all of CIFAR-10 cannot be had."""
 
     def unreachable() -> None:
         raise UserError("could not get CIFAR-10; tried nothing", 1)
 
     monkeypatch.setattr(cifar10, "cifar10", unreachable)
-    home = homes.make(tmp_path / "home", monkeypatch)
     homes.write_notebook(home, "print('hello from', scale)")
     return home
 

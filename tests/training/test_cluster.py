@@ -39,11 +39,6 @@ def local():
         yield made
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store", tmp_path / "none")
-
-
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
     """A busy machine's scheduler is slow to answer, and there."""
