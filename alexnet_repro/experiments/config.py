@@ -77,7 +77,12 @@ class DataConfig(Strict):
         images, to choose settings by.
     """
 
-    dataset: Literal["cifar10", "sample", "imagenet", "tiny-imagenet"]
+    dataset: Literal[
+        "cifar10",
+        "sample",
+        "imagenet",
+        "tiny-imagenet",
+    ]
     train_images: Whole
     divisor: Annotated[float, Field(gt=0)]
     crop: Whole | None = None
