@@ -27,7 +27,7 @@ from .common import paths
 from .common.errors import UserError, one_of
 from .common.machine import check_device, columns_of, cores, launched
 from .common.terminal import print_what_can_be_shown
-from .experiments import manifest as prepared
+from .experiments import manifest
 from .experiments.config import DIGESTS, PRECISIONS, DeviceConfig, RunConfig
 from .experiments.imagenet import computing
 from .experiments.registry import STUDIES, study
@@ -115,8 +115,8 @@ def data(
 
 
 def _imagenet(source: Path | None, size: int, workers: int | None, hold_out: float | None) -> None:
-    if size not in prepared.SIZES:
-        raise UserError(f"--size {size}: no study takes such images; use {' or '.join(map(str, prepared.SIZES))}")
+    if size not in manifest.SIZES:
+        raise UserError(f"--size {size}: no study takes such images; use {' or '.join(map(str, manifest.SIZES))}")
     from .training.data import prepare
 
     if source is not None:
@@ -124,9 +124,9 @@ def _imagenet(source: Path | None, size: int, workers: int | None, hold_out: flo
         return
     if hold_out is not None:
         raise UserError(f"--hold-out {hold_out:g} without --from: name the folder of the images, too")
-    folder = prepared.folder(size)
-    manifest = prepare.verify(folder, progress=sys.stderr.isatty())
-    print(*prepare.summary(folder, manifest), f"every byte as prepared, in {folder}", sep="\n")
+    folder = manifest.folder(size)
+    prepared = prepare.verify(folder, progress=sys.stderr.isatty())
+    print(*prepare.summary(folder, prepared), f"every byte as prepared, in {folder}", sep="\n")
 
 
 def _tiny_imagenet(source: Path | None) -> None:
@@ -357,9 +357,9 @@ def publish_(
     """Write a study's finished runs to data/evidence/ and the predictions of new ones, to be committed."""
     chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
     if name == MEMBERS and to is None:
-        from .training.predict import publish as publish_predictions
+        from .training.predict import publish_ensembles
 
-        print(f"{name}: predictions of {publish_predictions(store)} of {len(chosen.seeds)} runs in data/predictions")
+        print(f"{name}: predictions of {publish_ensembles(store)} of {len(chosen.seeds)} runs in data/predictions")
         return
     done = publish(chosen, store, to)
     print(f"{chosen.name}: {done.runs} runs published to {to or Path('data', 'evidence')}/{chosen.name}")

@@ -1,5 +1,9 @@
 """Damaged content, for hypothesis, and what is to come of it."""
 
+import os
+from collections.abc import Callable
+from typing import NoReturn
+
 from hypothesis import strategies as st
 
 from alexnet_repro.common.errors import UserError
@@ -12,6 +16,22 @@ def bent(draw, content: bytes) -> bytes:
         end = min(len(content), start + draw(st.sampled_from([0, 0, 1, 1, 8, 100])))
         content = content[:start] + draw(st.binary(max_size=12)) + content[end:]
     return content
+
+
+def flipped(content: bytes, place: int) -> bytes:
+    """The bytes with one bit of the byte at ``place`` flipped."""
+    spoiled = bytearray(content)
+    spoiled[place] ^= 1 << place % 8
+    return bytes(spoiled)
+
+
+def failing(number: int) -> Callable[..., NoReturn]:
+    """A call of the operating system that fails with this number."""
+
+    def call(*args: object, **kwargs: object) -> NoReturn:
+        raise OSError(number, os.strerror(number))
+
+    return call
 
 
 def one_line(error: UserError) -> None:

@@ -24,6 +24,14 @@ def few_test_images() -> cifar10.Dataset:
     return replace(whole, test_images=whole.test_images[:100], test_labels=whole.test_labels[:100])
 
 
+def load_few_test_images(put: Callable[[object, str, object], None] = setattr) -> None:
+    """Have every run load them; ``put`` sets what is to be set."""
+    from alexnet_repro.training import trainer  # torch is for those who train
+
+    few = few_test_images()
+    put(trainer, "load", lambda name: few)
+
+
 def after(steps: int) -> Callable[[], bool]:
     """Says, once, to stop after so many steps."""
     asked = iter([False] * steps + [True])

@@ -47,11 +47,6 @@ def with_losses(made, factor):
 
 
 @pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store", tmp_path / "data" / "evidence")
-
-
-@pytest.fixture
 def given(tmp_path):
     """A published folder of two pairs."""
     folder = tmp_path / "given" / "relu_speed"

@@ -7,12 +7,9 @@ import pytest
 from alexnet_repro.common import paths
 from alexnet_repro.report import downloads
 
-from . import homes
-
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    home = homes.make(tmp_path / "home", monkeypatch)
+def home(home: Path) -> Path:
     for study, key in (("one", "a"), ("two", "b")):
         folder = home / "data" / "evidence" / study
         folder.mkdir(parents=True)

@@ -2,22 +2,15 @@
 
 import re
 
-import pytest
-
 from alexnet_repro.analysis import contributed
 from alexnet_repro.analysis.verdicts import scorecard
 from alexnet_repro.common.text import NONE
 from alexnet_repro.paper.claims import load
-from alexnet_repro.records.store import Store, write_table
+from alexnet_repro.records.store import write_table
 from alexnet_repro.site import elsewhere
 from alexnet_repro.site.pages import HEADER, table
 
 from .test_contributions import full, run
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store", tmp_path / "data" / "evidence")
 
 
 def pairs(store, count, **source):
@@ -32,7 +25,7 @@ def column(store):
 
 def test_nothing_yet(store):
     assert "alexnet-repro run imagenet_ablations" in elsewhere.full_size([])
-    assert elsewhere.contributed([]) == "*None yet.*\n"
+    assert elsewhere.by_others([]) == "*None yet.*\n"
     cells = column(store)
     assert ("lrn", "constants as printed") in cells
     assert ("relu_speed", "") not in cells  # a claim about CIFAR-10
@@ -64,6 +57,6 @@ def test_whose_and_on_what(store, tmp_path):
     assert "**Runs of this project** on GPU 7: 6, 1,281,167 images of 1,000 classes" in text
     assert "The paper's net, 3 runs: top-1 40.0 %." in text
     assert "jane" not in text
-    text = elsewhere.contributed(contributed.groups(store))
+    text = elsewhere.by_others(contributed.groups(store))
     assert "**Runs of jane** on GPU 1: 6." in text
     assert "| 3 of 5 |" in text

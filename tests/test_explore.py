@@ -16,7 +16,7 @@ from alexnet_repro.paper import claims
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
 from alexnet_repro.report import cards
-from alexnet_repro.report.page import METRICS
+from alexnet_repro.report.tables import METRICS
 from alexnet_repro.site import explore, notebooks, pages
 
 from . import homes

@@ -102,7 +102,7 @@ def contributed(folder, tmp):
         faults = [str(error)]
     target = contributions.root(store) / "jane" / "relu_speed"
     if not faults:
-        assert "Runs of jane" in elsewhere.contributed(contributions.groups(store))
+        assert "Runs of jane" in elsewhere.by_others(contributions.groups(store))
     shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(folder, target)
     again = contributions.faults(store)

@@ -1,19 +1,9 @@
 """The page of the 2012 notebook says what the audit found."""
 
-import matplotlib
-import matplotlib.pyplot as plt
 import pytest
-
-matplotlib.use("Agg")
 
 from alexnet_repro.analysis import audit
 from alexnet_repro.report import author_log
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def test_the_words_count_the_table():

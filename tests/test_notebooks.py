@@ -27,11 +27,6 @@ from .runs import few_test_images
 STORED = sorted((homes.ROOT / "notebooks").glob("*.ipynb"))
 
 
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    return homes.make(tmp_path / "home", monkeypatch)
-
-
 def outputs(path: Path) -> list[dict]:
     cells = nbformat.read(path, as_version=4).cells
     return [output for cell in cells if cell.cell_type == "code" for output in cell.outputs]

@@ -1,6 +1,5 @@
 """The pages of the ablations: every cell's call, on records that no training made."""
 
-import matplotlib.pyplot as plt
 import pytest
 
 from alexnet_repro.common.errors import UserError
@@ -10,7 +9,8 @@ from alexnet_repro.records import outputs
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
 from alexnet_repro.report import features
-from alexnet_repro.report.page import METRICS, Page
+from alexnet_repro.report.page import Page
+from alexnet_repro.report.tables import METRICS
 from tests.runs import record
 
 OTHERS = {
@@ -33,8 +33,7 @@ def page(tmp_path, monkeypatch):
             store.save(record(plan.config(arm, seed), metrics=shifted))
     shown = Page("cifar10", False, "cpu", 0)
     monkeypatch.setattr(shown, "store", store)
-    yield shown
-    plt.close("all")
+    return shown
 
 
 def test_the_net_stands_beside_a_linear_classifier(page):

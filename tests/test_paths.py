@@ -14,11 +14,6 @@ NAMED = {
 }
 
 
-@pytest.fixture(params=NAMED)
-def variable(request):
-    return request.param
-
-
 def test_a_folder_that_is_there_or_is_to_be(monkeypatch, tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "there")
     (tmp_path / "there").mkdir()
@@ -27,31 +22,28 @@ def test_a_folder_that_is_there_or_is_to_be(monkeypatch, tmp_path):
         assert paths.store() == (tmp_path / name).resolve()
 
 
-def refused(variable, monkeypatch, value, why):
-    monkeypatch.setenv(variable, str(value))
-    with pytest.raises(UserError, match=f"{variable}={value} is {why}.*: name a folder"):
-        NAMED[variable]()
-
-
-def test_a_link_to_itself(variable, monkeypatch, tmp_path):
+@pytest.mark.parametrize(
+    ("value", "why"),
+    [
+        ("{here}/loop", "(a link to itself|not to be read)"),
+        ("{here}/a", "(a link to itself|not to be read)"),
+        ("{here}/loop/below", "(a link to itself|not to be read)"),
+        ("{here}/file", "no folder"),
+        ("~nobody-of-this-name/x", "the folder of no user"),
+        ("x" * 5_000, "not to be read"),
+    ],
+    ids=["loop", "longer loop", "below a loop", "file", "no such user", "a name that no disk takes"],
+)
+@pytest.mark.parametrize("variable", NAMED)
+def test_what_is_no_folder_is_refused(monkeypatch, tmp_path, variable, value, why):
     (tmp_path / "loop").symlink_to("loop")
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
-    for name in ("loop", "a", "loop/below"):
-        refused(variable, monkeypatch, tmp_path / name, "(a link to itself|not to be read)")
-
-
-def test_a_file(variable, monkeypatch, tmp_path):
     (tmp_path / "file").touch()
-    refused(variable, monkeypatch, tmp_path / "file", "no folder")
-
-
-def test_no_such_user(variable, monkeypatch):
-    refused(variable, monkeypatch, "~nobody-of-this-name/x", "the folder of no user")
-
-
-def test_a_name_that_no_disk_takes(variable, monkeypatch):
-    refused(variable, monkeypatch, "x" * 5_000, "not to be read")
+    value = value.format(here=tmp_path)
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(UserError, match=f"{variable}={value} is {why}.*: name a folder"):
+        NAMED[variable]()
 
 
 @pytest.mark.parametrize("words", [("plan", "relu_speed"), ("verify",), ("doctor",), ("verdict",)])

@@ -17,11 +17,6 @@ TOP = np.array([[7, 1, 2, 3, 4], [199, 0, 1, 2, 3], [5, 6, 7, 8, 9], [0, 1, 2, 3
 TRUE = np.array([7, 3, 0, 1], np.uint8)  # right, fifth, not among them, second
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store", tmp_path / "data" / "evidence")
-
-
 def test_kept_and_read(tmp_path):
     write(tmp_path / "one.npz", Predictions(TOP, TRUE))
     found = read(tmp_path / "one.npz")

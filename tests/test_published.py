@@ -14,15 +14,15 @@ from alexnet_repro.site import build
 
 from . import homes
 from .command import call
+from .damage import flipped
 from .test_contributions import run
 
 FILES = [path for path in published._digests() if path != "claims.toml"]
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
+def home(home):
     """A checkout with all published files but runs, predictions and weights."""
-    home = homes.make(tmp_path / "home", monkeypatch)
     left = shutil.ignore_patterns(*published.APART, ".*")
     shutil.copytree(homes.ROOT / "data", home / "data", ignore=left, dirs_exist_ok=True)
     return home
@@ -40,9 +40,8 @@ def test_sha256sum_reads_the_sums():
 @pytest.mark.parametrize("name", ["claims.toml", *FILES])
 def test_a_flipped_bit_of_any_published_file_is_named(home, name):
     path = home / "data" / name
-    content = bytearray(path.read_bytes())
-    content[len(content) // 2] ^= 1
-    path.write_bytes(content)
+    content = path.read_bytes()
+    path.write_bytes(flipped(content, len(content) // 2))
     found = published.faults(Store())
     assert any(
         fault.startswith(f"{path} does not have its SHA-256: restore it with 'git checkout -- ") for fault in found

@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
 
 from alexnet_repro.analysis.conclusions import Conclusion
@@ -56,7 +55,6 @@ def test_picture_shows_every_claim_and_verdict(verdicts: list[Verdict]) -> None:
     assert all(any(each.title in text for text in texts) for each in verdicts)
     (legend,) = figure.legends
     assert {text.get_text() for text in legend.get_texts()} == {each.verdict.split(": ")[-1] for each in verdicts}
-    plt.close(figure)
 
 
 def test_readme_is_short() -> None:

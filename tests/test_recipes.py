@@ -9,7 +9,6 @@ import sys
 import textwrap
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
@@ -75,7 +74,6 @@ def test_a_figure_is_added():
     exec(sentence, said)
     figure = drawn["final_errors"](runs)
     assert isinstance(figure, Figure)
-    plt.close(figure)
     assert said["final_errors"](runs).data == "baseline has the lowest test error on average, 40 %."
 
 

@@ -6,7 +6,6 @@ import tomllib
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pandas as pd
 import pytest
 
@@ -27,11 +26,6 @@ from alexnet_repro.training.launch.runs import load_or_train, publish
 from .runs import record
 
 RATES = {"relu 0.00316": 5.0, "tanh 0.01": 12.0}
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store", tmp_path / "evidence")
 
 
 def crossing(config, epochs):
@@ -98,7 +92,6 @@ def test_verdicts_card_follows_the_records(store):
     censored = replace(verdict, interval=(5.0, math.inf))
     (axes,) = (figure := figures.ratios({"a": [6.0, 7.0]}, "x", censored)).axes
     assert [note.arrow_patch is not None for note in axes.texts if note.get_text() == ""] == [True]
-    plt.close(figure)
     for figure in (
         figures.training_curves(found, {"relu": "ReLU", "tanh": "tanh"}, 25),
         figures.ratios({"a": [6.0, float("nan")]}, "x", verdict, smoke=True),
@@ -106,7 +99,6 @@ def test_verdicts_card_follows_the_records(store):
         figures.rate_search(found, {"relu": "ReLU", "tanh": "tanh"}, 25),
     ):
         assert figure.axes
-        plt.close(figure)
 
 
 def test_study_summary_counts_runs_and_hours(store):

@@ -212,20 +212,16 @@ def test_the_page_states_the_rules():
     assert "at least three other seeds" in page
 
 
-def test_a_seed_that_is_none_is_named(tmp_path):
-    with pytest.raises(UserError, match="has no seed -1: it has 5, from 0 up"):
-        rerun(study("relu_speed"), "relu", -1, Store(tmp_path))
-
-
-def test_a_device_is_checked_before_the_record_is_sought(tmp_path):
-    with pytest.raises(UserError, match="unknown device 'gpu': choose one of cpu, cuda"):
-        rerun(study("relu_speed"), "relu", 0, Store(tmp_path, tmp_path), "gpu")
-
-
 @pytest.mark.parametrize(
-    ("arm", "seed", "said"),
-    [("gelu", 0, "'gelu'"), ("relu", 7, "no seed 7"), ("relu", 0, "no record to meet")],
+    ("arm", "seed", "device", "said"),
+    [
+        ("gelu", 0, "cpu", "'gelu'"),
+        ("relu", 7, "cpu", "no seed 7"),
+        ("relu", -1, "cpu", "has no seed -1: it has 5, from 0 up"),
+        ("relu", 0, "gpu", "unknown device 'gpu': choose one of cpu, cuda"),  # before the record is sought
+        ("relu", 0, "cpu", "no record to meet"),
+    ],
 )
-def test_what_cannot_be_rerun(tmp_path, arm, seed, said):
+def test_what_cannot_be_rerun(tmp_path, arm, seed, device, said):
     with pytest.raises(UserError, match=said):
-        rerun(study("relu_speed"), arm, seed, Store(tmp_path, tmp_path))
+        rerun(study("relu_speed"), arm, seed, Store(tmp_path, tmp_path), device)

@@ -17,11 +17,6 @@ from .runs import record
 
 
 @pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store", tmp_path / "evidence")
-
-
-@pytest.fixture
 def launched(monkeypatch):
     """What would have been trained: the module that trains is replaced by a list."""
     seen = []

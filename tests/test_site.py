@@ -25,14 +25,13 @@ from .runs import record
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A small book; all of CIFAR-10 cannot be had."""
 
     def unreachable() -> None:
         raise UserError("could not get CIFAR-10; tried nothing", 1)
 
     monkeypatch.setattr(cifar10, "cifar10", unreachable)
-    home = homes.make(tmp_path / "home", monkeypatch)
     homes.write_notebook(home, "print('hello from', scale)")
     return home
 
@@ -74,7 +73,7 @@ def unwritten(monkeypatch: pytest.MonkeyPatch) -> None:
         for name in ("claims", "scorecard"):
             write_atomic(book / "_generated" / f"{name}.md", f"# {name}\n")
 
-    monkeypatch.setattr(build.scorecard, "write", write)
+    monkeypatch.setattr(build.pages, "write", write)
     for part in (build.effects, build.explore):
         monkeypatch.setattr(part, "write", lambda book: None)
 
@@ -149,7 +148,7 @@ def test_new_evidence_runs_the_notebooks_again(
     monkeypatch: pytest.MonkeyPatch,
     file: str,
 ) -> None:
-    monkeypatch.setattr(build, "check_published", lambda store: None)
+    monkeypatch.setattr(build.published, "check", lambda store: None)
     build.build()
     changed = home / file
     changed.parent.mkdir(parents=True, exist_ok=True)

@@ -17,6 +17,7 @@ from alexnet_repro.common.files import atomic, lock, sweep, write_atomic
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store, read_rows, read_table, write_table
 
+from .damage import failing, flipped
 from .runs import record, tiny
 
 finite = st.floats(-1e39, 1e39)
@@ -35,11 +36,6 @@ measurements = st.lists(
 metrics = st.fixed_dictionaries({"test_error": st.none() | finite, "epochs_to_threshold": st.none() | finite})
 # Texts that pandas would take for a number, for nothing, or for the end of a row.
 texts = st.sampled_from(["NA", "nan", "None", "3.12", "1e5", "0123", "true", 'a "b", c', "x\ny", "é", " s "])
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store", tmp_path / "evidence")
 
 
 def same(a, b):
@@ -185,9 +181,7 @@ def test_a_flipped_bit_of_a_record_is_seen(store):
     path = store.path(tiny().key)
     whole = path.read_bytes()
     for place in range(0, len(whole), 3):
-        flipped = bytearray(whole)
-        flipped[place] ^= 1 << place % 8
-        path.write_bytes(flipped)
+        path.write_bytes(flipped(whole, place))
         with pytest.raises(UserError, match=r"is damaged: delete it|newer than this version"):
             store.find(tiny())
 
@@ -248,9 +242,7 @@ def test_a_flipped_bit_of_a_table_is_seen(store, name):
     write_table(folder, [("relu", record())])
     whole = (folder / name).read_bytes()
     for place in range(0, len(whole), 11):
-        flipped = bytearray(whole)
-        flipped[place] ^= 1 << place % 8
-        (folder / name).write_bytes(flipped)
+        (folder / name).write_bytes(flipped(whole, place))
         with pytest.raises(UserError, match=f"study is damaged .{name} does not have its SHA-256.: restore it with"):
             read_table(folder)
 
@@ -294,13 +286,6 @@ def test_a_table_that_is_none_is_seen_even_with_its_digest(store, monkeypatch):
                 read_table(folder)
 
 
-def fail(number):
-    def failing(*args, **kwargs):
-        raise OSError(number, os.strerror(number))
-
-    return failing
-
-
 @pytest.mark.parametrize(
     ("number", "said"),
     [
@@ -315,7 +300,7 @@ def fail(number):
 def test_a_write_that_fails_is_one_line_and_leaves_nothing(store, monkeypatch, number, said, call):
     store.save(record(wall_seconds=1.0))
     with monkeypatch.context() as patch:
-        patch.setattr(os, call, fail(number))
+        patch.setattr(os, call, failing(number))
         if call == "mkdir":
             shutil.rmtree(store.root)
         with pytest.raises(UserError, match=said) as error:
@@ -375,7 +360,7 @@ def test_an_exception_while_writing_leaves_nothing(tmp_path):
 
 
 def test_a_disk_without_locks_is_one_line(tmp_path, monkeypatch):
-    monkeypatch.setattr("fcntl.flock", fail(errno.ENOLCK))
+    monkeypatch.setattr("fcntl.flock", failing(errno.ENOLCK))
     with pytest.raises(UserError, match="cannot lock"), lock(tmp_path / "lock"):
         pass
 

@@ -21,6 +21,7 @@ from alexnet_repro.records.store import Store, write_table
 from alexnet_repro.records.verify import _tested, check, verify
 
 from . import homes
+from .damage import flipped
 from .runs import record
 
 ARM = "relu 0.001"
@@ -58,11 +59,6 @@ def sound():
         CONFIG, status="stopped", curve=points(), metrics=metrics, data=DIGESTS["cifar10"], weights="a" * 64,
         wall_seconds=100.0, images_per_second=1500.0,
     )  # fmt: skip
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store", tmp_path / "evidence")
 
 
 def faults(store, *records, name="relu_rates", arm=ARM):
@@ -329,9 +325,7 @@ def test_a_flipped_bit_or_truncation_of_published_weights_is_named(copy):
     whole = path.read_bytes()
     start = 8 + int.from_bytes(whole[:8], "little")
     for place in (3, 30, start, (start + len(whole)) // 2, len(whole) - 1):  # the last is one of the mean
-        flipped = bytearray(whole)
-        flipped[place] ^= 1
-        path.write_bytes(flipped)
+        path.write_bytes(flipped(whole, place))
         (fault,) = verify(store)
         assert fault.startswith(f"{path} is damaged (")
     for length in (0, 7, start, len(whole) - 1):

@@ -58,17 +58,17 @@ def log(path: Path | None = None) -> pd.DataFrame:
 
     Raises UserError if the file is missing or damaged.
     """
-    return read_csv(path if path is not None else paths.data() / "author_log.csv", LOG_COLUMNS)
+    return read_csv(path or paths.data() / "author_log.csv", LOG_COLUMNS)
 
 
 def schedule(path: Path | None = None) -> pd.DataFrame:
     """data/author_schedule.csv: a row per net and event of its learning rate. Raises UserError as `log` does."""
-    return read_csv(path if path is not None else paths.data() / "author_schedule.csv", SCHEDULE_COLUMNS)
+    return read_csv(path or paths.data() / "author_schedule.csv", SCHEDULE_COLUMNS)
 
 
 def nets(path: Path | None = None) -> pd.DataFrame:
     """data/author_nets.csv: how the nets differ, beyond the log's column ``change``. Raises UserError as `log` does."""
-    return read_csv(path if path is not None else paths.data() / "author_nets.csv", NETS_COLUMNS)
+    return read_csv(path or paths.data() / "author_nets.csv", NETS_COLUMNS)
 
 
 def results(path: Path | None = None) -> pd.DataFrame:
@@ -76,8 +76,7 @@ def results(path: Path | None = None) -> pd.DataFrame:
 
     Raises UserError as `log` does.
     """
-    path = path if path is not None else paths.data() / "published_results.csv"
-    return read_csv(path, RESULTS_COLUMNS, gaps=("top1_error", "top5_error"))
+    return read_csv(path or paths.data() / "published_results.csv", RESULTS_COLUMNS, gaps=("top1_error", "top5_error"))
 
 
 def nets_of(entry: str) -> tuple[str, ...]:

@@ -192,11 +192,10 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return result
 
 
-def comparisons(find: FindAt, every: Sequence[Rule] | None = None) -> list[Comparison]:
+def comparisons(find: FindAt) -> list[Comparison]:
     """Judge every rule at every scale that it declares, in the order of the rules, with correction."""
-    listed = rules.load() if every is None else every
     return corrected(
-        [compare(rule, s, find(s, rule.arm), find(s, rule.against)) for rule in listed for s in rule.seeds]
+        [compare(rule, s, find(s, rule.arm), find(s, rule.against)) for rule in rules.load() for s in rule.seeds]
     )
 
 
@@ -251,16 +250,13 @@ def without_rule(verdicts: Sequence[Verdict]) -> str:
     return words[0] if "measured" in by_kind else "; ".join(words)
 
 
-def concluded(
-    verdicts: Sequence[Verdict], found: Sequence[Comparison], find: Find, every: Sequence[Rule] | None = None
-) -> list[Conclusion]:
+def concluded(verdicts: Sequence[Verdict], found: Sequence[Comparison], find: Find) -> list[Conclusion]:
     """The conclusion on every claim, in the paper's order, from the verdicts of stage one and the comparisons of stage
     two.
 
     find: looks up records for other numbers in the readings.
     """
-    listed = rules.load() if every is None else every
-    explains = {rule.claim: rule.explains for rule in listed if rule.role == "control"}
+    explains = {rule.claim: rule.explains for rule in rules.load() if rule.role == "control"}
     result = []
     for claim in claims.load():
         ours = tuple(each for each in found if each.claim == claim.id)
@@ -291,7 +287,6 @@ def filled(
 
     intervals: each with its 95 % interval, or without. Raises UserError for a placeholder that nothing fills.
     """
-    from ..common.text import with_interval  # formatting builds on verdicts
 
     def shown(each: Verdict | Comparison) -> str:
         return with_interval(each.effect, each.interval if intervals else None, each.unit)

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from ..records.curves import Floats
 from ..records.metrics import chance, outcome, scored_metric
 from ..records.record import RunRecord
-from .statistics import LEVEL, ROUNDING, Effect, paired_ratio, t_interval, t_quantile
+from .statistics import LEVEL, ROUNDING, Effect, dealt_gaps, paired_ratio, t_interval, t_quantile
 from .verdicts import MIN_PAIRS, Records
 
 Quantity = Literal["train_error", "test_error", "train_loss"]
@@ -29,7 +29,6 @@ CHANCE_RATIO = math.exp(-(np.euler_gamma + math.log(2)) / 2) * math.sqrt(math.pi
 chance.
 
 E[ln |z|] = -(gamma + ln 2) / 2 with Euler's gamma, and E |z| = sqrt(2 / pi); the standard deviation cancels."""
-DEALS = 10_000
 
 
 def by_epoch(arm: Records, against: Records, quantity: Quantity = "train_error") -> pd.DataFrame:
@@ -214,14 +213,12 @@ def colour_null(runs: Records) -> ColourNull | None:
     return ColourNull(paired_ratio(gap, shuffled, resample=False), p, int((shares < 1 - LEVEL).sum()))
 
 
-def dealt_ratio(first: ArrayLike, second: ArrayLike, seed: int = 0) -> float:
+def dealt_ratio(first: ArrayLike, second: ArrayLike) -> float:
     """Geometric over arithmetic mean of the columns' difference in colour when their kernels are assigned at random.
 
     first, second: the colour index of each kernel of either column. Over ``DEALS`` random assignments, without those
     that give no difference. ``CHANCE_RATIO`` is the value for normally distributed differences.
     """
-    one, two = (np.asarray(each, dtype=float) for each in (first, second))
-    both = np.random.default_rng(seed).permuted(np.tile(np.concatenate([one, two]), (DEALS, 1)), axis=1)
-    gaps = np.abs(both[:, : len(one)].mean(axis=1) - both[:, len(one) :].mean(axis=1))
+    gaps = dealt_gaps(first, second, np.random.default_rng(0))
     gaps = gaps[gaps > 0]
     return float(np.exp(np.log(gaps).mean()) / gaps.mean())

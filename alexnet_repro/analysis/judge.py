@@ -20,7 +20,7 @@ from ..paper import claims
 from ..paper.claims import Claim, Measured, Observed
 from ..records.query import store_at
 from . import rules
-from .conclusions import Conclusion
+from .conclusions import Comparison, Conclusion
 from .lookup import concluded, record_lookup
 from .rules import SETTINGS, Rule
 from .verdicts import Verdict, scorecard
@@ -139,31 +139,35 @@ def _stage_one(claim: Claim, verdicts: Sequence[Verdict]) -> list[Judged]:
     """A claim's measured and observed comparisons, with their verdicts from those of the whole scorecard."""
     ours = [each for each in verdicts if each.claim == claim.id and each.evidence in ("measured", "observed")]
     entries: list[Measured | Observed] = [*claim.measured, *claim.observed]
-    found = []
-    for entry, each in zip(entries, ours, strict=True):
-        low, high = each.interval or (math.nan, math.nan)
-        effect = math.nan if each.effect is None else each.effect
-        size = math.nan if each.size is None else each.size
-        found.append(
-            Judged(1, each.setting, each.label, _formula(entry), entry.arm, entry.against, entry.metric, each.unit,
-                   each.seeds or 0, effect, low, high, size, each.verdict)
-        )  # fmt: skip
-    return found
+    pairs = zip(entries, ours, strict=True)
+    return [_judged(1, each.setting, each.label, entry, each, each.size) for entry, each in pairs]
 
 
 def _stage_two(conclusion: Conclusion, scale: str) -> list[Judged]:
     """A claim's comparisons of stage two at one scale."""
     listed = {(rule.role, rule.label): rule for rule in rules.load() if rule.claim == conclusion.claim}
-    found = []
-    for each in conclusion.comparisons:
-        if SETTINGS[each.scale].scale == scale:
-            rule, (low, high) = listed[each.role, each.label], each.interval or (math.nan, math.nan)
-            effect = math.nan if each.effect is None else each.effect
-            found.append(
-                Judged(2, SETTINGS[each.scale].title, each.label or each.role, _formula(rule), rule.arm, rule.against,
-                       rule.metric, each.unit, each.seeds, effect, low, high, each.threshold, each.verdict)
-            )  # fmt: skip
-    return found
+    return [
+        _judged(
+            2, SETTINGS[each.scale].title, each.label or each.role, listed[each.role, each.label], each, each.threshold
+        )
+        for each in conclusion.comparisons
+        if SETTINGS[each.scale].scale == scale
+    ]
+
+
+def _judged(
+    stage: Literal[1, 2],
+    setting: str,
+    label: str,
+    entry: Measured | Observed | Rule,
+    found: Verdict | Comparison,
+    threshold: float | None,
+) -> Judged:
+    """What was found by the rule ``entry``; numbers that are missing become NaN."""
+    low, high = found.interval or (math.nan, math.nan)
+    effect, threshold = (math.nan if each is None else each for each in (found.effect, threshold))
+    return Judged(stage, setting, label, _formula(entry), entry.arm, entry.against, entry.metric, found.unit,
+                  found.seeds or 0, effect, low, high, threshold, found.verdict)  # fmt: skip
 
 
 def _formula(entry: Measured | Observed | Rule) -> str:

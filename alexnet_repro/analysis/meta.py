@@ -61,7 +61,7 @@ def others(path: Path | None = None) -> pd.DataFrame:
     Raises UserError if the file is missing or damaged.
     """
     columns = {**dict.fromkeys(OTHERS_TEXT, str), **dict.fromkeys(OTHERS_ERRORS, float)}
-    return read_csv(path if path is not None else paths.data() / "others.csv", columns, gaps=OTHERS_ERRORS)
+    return read_csv(path or paths.data() / "others.csv", columns, gaps=OTHERS_ERRORS)
 
 
 def rows(claim: Claim, verdicts: Sequence[Verdict], found: Sequence[Comparison]) -> list[Row]:

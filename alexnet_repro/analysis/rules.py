@@ -73,7 +73,7 @@ def load(path: Path | None = None) -> tuple[Rule, ...]:
     Raises UserError that names the rule and the field at fault; also for a second primary rule of a claim at one scale,
     and for two rules of a claim with one label.
     """
-    path = path if path is not None else paths.data() / FILE
+    path = path or paths.data() / FILE
     values = read_toml(path)
     entries = values.get("rule")
     if set(values) != {"version", "rule"} or values["version"] != 2 or not isinstance(entries, list):

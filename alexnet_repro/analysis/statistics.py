@@ -17,6 +17,7 @@ LEVEL = 0.95
 POWER = 0.8
 RESAMPLES = 9_999
 MOST_PAIRS = 2**62
+DEALS = 10_000
 ROUNDING = 1e-12
 """A mean nearer to zero than this is set to zero: the differences cancel except for rounding."""
 
@@ -86,19 +87,27 @@ def paired_ratio(
     return Effect(estimate, low, high, (start, end), log.sd, log.p, log.n, level)
 
 
-def smallest_detectable(n: int, sd: float, power: float = POWER, level: float = LEVEL) -> float:
-    """The smallest true effect that ``n`` pairs would show with probability ``power``: the interval excludes no effect.
+def dealt_gaps(first: ArrayLike, second: ArrayLike, deals: np.random.Generator) -> Floats:
+    """Absolute differences of the means of two groups over ``DEALS`` random assignments of their values to them."""
+    one, two = (np.asarray(each, dtype=float) for each in (first, second))
+    both = deals.permuted(np.tile(np.concatenate([one, two]), (DEALS, 1)), axis=1)
+    return np.abs(both[:, : len(one)].mean(axis=1) - both[:, len(one) :].mean(axis=1))
+
+
+def smallest_detectable(n: int, sd: float) -> float:
+    """The smallest true effect that ``n`` pairs would show with probability ``POWER``: the interval excludes no effect.
 
     sd: standard deviation of the pairs' differences, in the unit of the effect. By the noncentral t distribution; the
     chance of excluding no effect on the wrong side is neglected.
     """
-    _check_power(n, sd, power, level)
+    if n < 2 or not 0 <= sd < math.inf:
+        raise ValueError(f"n={n}, sd={sd}: it needs two pairs and a finite standard deviation")
     from scipy.special import nctdtrinc
 
-    return float(nctdtrinc(n - 1, 1 - power, t_quantile(n - 1, level)) * sd / math.sqrt(n))
+    return float(nctdtrinc(n - 1, 1 - POWER, t_quantile(n - 1, LEVEL)) * sd / math.sqrt(n))
 
 
-def seeds_to_settle(size: float, sd: float, level: float = LEVEL) -> int:
+def seeds_to_settle(size: float, sd: float) -> int:
     """Smallest number of pairs whose interval is narrower than ``size``.
 
     An interval so narrow cannot contain both no effect and ``size``.
@@ -106,7 +115,7 @@ def seeds_to_settle(size: float, sd: float, level: float = LEVEL) -> int:
     if not 0 < size < math.inf or not 0 <= sd < math.inf:
         raise ValueError(f"effect={size} and sd={sd} must be finite, and the effect positive")
     return bisect_left(
-        range(MOST_PAIRS), True, 2, key=lambda n: 2 * t_quantile(n - 1, level) * sd / math.sqrt(n) < size
+        range(MOST_PAIRS), True, 2, key=lambda n: 2 * t_quantile(n - 1, LEVEL) * sd / math.sqrt(n) < size
     )
 
 
@@ -204,11 +213,3 @@ def _bootstrap(values: Floats, level: float) -> tuple[float, float]:
         (values,), np.mean, confidence_level=level, n_resamples=RESAMPLES, random_state=np.random.default_rng(0)
     ).confidence_interval
     return float(ends.low), float(ends.high)
-
-
-def _check_power(n: int, sd: float, power: float, level: float) -> None:
-    if n < 2 or not 0 <= sd < math.inf or not 0 < power < 1 or not 0 < level < 1:
-        raise ValueError(
-            f"n={n}, sd={sd}, power={power}, level={level}: "
-            "need two pairs or more, a finite scatter, and chances between 0 and 1"
-        )

@@ -25,7 +25,7 @@ from ..paper.claims import (
     Untested,
     load,
 )
-from ..paper.derivations import Finding, derive
+from ..paper.derivations import Agreement, Finding, derive
 from ..records.metrics import ERRORS, outcome
 from ..records.record import RunRecord
 from . import audit, gpu_hours
@@ -37,11 +37,7 @@ Name = Literal[
     "no effect found",
     "inconclusive",
     "contradicted",
-    "audited: agrees",
-    "audited: disagrees",
-    "audited: not in the log",
-    "derived: agrees",
-    "derived: disagrees",
+    Agreement,
     "not run",
     "no rule",
     "not testable here",
@@ -299,10 +295,7 @@ def _judged(claim: Claim, entry: Measured, first: Outcomes, second: Outcomes, no
 
 
 def classify(low: float, high: float, size: float, null: float) -> Name:
-    """The verdict on an interval. size: the smallest effect that counts as the paper's; null.
-
-    The value of no effect.
-    """
+    """The verdict on an interval. size: the smallest effect that counts as the paper's; null: that of no effect."""
     if low >= size:
         return "reproduced"
     if low > null:
@@ -332,10 +325,7 @@ def _joined(*notes: str) -> str:
 def effect_of(
     entry: ArmComparison, first: Outcomes, second: Outcomes, level: float = LEVEL, resample: bool = True
 ) -> Effect:
-    """The paired effect in the entry's unit, from the outcomes of both arms.
-
-    Resample=False leaves out the bootstrap.
-    """
+    """The paired effect in the entry's unit, from the outcomes of both arms. resample=False: without the bootstrap."""
     scale = 100.0 if entry.unit == "points" else 1.0
     a, b = [scale * value for value, _ in first], [scale * value for value, _ in second]
     a_censored, b_censored = [censored for _, censored in first], [censored for _, censored in second]

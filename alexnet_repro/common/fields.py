@@ -1,8 +1,8 @@
-"""Pydantic settings and field types that models in several folders share."""
+"""The base class of this package's pydantic models, and field types that models in several folders share."""
 
 from typing import Annotated
 
-from pydantic import ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 LONGEST = 2.0**53
 """2^53: whole numbers up to here are exact in double precision."""
@@ -12,4 +12,9 @@ PLAIN = r"[A-Za-z0-9][A-Za-z0-9_ .,:+@()/\-]{0,159}"
 """Characters allowed in a text of a record that no other rule limits: none that a page, a shell or a spreadsheet would
 interpret."""
 Plain = Annotated[str, Field(pattern=f"^{PLAIN}$")]
-STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Strict(BaseModel):
+    """A model of exactly its fields, in their own types, that nothing changes once it is made."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)

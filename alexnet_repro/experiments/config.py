@@ -6,13 +6,14 @@ recorded run means. A field added later has a default that means "as before", an
 
 import hashlib
 import json
+import math
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import AfterValidator, BaseModel, FailFast, Field, ValidationError, model_validator
+from pydantic import AfterValidator, FailFast, Field, ValidationError, model_validator
 
 from ..common.errors import UserError
-from ..common.fields import STRICT
-from ..networks.config import AlexNetConfig, CudaConvnetConfig
+from ..common.fields import Strict
+from ..networks.config import AlexNetConfig, CudaConvnetConfig, ascending
 
 NUMERICS_VERSION = 1
 """Version of the code that turns a RunConfig into numbers; increase it with every change that changes numbers."""
@@ -47,7 +48,7 @@ NonNegative = Annotated[float, Field(ge=0), AfterValidator(lambda value: value +
 LONGEST = 10_000
 """Most epochs of a run."""
 Epoch = Annotated[int, Field(ge=1, le=LONGEST)]
-Epochs = Annotated[tuple[Epoch, ...], FailFast(), Field(max_length=100)]
+Epochs = Annotated[tuple[Epoch, ...], FailFast(), Field(max_length=100), AfterValidator(ascending)]
 Layers = Annotated[tuple[NonNegative, ...], FailFast(), Field(max_length=100)]
 MOST_TEXT = 100_000
 """Most characters of a config in JSON; the configs of this package have about a thousand."""
@@ -57,7 +58,7 @@ Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 
 
-class DataConfig(BaseModel):
+class DataConfig(Strict):
     """The training images and how they become inputs: (pixel - per-pixel training mean) / ``divisor``, with pixels 0 to
     255.
 
@@ -76,7 +77,6 @@ class DataConfig(BaseModel):
         images, to choose settings by.
     """
 
-    model_config = STRICT
     dataset: Literal[
         "cifar10",
         "sample",
@@ -150,7 +150,7 @@ class DataConfig(BaseModel):
         return self.whole if self.crop is None else self.crop
 
 
-class OptimizerConfig(BaseModel):
+class OptimizerConfig(Strict):
     """SGD as in section 5: learning rate, its multiple for biases, momentum, weight decay and batch size.
 
     drops: divide the learning rates by 10 after each of these epochs (the paper did so by hand, three times).
@@ -163,7 +163,6 @@ class OptimizerConfig(BaseModel):
         rate changes.
     """
 
-    model_config = STRICT
     learning_rate: Annotated[float, Field(gt=0)]
     bias_rate_factor: NonNegative
     momentum: Annotated[NonNegative, Field(lt=1)]
@@ -180,15 +179,12 @@ class OptimizerConfig(BaseModel):
     def _check(self) -> Self:
         if self.layer_decays and self.weight_decay:
             raise ValueError(f"weight_decay={self.weight_decay} beside layer_decays={self.layer_decays}: make it 0")
-        for name, drops in (("drops", self.drops), ("conv1_drops", self.conv1_drops)):
-            if list(drops) != sorted(set(drops)):
-                raise ValueError(f"{name}={drops} must be ascending epochs without repeats")
         if self.drops and self.plateau is not None:
             raise ValueError(f"drops={self.drops} and plateau={self.plateau}: the rate follows one of them")
         return self
 
 
-class BudgetConfig(BaseModel):
+class BudgetConfig(Strict):
     """How long to train and how often to measure.
 
     epochs: at most so many. measurements: how often per epoch the training error and loss are recorded.
@@ -197,7 +193,6 @@ class BudgetConfig(BaseModel):
     test_curve: record the test error after every epoch. ten_views: record the ten-crop test error at the end.
     """
 
-    model_config = STRICT
     epochs: Epoch
     measurements: Annotated[int, Field(ge=1, le=1_000)]
     stop_at_train_error: Annotated[NonNegative, Field(le=1)] | None
@@ -205,7 +200,7 @@ class BudgetConfig(BaseModel):
     ten_views: bool = False
 
 
-class RunConfig(BaseModel):
+class RunConfig(Strict):
     """Everything that changes a run's numbers: network, images, optimizer, budget, seed and precision.
 
     precision: of matrix products and convolutions. "tf32" rounds their inputs to ten bits on a GPU, in tests too;
@@ -213,7 +208,6 @@ class RunConfig(BaseModel):
     compiled: use torch.compile.
     """
 
-    model_config = STRICT
     model: Annotated[CudaConvnetConfig | AlexNetConfig, Field(discriminator="net")]
     data: DataConfig
     optimizer: OptimizerConfig
@@ -256,6 +250,17 @@ class RunConfig(BaseModel):
         return self
 
     @property
+    def epoch_steps(self) -> int:
+        """Steps per epoch; the last batch of an epoch may be smaller."""
+        return math.ceil(self.data.train_images / self.optimizer.batch_size)
+
+    @property
+    def measured_steps(self) -> list[int]:
+        """The steps of an epoch, counted from 1, after which its measurements are made."""
+        count = self.budget.measurements
+        return sorted({math.ceil(k * self.epoch_steps / count) for k in range(1, count + 1)})
+
+    @property
     def key(self) -> str:
         """The run's name: 16 hexadecimal digits, a hash of this config and NUMERICS_VERSION."""
         identity = {"recipe": NUMERICS_VERSION, "config": self.model_dump(mode="json", exclude_defaults=True)}
@@ -281,10 +286,9 @@ class RunConfig(BaseModel):
         return parse(values)
 
 
-class DeviceConfig(BaseModel):
+class DeviceConfig(Strict):
     """Which device a run uses, how many CPU threads, and how often it saves a checkpoint: never part of its key."""
 
-    model_config = STRICT
     device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from ..common.errors import UserError, one_of
 from ..networks.config import PAPER, SOURCE
-from . import manifest as prepared
+from . import manifest
 from .cifar_alexnet import ARMS
 from .config import BudgetConfig, DataConfig, OptimizerConfig, RunConfig
 from .manifest import Manifest
@@ -76,9 +76,9 @@ class Images(NamedTuple):
     digest: str
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "Images":
-        """Of prepared images with this manifest."""
-        return cls(manifest.parts["train"].images, len(manifest.classes), manifest.size, manifest.digest)
+    def of(cls, prepared: Manifest) -> "Images":
+        """Of these prepared images."""
+        return cls(prepared.parts["train"].images, len(prepared.classes), prepared.size, prepared.digest)
 
     @classmethod
     def behind(cls, config: RunConfig) -> "Images":
@@ -152,7 +152,7 @@ def study(name: str) -> Study:
     if name not in names():
         raise one_of("study", name, names())
     size = 128 if name.endswith(SMALL) else 256
-    return study_on(name, Images.of(prepared.read(prepared.folder(size))))
+    return study_on(name, Images.of(manifest.read(manifest.folder(size))))
 
 
 def study_on(name: str, images: Images) -> Study:

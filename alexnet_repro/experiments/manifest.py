@@ -8,11 +8,11 @@ import json
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from ..common import paths
 from ..common.errors import UserError
-from ..common.fields import STRICT
+from ..common.fields import Strict
 from ..common.files import regular_file
 
 FILE = "manifest.json"
@@ -22,19 +22,17 @@ SIZES = (128, 256)
 """Sides in pixels of the images that studies use."""
 
 
-class Shard(BaseModel):
+class Shard(Strict):
     """A file of images, uint8 of shape (images, size, size, 3) after a header, and the SHA-256 of its pixels."""
 
-    model_config = STRICT
     file: str
     images: Number
     sha256: str
 
 
-class Part(BaseModel):
+class Part(Strict):
     """The images of one split: their shards in order, and the file of their labels, int32, with its SHA-256."""
 
-    model_config = STRICT
     shards: tuple[Shard, ...]
     labels: str
     labels_sha256: str
@@ -45,7 +43,7 @@ class Part(BaseModel):
         return sum(shard.images for shard in self.shards)
 
 
-class Manifest(BaseModel):
+class Manifest(Strict):
     """What ``alexnet-repro data imagenet`` prepared: square images of side ``size`` by split, and sums over the
     training images.
 
@@ -55,7 +53,6 @@ class Manifest(BaseModel):
     left_out: number of images of the source that could not be read. made_by: what decoded them.
     """
 
-    model_config = STRICT
     format: Annotated[int, Field(ge=1, le=1)]
     size: Annotated[int, Field(ge=1, le=2**14)]
     classes: Annotated[tuple[str, ...], Field(min_length=2)]

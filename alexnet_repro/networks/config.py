@@ -5,16 +5,15 @@ added later gets a default that means "as before". ``training.models`` builds th
 """
 
 import math
-from typing import Annotated, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, FailFast, Field, model_validator
+from pydantic import AfterValidator, FailFast, Field, model_validator
 
-from ..common.fields import STRICT
+from ..common.fields import Strict
 
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Positive = Annotated[float, Field(gt=0)]
 ConvLayer = Literal[1, 2, 3, 4, 5]
-ConvLayers = Annotated[tuple[ConvLayer, ...], FailFast(), Field(min_length=1, max_length=5)]
 
 
 def side_after(side: int, kernel: int, stride: int, border: int = 0, rounding: str = "floor") -> int:
@@ -27,12 +26,24 @@ def side_after(side: int, kernel: int, stride: int, border: int = 0, rounding: s
     return 1 + (math.ceil(room) if rounding == "ceil" else math.floor(room))
 
 
-def _ascending(name: str, values: tuple[object, ...]) -> None:
-    if list(values) != sorted(set(values), key=str):
-        raise ValueError(f"{name}={values} must be ascending without repeats: one net has one spelling")
+def ascending(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The same values. Raises ValueError for others than ascending ones."""
+    if list(values) != sorted(set(values)):
+        raise ValueError(f"{values} must be ascending without repeats")
+    return values
 
 
-class CrossMapNorm(BaseModel):
+def _odd(size: int) -> int:
+    if size % 2 == 0:
+        raise ValueError(f"{size} has no centre: use an odd number")
+    return size
+
+
+OddCount = Annotated[Count, AfterValidator(_odd)]
+ConvLayers = Annotated[tuple[ConvLayer, ...], FailFast(), Field(min_length=1, max_length=5), AfterValidator(ascending)]
+
+
+class CrossMapNorm(Strict):
     """Local response normalization over neighbouring maps (section 3.3): b = a / (k + alpha * sum a^2)^beta.
 
     size: n, the number of maps summed over; odd. divide_alpha: use alpha / n, as the 2012 source and torch do; without
@@ -40,23 +51,15 @@ class CrossMapNorm(BaseModel):
     by k^-beta is left.
     """
 
-    model_config = STRICT
-    size: Count
+    size: OddCount
     alpha: Annotated[float, Field(ge=0)]
     beta: Positive
     k: Positive
     divide_alpha: bool
     layers: ConvLayers
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.size % 2 == 0:
-            raise ValueError(f"size={self.size} has no centre: use an odd number of maps")
-        _ascending("layers", self.layers)
-        return self
 
-
-class WithinMapNorm(BaseModel):
+class WithinMapNorm(Strict):
     """Normalization over a ``size`` x ``size`` neighbourhood of the same map: in net 145 of the 2012 source, not in the
     paper.
 
@@ -64,22 +67,14 @@ class WithinMapNorm(BaseModel):
     normalization.
     """
 
-    model_config = STRICT
-    size: Count
+    size: OddCount
     scale: Positive
     power: Positive
     k: Positive
     layers: ConvLayers
 
-    @model_validator(mode="after")
-    def _check(self) -> Self:
-        if self.size % 2 == 0:
-            raise ValueError(f"size={self.size} has no centre: use an odd number of pixels")
-        _ascending("layers", self.layers)
-        return self
 
-
-class AlexNetConfig(BaseModel):
+class AlexNetConfig(Strict):
     """The network of 2012 at any size: five conv and three fully-connected layers (section 3.5).
 
     image_size: side of the square RGB input, after cropping. classes: width of the softmax.
@@ -108,7 +103,6 @@ class AlexNetConfig(BaseModel):
         conv5, the third pooling follows the last conv layer that is left.
     """
 
-    model_config = STRICT
     net: Literal["alexnet"]
     image_size: Count
     classes: Count
@@ -127,11 +121,10 @@ class AlexNetConfig(BaseModel):
     columns: Literal["linked", "unlinked", "half", "single"]
     bias_init: Literal["one", "zero"]
     weight_init: Literal["paper", "source", "he", "he-hidden"]
-    removed: Annotated[tuple[Literal["conv3", "conv4", "conv5"], ...], Field(max_length=2)]
+    removed: Annotated[tuple[Literal["conv3", "conv4", "conv5"], ...], Field(max_length=2), AfterValidator(ascending)]
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        _ascending("removed", self.removed)
         odd = [n for n in (*self.kernels, self.hidden) if n % 2]
         if odd:
             raise ValueError(f"{odd[0]} kernels or units do not split into two columns: use an even number")
@@ -258,7 +251,7 @@ with stride 2, in ceil mode.
 Source: cuda-convnet, example-layers/layers-19pct.cfg, layers-conv-local-13pct.cfg and layers-conv-local-11pct.cfg."""
 
 
-class CudaConvnetConfig(BaseModel):
+class CudaConvnetConfig(Strict):
     """One of cuda-convnet's CIFAR-10 example networks, with a choice of nonlinearity, initialization and normalization.
 
     layers: which layer file, see ``CUDA_CONVNET``.
@@ -270,7 +263,6 @@ class CudaConvnetConfig(BaseModel):
         11pct (commit 3878e8f), which differs from 13pct in nothing else.
     """
 
-    model_config = STRICT
     net: Literal["cuda-convnet"]
     layers: Literal["19pct", "13pct", "11pct"]
     nonlinearity: Literal["relu", "tanh"]

@@ -62,18 +62,18 @@ def links(config: AlexNetConfig) -> dict[str, int]:
     return sent | {"softmax": config.classes // 2}
 
 
-def bytes_sent(config: AlexNetConfig, batch: int, bytes_each: int = SINGLE) -> int:
+def bytes_sent(config: AlexNetConfig, batch: int) -> int:
     """Bytes that each of two devices, one per column, sends in one training step; it receives as many."""
     sent = links(config)
-    return batch * bytes_each * (2 * sum(sent.values()) - sent["softmax"])
+    return batch * SINGLE * (2 * sum(sent.values()) - sent["softmax"])
 
 
-def data_parallel_bytes(config: AlexNetConfig, devices: int, bytes_each: int = SINGLE) -> int:
+def data_parallel_bytes(config: AlexNetConfig, devices: int) -> int:
     """Bytes that each of ``devices`` sends in one data-parallel step: its part of a ring all-reduce of the gradients.
 
     2 (n - 1) / n times the parameters, at any batch size. Source: Patarasuk & Yuan (2009).
     """
-    return 2 * (devices - 1) * parameters(config) * bytes_each // devices
+    return 2 * (devices - 1) * parameters(config) * SINGLE // devices
 
 
 def multiply_adds(config: AlexNetConfig, device_layers: list[Layer] | None = None) -> int:

@@ -89,9 +89,9 @@ class Layer:
         """Multiply-accumulates (MACs) of the forward pass for one image, zero padding included."""
         return self.neurons * self.fan_in if self.learned else 0
 
-    def activation_bytes(self, batch: int, bytes_each: int = 4) -> int:
+    def activation_bytes(self, batch: int) -> int:
         """Memory of the outputs for a batch, in bytes; 4 bytes per number in single precision."""
-        return batch * bytes_each * prod(self.outputs)
+        return batch * 4 * prod(self.outputs)
 
 
 def layers(config: AlexNetConfig) -> list[Layer]:

@@ -7,11 +7,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, Field, model_validator
+from pydantic import Field, model_validator
 
 from ..common import paths
 from ..common.errors import UserError, one_of
-from ..common.fields import STRICT
+from ..common.fields import Strict
 from ..common.files import parse_entry, read_toml
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
@@ -21,7 +21,7 @@ KINDS = ("measured", "observed", "audited", "published", "sourced", "derived", "
 """The kinds of evidence that a claim may list; data/claims.toml explains each."""
 
 
-class ArmComparison(BaseModel):
+class ArmComparison(Strict):
     """Two arms compared by one metric, paired by seed; what Measured, Observed and a rule of stage two share.
 
     label: what tells it from the claim's other comparisons ("conv3").
@@ -30,7 +30,6 @@ class ArmComparison(BaseModel):
         arm / against: "×". Above ``null`` is the paper's side.
     """
 
-    model_config = STRICT
     remedy: ClassVar[str] = "name another arm or against_metric"
     label: str = ""
     metric: Name
@@ -105,7 +104,7 @@ class Observed(ArmComparison):
         return self.against_study in (None, self.study) and super().of_itself()
 
 
-class Audited(BaseModel):
+class Audited(Strict):
     """A number of the paper compared with the first author's log, data/author_log.csv.
 
     Its value is ``column`` in the row (net, views, eval_set), minus that in the row (against, against_views,
@@ -117,7 +116,6 @@ class Audited(BaseModel):
     digits: decimals that the paper prints; -1 for a number rounded to tens. note: what a reader must know.
     """
 
-    model_config = STRICT
     label: str = ""
     column: Literal["top1_error", "top5_error", "epochs", "drops"]
     train_set: Text
@@ -147,7 +145,7 @@ class Audited(BaseModel):
         return self
 
 
-class Published(BaseModel):
+class Published(Strict):
     """A number of the paper compared with what the competition's organizers or the cited authors published.
 
     entry: a row's name in data/published_results.csv. quantity: its error in percent; or, for a submission whose file
@@ -155,7 +153,6 @@ class Published(BaseModel):
         of nets marked as pre-trained on Fall 2011 ("pre-trained nets").
     """
 
-    model_config = STRICT
     label: Text
     entry: Text
     quantity: Literal["top1_error", "top5_error", "nets", "shared nets", "pre-trained nets"]
@@ -174,13 +171,12 @@ class Published(BaseModel):
         return self
 
 
-class Sourced(BaseModel):
+class Sourced(Strict):
     """A statement of the paper compared with the 2012 source: the row of data/unsaid.toml named ``item``.
 
     It agrees if the row has the same value for both.
     """
 
-    model_config = STRICT
     item: Text
 
     @property
@@ -189,22 +185,20 @@ class Sourced(BaseModel):
         return self.item
 
 
-class Untested(BaseModel):
+class Untested(Strict):
     """A part of a claim that this project cannot test, with the ``reason``."""
 
-    model_config = STRICT
     label: str = ""
     reason: Text
 
 
-class Derived(BaseModel):
+class Derived(Strict):
     """A number that follows by arithmetic from the paper's own description.
 
     quantity: its name in derivations.py. comparison: it must "equal" paper_value within the relative tolerance (0:
         exactly), be "above" it, or be "at most" it. rule: why, and what a reader must know.
     """
 
-    model_config = STRICT
     label: str = ""
     quantity: Name
     unit: Text
@@ -220,14 +214,13 @@ class Derived(BaseModel):
         return self
 
 
-class Claim(BaseModel):
+class Claim(Strict):
     """One claim of Krizhevsky, Sutskever & Hinton (2012), with all its evidence.
 
     paper: the paper's number, as the scorecard shows it. version: increased when a rule changes.
     reading: a sentence for readers on what all evidence comes to; analysis/conclusions.py fills in the numbers.
     """
 
-    model_config = STRICT
     id: Name
     version: Annotated[int, Field(ge=1)]
     section: Text
@@ -268,7 +261,7 @@ def load(path: Path | None = None) -> tuple[Claim, ...]:
 
     Raises UserError that names the entry and the field at fault.
     """
-    path = path if path is not None else paths.data() / "claims.toml"
+    path = path or paths.data() / "claims.toml"
     values = read_toml(path)
     entries = values.pop("claim", None)
     if values or not isinstance(entries, list):

@@ -21,6 +21,15 @@ NET_147_BORDERS = (2 * 1, 0)
 of the 2012 source; net 145 and the paper's net have 4 and 2."""
 
 
+Agreement = Literal[
+    "audited: agrees",
+    "audited: disagrees",
+    "audited: not in the log",
+    "derived: agrees",
+    "derived: disagrees",
+]
+
+
 @dataclass(frozen=True)
 class Finding:
     """What arithmetic or the first author's log says of one number of the paper.
@@ -28,13 +37,7 @@ class Finding:
     value: in the unit of the claim's entry; None where the log has none. note: what a reader must know beside it.
     """
 
-    verdict: Literal[
-        "audited: agrees",
-        "audited: disagrees",
-        "audited: not in the log",
-        "derived: agrees",
-        "derived: disagrees",
-    ]
+    verdict: Agreement
     value: float | None
     note: str
 

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from ..common import paths
 from ..common.errors import UserError, one_of
-from ..common.fields import STRICT
+from ..common.fields import Strict
 from ..common.files import first_fault, read_toml
 from ..networks.config import CIFAR_ALEXNET, PAPER, SOURCE, AlexNetConfig
 
@@ -16,10 +16,9 @@ PRESETS = {"paper": PAPER, "source": SOURCE, "CIFAR": CIFAR_ALEXNET}
 Text = Annotated[str, Field(min_length=1)]
 
 
-class Row(BaseModel):
+class Row(Strict):
     """One item of data/unsaid.toml, which explains the fields."""
 
-    model_config = STRICT
     item: Text
     says: Literal["same", "differs", "silent"]
     section: Text
@@ -46,8 +45,7 @@ class Row(BaseModel):
         return self
 
 
-class _Rows(BaseModel):
-    model_config = STRICT
+class _Rows(Strict):
     row: list[Row]
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from ..common.errors import UserError
 from ..common.files import is_hidden, remedy, sha256, write_atomic
 from ..experiments.registry import study
-from . import outputs as ensembles
+from . import outputs
 from .curves import TOP
 from .metrics import scored_metric
 from .outputs import DAMAGE, MEMBERS, ROUNDED, as_bytes, damage_named, digest_of, published, write_arrays
@@ -49,12 +49,12 @@ class Predictions:
         )
 
 
-def ranked(outputs: npt.NDArray[np.floating]) -> Classes:
-    """The ``TOP`` classes with the largest outputs, from outputs (images, classes), largest first.
+def ranked(scores: npt.NDArray[np.floating]) -> Classes:
+    """The ``TOP`` classes with the largest outputs, from ``scores`` (images, classes), largest first.
 
     On a tie, the lower class.
     """
-    return np.argsort(-outputs, axis=1, kind="stable")[:, :TOP].astype(np.uint8)
+    return np.argsort(-scores, axis=1, kind="stable")[:, :TOP].astype(np.uint8)
 
 
 def due(records: list[RunRecord], store: Store) -> list[RunRecord]:
@@ -95,8 +95,8 @@ def read(path: Path) -> Predictions:
         with np.load(path, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         if "outputs" in arrays:
-            outputs, labels = ensembles.read(path)
-            return Predictions(ranked(outputs), labels)
+            softmax, labels = outputs.read(path)
+            return Predictions(ranked(softmax), labels)
         top, name, digest = arrays["top"], bytes(arrays["labels_sha256"]).hex(), bytes(arrays["sha256"]).hex()
         if _digest(top, name) != digest:
             raise ValueError("does not have its SHA-256")

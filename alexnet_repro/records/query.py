@@ -79,7 +79,12 @@ def load_curves(study: str | None = None, scale: str = "cifar10", store: str | P
 
 def store_at(store: str | Path | None) -> Store:
     """The working store at a path; None: the default one. Raises UserError for a folder that does not exist."""
-    return Store() if store is None else Store(_folder(store))
+    if store is None:
+        return Store()
+    folder = Path(store).expanduser()
+    if not folder.is_dir():
+        raise UserError(f"no working store at {folder}: give the folder that holds runs/, as ALEXNET_REPRO_STORE does")
+    return Store(folder)
 
 
 def _found(study: str | None, scale: str, store: str | Path | None) -> Iterator[tuple[str, str, RunRecord]]:
@@ -99,10 +104,3 @@ def _found(study: str | None, scale: str, store: str | Path | None) -> Iterator[
         found = [(arm, run) for arm, by_seed in records(plan, where).items() for run in by_seed.values()]
         yield from ((plan.name, arm, run) for arm, run in found if run.key not in seen)
         seen |= {run.key for _, run in found}
-
-
-def _folder(store: str | Path) -> Path:
-    folder = Path(store).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"no working store at {folder}: give the folder that holds runs/, as ALEXNET_REPRO_STORE does")
-    return folder

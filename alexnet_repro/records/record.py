@@ -5,11 +5,11 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
-from ..common.fields import STRICT, Amount, Count
+from ..common.fields import Amount, Count, Strict
 from ..experiments.config import RunConfig
-from .curves import Floats, crossing, trailing_error
+from .curves import Floats, crossing, epochs_to_converge, mean_until, trailing_error
 
 METRIC = "metric."
 PROVENANCE = "provenance."
@@ -23,7 +23,7 @@ SINGLE = 1e39
 Number = Field(ge=-SINGLE, le=SINGLE)
 
 
-class Measurement(BaseModel):
+class Measurement(Strict):
     """What was measured since the measurement before, in training mode: each image counts in the step that trained on
     it.
 
@@ -31,7 +31,6 @@ class Measurement(BaseModel):
     fractions. test_error: of the network at this point, in eval mode; None if it was not asked for.
     """
 
-    model_config = STRICT
     epoch: Amount
     images: Count
     train_loss: Annotated[float | None, Number]
@@ -39,7 +38,7 @@ class Measurement(BaseModel):
     test_error: Annotated[float | None, Number] = None
 
 
-class Provenance(BaseModel):
+class Provenance(Strict):
     """Where a record comes from: code, versions, machine and speed. Digests are SHA-256; ``weights`` is of the final
     weights.
 
@@ -49,7 +48,6 @@ class Provenance(BaseModel):
     is one.
     """
 
-    model_config = STRICT
     commit: str
     clean: bool
     python: str
@@ -69,10 +67,9 @@ class Provenance(BaseModel):
     driver: str | None = None
 
 
-class RunRecord(BaseModel):
+class RunRecord(Strict):
     """One complete run; no record is written before the run is over."""
 
-    model_config = STRICT
     key: str
     recipe: Count
     config: RunConfig
@@ -105,6 +102,31 @@ def trailing(curve: Sequence[Measurement], train_images: int) -> tuple[Floats, F
     """Training error over the latest epoch's worth of images: (middles of these windows in epochs, errors)."""
     middles, errors = trailing_error([m.images for m in curve], [m.train_error for m in curve], train_images)
     return middles / train_images, errors
+
+
+def curve_metrics(config: RunConfig, curve: Sequence[Measurement], status: Status) -> dict[str, float | None]:
+    """The metrics that every run has of its curve: epochs, train_error, train_loss, and epochs_to_threshold if any."""
+    epochs, errors = trailing(curve, config.data.train_images)
+    metrics: dict[str, float | None] = {
+        "epochs": curve[-1].epoch,
+        "train_error": float(errors[-1]) if len(errors) else None,
+        "train_loss": curve[-1].train_loss,
+    }
+    if config.budget.stop_at_train_error is not None:
+        crossed = crossing(epochs, errors, config.budget.stop_at_train_error)
+        metrics["epochs_to_threshold"] = None if math.isnan(crossed) or status == "diverged" else crossed
+    return metrics
+
+
+def mean_loss(curve: Sequence[Measurement], until: float) -> float | None:
+    """Mean training loss over the first ``until`` epochs; None if it was not finite."""
+    return mean_until([m.epoch for m in curve], [m.train_loss for m in curve], until)
+
+
+def convergence(curve: Sequence[Measurement]) -> float | None:
+    """The epoch by which the test error has converged, see ``curves.epochs_to_converge``."""
+    tested = {m.epoch: m.test_error for m in curve if m.test_error is not None}
+    return epochs_to_converge(list(tested), list(tested.values()))
 
 
 def core_hours(records: Iterable[RunRecord]) -> float:

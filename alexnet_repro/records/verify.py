@@ -23,8 +23,8 @@ from ..experiments.registry import STUDIES, study
 from ..experiments.study import FRESH_SEEDS, PILOT_SEEDS, Study
 from . import outputs, predictions
 from .copies import Curves
-from .curves import EARLY_EPOCHS, epochs_to_converge, mean_until
-from .record import METRIC, PROVENANCE, RunRecord
+from .curves import EARLY_EPOCHS
+from .record import METRIC, PROVENANCE, RunRecord, convergence, curve_metrics, mean_loss
 from .store import CURVES, RUNS, Placed, Store, read_placed
 
 TEST_IMAGES = 10_000
@@ -286,9 +286,8 @@ def _rate(record: RunRecord) -> Iterator[Fault]:
 
 def _within(config: RunConfig) -> list[int]:
     """Images seen in an epoch at each of its measurements."""
-    size, batch, count = config.data.train_images, config.optimizer.batch_size, config.budget.measurements
-    steps = math.ceil(size / batch)
-    return sorted({min(math.ceil(k * steps / count) * batch, size) for k in range(1, count + 1)})
+    size, batch = config.data.train_images, config.optimizer.batch_size
+    return [min(step * batch, size) for step in config.measured_steps]
 
 
 def _points(record: RunRecord) -> Iterator[Fault]:
@@ -335,26 +334,14 @@ def _ending(record: RunRecord) -> Iterator[Fault]:
 
 def _metrics(record: RunRecord) -> Iterator[Fault]:
     curve, config = record.curve, record.config
-    _, trailing = record.trailing()
-    expected: dict[str, float | None] = {
-        "epochs": curve[-1].epoch,
-        "train_loss": curve[-1].train_loss,
-        "train_error": float(trailing[-1]) if len(trailing) else None,
-    }
-    threshold = config.budget.stop_at_train_error
-    if threshold is not None:
-        crossed = record.epochs_to(threshold)
-        expected["epochs_to_threshold"] = None if math.isnan(crossed) or record.status == "diverged" else crossed
+    expected = curve_metrics(config, curve, record.status)
     if "gap" in record.metrics:
         gap = record.metric("test_error") - record.metric("clean_train_error")
         expected["gap"] = None if math.isnan(gap) else gap
     if "early_train_loss" in record.metrics:
-        early = mean_until([m.epoch for m in curve], [m.train_loss for m in curve], EARLY_EPOCHS)
-        expected["early_train_loss"] = None if record.status == "diverged" else early
+        expected["early_train_loss"] = None if record.status == "diverged" else mean_loss(curve, EARLY_EPOCHS)
     if "epochs_to_converge" in record.metrics:
-        tested = [(m.epoch, m.test_error) for m in curve if m.test_error is not None]
-        converged = epochs_to_converge([epoch for epoch, _ in tested], [e for _, e in tested])
-        expected["epochs_to_converge"] = None if record.status == "diverged" else converged
+        expected["epochs_to_converge"] = None if record.status == "diverged" else convergence(curve)
     if config.data.dataset == "cifar10" and curve[-1].test_error is not None and record.status != "diverged":
         expected["test_error"] = curve[-1].test_error
     for name, value in expected.items():
@@ -375,11 +362,8 @@ def _metrics(record: RunRecord) -> Iterator[Fault]:
             yield Fault(f"its {name} {value} is no share of its training images", column)
         elif name in FROM_0_TO_1 and not 0 <= value <= 1:
             yield Fault(f"its {name} {value} is not from 0 to 1", column)
-    for five, one in (
-        ("top5_error", "test_error"),
-        ("test_top5_error", "test_error"),
-        ("ten_view_top5_error", "ten_view_error"),
-    ):
+    for five in ("top5_error", "test_top5_error", "ten_view_top5_error"):
+        one = "ten_view_error" if five == "ten_view_top5_error" else "test_error"
         if record.metric(five) > record.metric(one):
             yield Fault(f"its {five} {record.metric(five)} is above its {one}", METRIC + five)
 

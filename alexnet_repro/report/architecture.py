@@ -9,10 +9,9 @@ from typing import Any
 import pandas as pd
 from IPython.display import Markdown
 
-from ..networks import layers as architecture
 from ..networks.config import PAPER, SOURCE, AlexNetConfig, side_after
 from ..networks.cost import GPU_BYTES, check_batch, memory_breakdown
-from ..networks.layers import Layer, layers, learned_layers
+from ..networks.layers import PAPER_NEURONS, Layer, layers, learned_layers, neurons, parameters
 from ..records.reference import torchvision_table
 from . import cards
 from .format import markdown
@@ -111,10 +110,10 @@ def memory_table(batch: int) -> pd.DataFrame:
     return result
 
 
-def border_words(config: AlexNetConfig = PAPER) -> Markdown:
+def border_words() -> Markdown:
     """Why conv1 has 55 positions along a side of an image of 224 pixels, in a paragraph."""
-    side, kernel, stride = config.image_size, config.conv1_kernel, config.conv1_stride
-    room, found = (side - kernel) / stride, learned_layers(config)[0].outputs[1]
+    side, kernel, stride = PAPER.image_size, PAPER.conv1_kernel, PAPER.conv1_stride
+    room, found = (side - kernel) / stride, learned_layers(PAPER)[0].outputs[1]
     reach = (found - 1) * stride + kernel
     other = torchvision_table().iloc[0]
     return Markdown(
@@ -132,7 +131,7 @@ def border_words(config: AlexNetConfig = PAPER) -> Markdown:
 
 def neurons_words() -> Markdown:
     """The numbers of neurons in the caption of Fig. 2 compared with those computed from the shapes."""
-    printed, derived = architecture.PAPER_NEURONS, architecture.neurons(PAPER)
+    printed, derived = PAPER_NEURONS, neurons(PAPER)
     wrong = [i for i, (a, b) in enumerate(zip(printed, derived, strict=True)) if a != b]
     maps, side, _ = learned_layers(PAPER)[0].outputs
     half = maps // 2
@@ -163,7 +162,7 @@ def parameters_words() -> Markdown:
     dense = total - sum(layer.parameters for layer in convs)
     work = sum(layer.multiply_adds for layer in net)
     undivided = PAPER.change(columns="single")
-    single = architecture.parameters(undivided)
+    single = parameters(undivided)
     biggest = max(net, key=lambda layer: layer.parameters)
     return Markdown(
         f"The eight learned layers have {total:,} parameters, of which {biases:,} are biases; the paper says 60 "
@@ -180,7 +179,7 @@ def memory_words(batch: int) -> Markdown:
     """Whether the network fits on one GTX 580 (section 3.2), by the memory that it needs."""
     one, two = (sum(memory_breakdown(SOURCE, batch, gpus).values()) for gpus in (1, 2))
     fits = "fits, by this count," if one <= GPU_BYTES else "does not fit"
-    parameters = 2 * memory_breakdown(SOURCE, batch)["weights and biases"]
+    learned = 2 * memory_breakdown(SOURCE, batch)["weights and biases"]
     largest = batch
     while sum(memory_breakdown(SOURCE, largest + 1).values()) <= GPU_BYTES:
         largest += 1
@@ -197,7 +196,7 @@ def memory_words(batch: int) -> Markdown:
         f"Net 145 of the source, whole on one GPU with batches of {batch}, needs {one / GIB:.2f} GiB, "
         f"{_percent(one / GPU_BYTES)} of the 3 GiB of a GTX 580: it {fits}{room}. In two columns each GPU holds "
         f"{two / GIB:.2f} GiB, {_percent(two / GPU_BYTES)}. Parameters and their velocities are only "
-        f"{_percent(parameters / one)} of it; most of the rest grows with the batch. Code, driver and temporary "
+        f"{_percent(learned / one)} of it; most of the rest grows with the batch. Code, driver and temporary "
         f"copies come on top and are not counted. {verdict}"
     )
 

@@ -19,9 +19,7 @@ from ..analysis.conclusions import Conclusion, filled
 from ..analysis.contrasts import ALL_ARMS, Contrast, Pair, contrasts
 from ..analysis.ensembles import sizes
 from ..analysis.lookup import concluded, record_lookup
-from ..analysis.statistics import paired_difference
-from ..analysis.verdicts import MIN_PAIRS, Find, Records, Verdict, paired, scorecard
-from ..analysis.verdicts import effect_text as shown
+from ..analysis.verdicts import Find, Records, Verdict, effect_text, paired, scorecard
 from ..common.errors import NoRuns, UserError, one_of
 from ..common.machine import check_device
 from ..common.text import capital, number
@@ -33,40 +31,12 @@ from ..networks.config import AlexNetConfig
 from ..paper.claims import Measured, claim
 from ..records import outputs
 from ..records.lookup import RunsByArm, records
-from ..records.metrics import scored_metric
-from ..records.record import RunRecord
 from ..records.reference import linear_classifier
 from ..records.store import Store
 from ..training.launch.runs import load_or_train
 from . import captions, cards, downloads, features, figures, tables
 from .captions import level
 from .format import TITLE, markdown
-
-METRICS = {
-    "test_error": "test error (%)",
-    "test_top5_error": "test error, top-5 (%)",
-    "ten_view_error": "test error, ten views (%)",
-    "ten_view_top5_error": "test error, top-5, ten views (%)",
-    "clean_train_error": "error on the training images (%)",
-    "gap": "gap (points)",
-    "early_train_loss": "loss, first five epochs (nats)",
-    "epochs_to_converge": "epochs to within a point of its lowest test error",
-    "lowest_epoch": "epoch of its lowest test error",
-    "epochs_to_threshold": "epochs to the threshold",
-    "train_error": "training error, as trained (%)",
-    "color_gap": "difference of the columns' colour indices",
-    "color_gap_shuffled": "the same, kernels dealt at random",
-    "color_gap_p": "share of deals as wide",
-    "knn_features": "neighbours of the same class, features (%)",
-    "knn_pixels": "neighbours of the same class, pixels (%)",
-}
-"""Metric of a run -> its name as a table's column."""
-PERCENT = (
-    *("test_error", "test_top5_error", "train_error", "ten_view_error", "ten_view_top5_error", "clean_train_error"),
-    *("gap", "knn_features", "knn_pixels"),
-)
-FEW = 5
-"""Up to so many pairs, a sentence lists the effect of each."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -106,7 +76,7 @@ class Page:
         self.train = train or self.smoke
         self.store = Store()
         self._judged: list[Verdict] | None = None
-        self._concluded: list[Conclusion] | None = None
+        self._concluded: dict[str, Conclusion] | None = None
         self._finders: dict[str, Find] = {}
         self._models: dict[tuple[str, str], exploratory.Pooled | None] = {}
 
@@ -133,8 +103,7 @@ class Page:
         """
         if self.smoke:
             return Markdown("")
-        (conclusion,) = (each for each in self._conclusions() if each.claim == name)
-        words = None
+        conclusion, words = self._conclusions()[name], None
         if conclusion.conclusion.removesuffix(", so far") == when:
             find = self._find("cifar10")
             words = filled(finding, name, conclusion.verdicts, conclusion.comparisons, find, intervals=False)
@@ -142,7 +111,7 @@ class Page:
 
     def box(self, *names: str) -> Markdown:
         """A box with each of these claims: the paper's statement, our answer, the verdict, and the scales run."""
-        every = {each.claim: each for each in self._conclusions()} if not self.smoke else {}
+        every = {} if self.smoke else self._conclusions()
         parts = [cards.answer(claim(name), every.get(name)) for name in names]
         return Markdown("\n".join([":::{admonition} The claim, and the answer", ":class: answer", *parts, ":::"]))
 
@@ -205,8 +174,7 @@ class Page:
         """The conclusion on a claim and the verdicts of both stages; at the scale smoke, those of stage one alone."""
         parts = [f"**{claim(name).title}**"]
         if not self.smoke:
-            (conclusion,) = [each for each in self._conclusions() if each.claim == name]
-            parts += [str(cards.conclusion_card(conclusion).data), "Stage one:"]
+            parts += [str(cards.conclusion_card(self._conclusions()[name]).data), "Stage one:"]
         parts.append(str(self._stage_one(name).data))
         return Markdown("\n\n".join(parts))
 
@@ -221,11 +189,11 @@ class Page:
         for each in self._measured(names):
             entry = _entry(each.claim, each.label)
             pair = f"{arm_label(entry.arm)} against {arm_label(str(entry.against))}"
-            what = f"{pair}, {METRICS.get(entry.metric, entry.metric)}"
+            what = f"{pair}, {tables.METRICS.get(entry.metric, entry.metric)}"
             if entry.arm == entry.against:
-                what = f"{METRICS[entry.metric]} against {METRICS[str(entry.against_metric)]}"
+                what = f"{tables.METRICS[entry.metric]} against {tables.METRICS[str(entry.against_metric)]}"
             label = f" ({each.label})" if each.label else ""
-            effect = shown(each) if each.effect is not None else "no bound"
+            effect = effect_text(each) if each.effect is not None else "no bound"
             came = "no number yet" if each.verdict == "not run" else f"{effect} from {each.pairs_judged} pairs"
             lines.append(f"* {each.title}{label}: {what}: {came}: **{each.verdict}**.")
         return Markdown("\n".join(lines))
@@ -241,10 +209,11 @@ class Page:
             self._judged = scorecard(self._find(self.scale))
         return self._judged
 
-    def _conclusions(self) -> list[Conclusion]:
-        """The conclusions on all claims, cached until this page trains a run."""
+    def _conclusions(self) -> dict[str, Conclusion]:
+        """The conclusion on each claim by its name, cached until this page trains a run."""
         if self._concluded is None:
-            self._concluded = concluded(self.store, None if self.scale in SCALED else self._verdicts())
+            every = concluded(self.store, None if self.scale in SCALED else self._verdicts())
+            self._concluded = {each.claim: each for each in every}
         return self._concluded
 
     @_or_one_line
@@ -280,55 +249,17 @@ class Page:
     @_or_one_line
     def arms(self, name: str, metrics: Sequence[str]) -> Markdown:
         """A table of a study's arms: mean ± standard deviation of ``metrics`` over the seeds that all arms have."""
-        plan, runs = self.runs(name)
-        rows, seen = [], [set(by_seed) for by_seed in runs.values() if by_seed]
-        shared = sorted(set.intersection(*seen)) if seen else []
-        for arm in plan.arms:
-            records = [runs[arm][seed] for seed in shared if seed in runs[arm]]
-            row: dict[str, object] = {"arm": arm_label(arm), "seeds": len(records)}
-            for metric in metrics:
-                values = pd.Series([_value(record, metric) for record in records], dtype=float)
-                row[METRICS[metric]] = _spread(values * (100 if metric in PERCENT else 1))
-            row["diverged"] = sum(record.status == "diverged" for record in records)
-            rows.append(row)
-        table = pd.DataFrame(rows)
-        if not table["diverged"].any():
-            table = table.drop(columns="diverged")
-        shown_table = markdown(table, right=list(table.columns[1:]), wide=True)
-        if len(shared) < 2:
-            return Markdown(shown_table)
-        chance = " A diverged run's errors count at chance." if "diverged" in table else ""
-        return Markdown(
-            f"{shown_table}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}"
-        )
+        return tables.arms(*self.runs(name), metrics)
 
     @_or_one_line
     def differences(self, name: str, *pairs: tuple[str, str], metric: str = "test_error") -> Markdown:
         """A list of paired differences, first arm minus second, with 95 % intervals; no rule judges them.
 
-        metric: one of ``PERCENT``. Raises UserError for any other.
+        metric: one of ``tables.PERCENT``. Raises UserError for any other.
         """
-        if metric not in PERCENT:
-            raise one_of("metric in points", metric, list(PERCENT))
-        _, runs = self.runs(name)
-        lines = []
-        for arm, against in pairs:
-            what = f"{arm_label(arm)} minus {arm_label(against)}"
-            if not {arm, against} <= runs.keys():
-                lines.append(f"* {what}: not at the scale {self.scale}.")
-                continue
-            seeds = sorted(runs[arm].keys() & runs[against].keys())
-            if len(seeds) < MIN_PAIRS:
-                lines.append(f"* {what}: no number yet.")
-                continue
-            first, second = ([100 * scored_metric(runs[each][s], metric) for s in seeds] for each in (arm, against))
-            effect = paired_difference(first, second)
-            interval = f"{number(effect.low)} to {number(effect.high)}"
-            differences = ", ".join(f"{a - b:.2f}".replace("-", "−") for a, b in zip(first, second, strict=True))
-            count = f"{len(seeds)} pairs" + (f": {differences}" if len(seeds) <= FEW else "")
-            lines.append(f"* {what}: {number(effect.estimate)} points ({interval}) from {count}.")
-        name = capital(METRICS[metric].partition(" (")[0])
-        return Markdown("\n".join([f"{name}, paired by seed, with 95 % intervals:", "", *lines]))
+        if metric not in tables.PERCENT:
+            raise one_of("metric in points", metric, tables.PERCENT)
+        return tables.differences(*self.runs(name), pairs, metric)
 
     def by_epoch(self, *what: str | Pair) -> Figure:
         """Figure: paired differences of training curves; what: claims, or (study, arm, against). Trains nothing."""
@@ -387,7 +318,7 @@ class Page:
     def side_by_side(self, *names: str) -> Markdown:
         """A table per claim of its effect in the paper, in the author's log, by others, and here at each scale."""
         verdicts = self._verdicts()
-        found = [] if self.smoke else [c for each in self._conclusions() for c in each.comparisons]
+        found = [] if self.smoke else [c for each in self._conclusions().values() for c in each.comparisons]
         parts = []
         for name in names:
             parts += [f"**{claim(name).title}**"] if len(names) > 1 else []
@@ -519,17 +450,3 @@ def _threshold(plan: Study) -> float | None:
 
 def _labels(plan: Study) -> dict[str, str]:
     return {arm: arm_label(arm) for arm in plan.arms}
-
-
-def _value(record: RunRecord, metric: str) -> float:
-    return record.lowest_epoch if metric == "lowest_epoch" else scored_metric(record, metric)
-
-
-def _spread(values: "pd.Series[float]") -> str:
-    values = values.dropna()
-    if values.empty:
-        return "–"
-    sd = float(values.std(ddof=1)) if len(values) > 1 else None
-    digits = 3 if sd is not None and 1e-9 < sd < 0.005 else 2
-    spread = "" if sd is None else f" ± {sd:.{digits}f}"
-    return f"{values.mean():.{digits}f}{spread}".replace("-", "−")

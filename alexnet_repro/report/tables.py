@@ -1,4 +1,4 @@
-"""Tables of the exploratory analyses, with a paragraph on how to read each; computed in analysis/, not here."""
+"""Tables of a study's arms and of the exploratory analyses, with a line or paragraph on how to read each."""
 
 import math
 from collections.abc import Sequence
@@ -7,17 +7,88 @@ import pandas as pd
 from IPython.display import Markdown
 
 from ..analysis.contrasts import Contrast
-from ..analysis.exploratory import CHANCE_RATIO, DEALS, ColourNull, Pooled
+from ..analysis.exploratory import CHANCE_RATIO, ColourNull, Pooled
 from ..analysis.meta import Row
-from ..analysis.verdicts import ALPHA
-from ..common.text import NONE, number, probability, with_interval
+from ..analysis.statistics import DEALS, paired_difference
+from ..analysis.verdicts import ALPHA, MIN_PAIRS
+from ..common.text import NONE, capital, number, probability, with_interval
 from ..experiments.cifar_alexnet import arm_label
+from ..experiments.study import Study
+from ..records.lookup import RunsByArm
+from ..records.metrics import scored_metric
+from ..records.record import RunRecord
 from .format import markdown
 
 EFFECT = "effect (95 % interval)"
 
 Estimate = tuple[float, float, float]
 """Mean, low, high, in points."""
+METRICS = {
+    "test_error": "test error (%)",
+    "test_top5_error": "test error, top-5 (%)",
+    "ten_view_error": "test error, ten views (%)",
+    "ten_view_top5_error": "test error, top-5, ten views (%)",
+    "clean_train_error": "error on the training images (%)",
+    "gap": "gap (points)",
+    "early_train_loss": "loss, first five epochs (nats)",
+    "epochs_to_converge": "epochs to within a point of its lowest test error",
+    "lowest_epoch": "epoch of its lowest test error",
+    "epochs_to_threshold": "epochs to the threshold",
+    "train_error": "training error, as trained (%)",
+    "color_gap": "difference of the columns' colour indices",
+    "color_gap_shuffled": "the same, kernels dealt at random",
+    "color_gap_p": "share of deals as wide",
+    "knn_features": "neighbours of the same class, features (%)",
+    "knn_pixels": "neighbours of the same class, pixels (%)",
+}
+"""Metric of a run -> its name as a table's column."""
+PERCENT = [name for name, label in METRICS.items() if label.endswith(("(%)", "(points)"))]
+FEW = 5
+"""Up to so many pairs, a sentence lists the effect of each."""
+
+
+def arms(plan: Study, runs: RunsByArm, metrics: Sequence[str]) -> Markdown:
+    """A table of a study's arms: mean ± standard deviation of ``metrics`` over the seeds that all arms have."""
+    rows, seen = [], [set(by_seed) for by_seed in runs.values() if by_seed]
+    shared = sorted(set.intersection(*seen)) if seen else []
+    for arm in plan.arms:
+        records = [runs[arm][seed] for seed in shared if seed in runs[arm]]
+        row: dict[str, object] = {"arm": arm_label(arm), "seeds": len(records)}
+        for metric in metrics:
+            values = pd.Series([_value(record, metric) for record in records], dtype=float)
+            row[METRICS[metric]] = _spread(values * (100 if metric in PERCENT else 1))
+        row["diverged"] = sum(record.status == "diverged" for record in records)
+        rows.append(row)
+    table = pd.DataFrame(rows)
+    if not table["diverged"].any():
+        table = table.drop(columns="diverged")
+    shown = markdown(table, right=list(table.columns[1:]), wide=True)
+    if len(shared) < 2:
+        return Markdown(shown)
+    chance = " A diverged run's errors count at chance." if "diverged" in table else ""
+    return Markdown(f"{shown}\n\nMean ± standard deviation over the seeds that all of these arms have.{chance}")
+
+
+def differences(plan: Study, runs: RunsByArm, pairs: Sequence[tuple[str, str]], metric: str) -> Markdown:
+    """A list of paired differences, first arm minus second, with 95 % intervals; metric: one of ``PERCENT``."""
+    lines = []
+    for arm, against in pairs:
+        what = f"{arm_label(arm)} minus {arm_label(against)}"
+        if not {arm, against} <= runs.keys():
+            lines.append(f"* {what}: not at the scale {plan.scale}.")
+            continue
+        seeds = sorted(runs[arm].keys() & runs[against].keys())
+        if len(seeds) < MIN_PAIRS:
+            lines.append(f"* {what}: no number yet.")
+            continue
+        first, second = ([100 * scored_metric(runs[each][s], metric) for s in seeds] for each in (arm, against))
+        effect = paired_difference(first, second)
+        interval = f"{number(effect.low)} to {number(effect.high)}"
+        differences = ", ".join(f"{a - b:.2f}".replace("-", "−") for a, b in zip(first, second, strict=True))
+        count = f"{len(seeds)} pairs" + (f": {differences}" if len(seeds) <= FEW else "")
+        lines.append(f"* {what}: {number(effect.estimate)} points ({interval}) from {count}.")
+    title = capital(METRICS[metric].partition(" (")[0])
+    return Markdown("\n".join([f"{title}, paired by seed, with 95 % intervals:", "", *lines]))
 
 
 def parts(found: Sequence[tuple[Contrast, pd.DataFrame, Sequence[Estimate | None]]]) -> Markdown:
@@ -139,3 +210,17 @@ def _sign(each: Row) -> str:
 def _points(estimate: Estimate) -> str:
     mean, low, high = estimate
     return with_interval(mean, (low, high), "points")
+
+
+def _value(record: RunRecord, metric: str) -> float:
+    return record.lowest_epoch if metric == "lowest_epoch" else scored_metric(record, metric)
+
+
+def _spread(values: "pd.Series[float]") -> str:
+    values = values.dropna()
+    if values.empty:
+        return "–"
+    sd = float(values.std(ddof=1)) if len(values) > 1 else None
+    digits = 3 if sd is not None and 1e-9 < sd < 0.005 else 2
+    spread = "" if sd is None else f" ± {sd:.{digits}f}"
+    return f"{values.mean():.{digits}f}{spread}".replace("-", "−")

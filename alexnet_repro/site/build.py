@@ -21,15 +21,14 @@ from typing import Any
 import nbformat
 import yaml
 
-from ..analysis.published import check as check_published
+from ..analysis import published
 from ..common import paths
 from ..common.errors import UserError
 from ..common.files import lock, sha256, write_atomic
 from ..common.machine import cores
 from ..records.store import Store
 from ..report import downloads, effects
-from . import citation, explore, notebooks
-from . import pages as scorecard
+from . import citation, explore, notebooks, pages
 
 TOOLS = ("jupyter-book", "sphinx-book-theme", "myst-nb")
 BUILDER = "from jupyter_book.cli.main import main; main()"
@@ -59,10 +58,10 @@ def build() -> Path:
     book = paths.repository() / "book"
     with lock(book / "_build" / ".lock", waiting=lambda: print("another build is at work: waiting for it")):
         _check_contents(book)
-        check_published(Store())
+        published.check(Store())
         _get_data()
         _execute_pages(book / "pages")
-        scorecard.write(book)
+        pages.write(book)
         effects.write(book)
         explore.write(book)
         downloads.write(book)
@@ -83,26 +82,26 @@ def _get_data() -> None:
         print(f"building from the published evidence and the bundled sample, without all of CIFAR-10: {error}")
 
 
-def _execute_pages(pages: Path) -> None:
+def _execute_pages(folder: Path) -> None:
     """Execute the notebooks whose inputs changed, in parallel; delete pages whose notebook is gone."""
-    pages.mkdir(parents=True, exist_ok=True)
-    state = pages / ".digests.json"
+    folder.mkdir(parents=True, exist_ok=True)
+    state = folder / ".digests.json"
     known = _read_state(state)
-    published = address(configuration(pages.parent))
-    common = [*_common_inputs(), published]
+    url = address(configuration(folder.parent))
+    common = [*_common_inputs(), url]
     wanted = {name: _digest([notebooks.path(name)], common) for name in notebooks.names()}
-    for page in pages.glob("*.ipynb"):
+    for page in folder.glob("*.ipynb"):
         if page.stem not in wanted:
             page.unlink()
-    stale = [name for name in wanted if known.get(name) != wanted[name] or not (pages / f"{name}.ipynb").is_file()]
+    stale = [name for name in wanted if known.get(name) != wanted[name] or not (folder / f"{name}.ipynb").is_file()]
     done = {name: digest for name, digest in wanted.items() if name not in stale}
     failures = []
-    for name, seconds, failure in _execute_all(stale, pages):
+    for name, seconds, failure in _execute_all(stale, folder):
         if failure:
             failures.append(failure)
             continue
-        if published:
-            _make_portable(pages / f"{name}.ipynb", published)
+        if url:
+            _make_portable(folder / f"{name}.ipynb", url)
         print(f"executed notebook {name} in {seconds:.0f} s")
         done[name] = wanted[name]
         write_atomic(state, json.dumps(done, indent=1, sort_keys=True))
@@ -112,8 +111,8 @@ def _execute_pages(pages: Path) -> None:
     write_atomic(state, json.dumps(done, indent=1, sort_keys=True))
 
 
-def _execute_all(names: list[str], pages: Path) -> Iterator[tuple[str, float, str]]:
-    outputs = [pages / f"{name}.ipynb" for name in names]
+def _execute_all(names: list[str], folder: Path) -> Iterator[tuple[str, float, str]]:
+    outputs = [folder / f"{name}.ipynb" for name in names]
     if len(names) < 2:
         yield from map(_execute_page, names, outputs)
         return
@@ -133,10 +132,10 @@ def _execute_page(name: str, page: Path) -> tuple[str, float, str]:
     return name, time.monotonic() - start, ""
 
 
-def _make_portable(page: Path, published: str) -> None:
+def _make_portable(page: Path, url: str) -> None:
     """Insert a hidden cell that installs the package where it is missing, as in Colab."""
     notebook = nbformat.read(page, as_version=4)
-    cell = nbformat.v4.new_code_cell(GET.format(url=published), id="get", metadata={"tags": ["remove-cell"]})
+    cell = nbformat.v4.new_code_cell(GET.format(url=url), id="get", metadata={"tags": ["remove-cell"]})
     notebook.cells.insert(1, cell)  # below the title, which names the page
     write_atomic(page, nbformat.writes(notebook) + "\n")
 

@@ -9,7 +9,7 @@ from statistics import fmean
 
 import pandas as pd
 
-from ..analysis import contributed as contributions
+from ..analysis import contributed
 from ..analysis.contributed import FULL_SIZE, Group
 from ..analysis.verdicts import Verdict, effect_text
 from ..common.markup import escaped
@@ -35,14 +35,14 @@ def column(every: Sequence[Claim], groups: Sequence[Group]) -> Column:
     "Not run" where no group has three pairs.
     """
     best: dict[tuple[str, str], Verdict] = {}
-    for verdict in (each for group in groups for each in contributions.judged(group)):
+    for verdict in (each for group in groups for each in contributed.judged(group)):
         before = best.get((verdict.claim, verdict.label))
         if before is None or (verdict.seeds or 0) > (before.seeds or 0):
             best[verdict.claim, verdict.label] = verdict
     cells = {}
     for claim in every:
         for entry in claim.measured:
-            if contributions.is_at_full_size(entry):
+            if contributed.is_at_full_size(entry):
                 whole = best.get((claim.id, entry.label))
                 run = whole is not None and whole.verdict != "not run"
                 cells[claim.id, entry.label] = (
@@ -63,7 +63,7 @@ def full_size(groups: Sequence[Group]) -> str:
     )
 
 
-def contributed(groups: Sequence[Group]) -> str:
+def by_others(groups: Sequence[Group]) -> str:
     """Every group of contributed runs: its source and device, and the verdicts from these runs alone."""
     if not groups:
         return "*None yet.*\n"
@@ -78,7 +78,7 @@ def _title(group: Group) -> str:
 
 def _errors(group: Group) -> list[str]:
     """Mean errors of the paper's own net over the group's seeds."""
-    runs = [r for r in group.runs.values() if r.config == contributions.paper_run(r.config)]
+    runs = [r for r in group.runs.values() if r.config == contributed.paper_run(r.config)]
     told = [
         f"{words} {100 * mean:.1f} %"
         for name, words in ERRORS.items()
@@ -88,7 +88,7 @@ def _errors(group: Group) -> list[str]:
 
 
 def _verdicts(group: Group) -> list[str]:
-    verdicts = contributions.judged(group)
+    verdicts = contributed.judged(group)
     if not verdicts:
         return ["No comparison has a run of it yet.", ""]
     rows = [

@@ -21,8 +21,8 @@ from ..records.lookup import RunsByArm, records
 from ..records.record import RunRecord
 from ..records.store import Store
 from ..report import captions, cards, figures, format
-from ..report.page import METRICS, PERCENT
-from . import pages as scorecard
+from ..report.tables import METRICS, PERCENT
+from . import pages
 
 FIRST = "relu_speed"
 """The study that the page opens with: the paper's Fig. 1."""
@@ -70,7 +70,7 @@ def content(store: Store) -> dict[str, Any]:
     """
     runs: dict[str, dict[str, Any]] = {}
     listed: list[dict[str, Any]] = []
-    pages = _pages()
+    links = _pages()
     for scale in (each for each in SCALES if each != "smoke"):
         plans = sorted(
             (study(name, scale) for name in STUDIES if scale in scales(name)),
@@ -79,7 +79,7 @@ def content(store: Store) -> dict[str, Any]:
         for plan in plans:
             found = {arm: by_seed for arm, by_seed in records(plan, store).items() if by_seed}
             if found:
-                listed.append(_study(plan, scale, found, pages.get(plan.name, "")))
+                listed.append(_study(plan, scale, found, links.get(plan.name, "")))
                 runs |= {record.key: _run(record) for by_seed in found.values() for record in by_seed.values()}
     metrics = {name: {"label": label, "during": True} for name, label in CURVES.items()}
     metrics |= {f"end.{name}": {"label": label, "during": False} for name, label in METRICS.items()}
@@ -95,7 +95,7 @@ def content(store: Store) -> dict[str, Any]:
 def _pages() -> dict[str, str]:
     """Study -> the page of a claim that it tests, relative to the book's folder."""
     every = claims.load()
-    links = {name: link.replace(".ipynb", ".html") for name, link in scorecard.pages(every).items() if "#" not in link}
+    links = {name: link.replace(".ipynb", ".html") for name, link in pages.pages(every).items() if "#" not in link}
     return {entry.study: links[claim.id] for claim in every for entry in claim.measured if claim.id in links}
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from ..analysis import audit, contributed
+from ..analysis import audit, contributed, gpu_hours
 from ..analysis.conclusions import Conclusion
 from ..analysis.lookup import concluded, record_lookup
 from ..analysis.verdicts import Verdict, classify, effect_text, scorecard
@@ -23,7 +23,7 @@ from ..records.record import core_hours
 from ..records.store import Store
 from ..report.captions import level
 from ..report.format import SHOWN, badge, halved, markdown, marked, papers, with_commands
-from . import notebooks
+from . import elsewhere, notebooks
 
 HEADER = ("§", "Claim", "Evidence", "Verdict", "Found", "Paper", "Seeds", "ImageNet")
 KINDS = {
@@ -47,9 +47,6 @@ first run that it judges; one that is still a draft says so, and judges nothing.
 
 def write(book: Path) -> None:
     """Write the generated pages of ``book`` from the claims and the records."""
-    from ..analysis import gpu_hours  # they build on this module
-    from . import elsewhere
-
     store = Store()
     find = record_lookup(store)
     every, verdicts, groups = claims.load(), scorecard(find), contributed.full_size(store)
@@ -63,7 +60,7 @@ def write(book: Path) -> None:
         "sizes": f"{level(find)}\n{sizes(verdicts)}",
         "cost": cost(store),
         "full_size": elsewhere.full_size(groups),
-        "contributed": elsewhere.contributed([g for g in contributed.groups(store) if not g.images]),
+        "contributed": elsewhere.by_others([g for g in contributed.groups(store) if not g.images]),
         "times": f"{gpu_hours.words()}\n\n{markdown(gpu_hours.table())}\n",
     }
     for name, text in parts.items():
@@ -149,11 +146,8 @@ def details(every: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
         rules = {("measured", entry.label): (entry.setting, entry.rule) for entry in claim.measured}
         for verdict in (each for each in verdicts if each.claim == claim.id):
             setting, rule = rules.get((verdict.evidence, verdict.label), ("", ""))
-            outcome = (
-                f"{badge(verdict.verdict, short=True)}, {effect_text(verdict)}"
-                if verdict.effect is not None
-                else badge(verdict.verdict, short=True)
-            )
+            outcome = badge(verdict.verdict, short=True)
+            outcome += "" if verdict.effect is None else f", {effect_text(verdict)}"
             facts = {"Setting": setting, "Rule": rule, "Note": with_commands(verdict.note)}
             lines.append(f"{_kinds([verdict])}: {outcome}")
             lines += [f": *{name}:* {text}" for name, text in facts.items() if text]

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from ..experiments.config import RunConfig
-from ..records.curves import EARLY_EPOCHS, TOP, epochs_to_converge, mean_until
-from ..records.record import Measurement
+from ..records.curves import EARLY_EPOCHS, TOP
+from ..records.record import Measurement, convergence, mean_loss
 from .data.images import Images
 
 BATCH = 500
@@ -80,20 +80,18 @@ def alexnet_metrics(
     side = config.data.side
     one, *ten = errors(net, test, side, config.budget.ten_views)
     train_error = errors(net, train, side)[0].top1
-    epochs = [m.epoch for m in curve]
     metrics: dict[str, float | None] = {
         "test_error": one.top1,
         "clean_train_error": train_error,
         "gap": one.top1 - train_error,
-        "early_train_loss": mean_until(epochs, [m.train_loss for m in curve], EARLY_EPOCHS),
+        "early_train_loss": mean_loss(curve, EARLY_EPOCHS),
     }
     if top5:
         metrics[top5] = one.top5
     for each in ten:
         metrics |= {"ten_view_error": each.top1, **({"ten_view_top5_error": each.top5} if top5 else {})}
-    tested = {m.epoch: m.test_error for m in curve if m.test_error is not None}
     if config.budget.test_curve:
-        metrics["epochs_to_converge"] = epochs_to_converge(list(tested), list(tested.values()))
+        metrics["epochs_to_converge"] = convergence(curve)
     return metrics
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..analysis.statistics import DEALS, dealt_gaps
 from ..common.rng import stream
 from .data.images import Images
 from .evaluate import BATCH, eval_mode
@@ -13,7 +14,6 @@ from .models.alexnet import AlexNet
 NEIGHBOURS = 6
 """As many as Fig. 4 shows."""
 QUERIES = 2_000
-DEALS = 10_000
 
 
 def color_index(kernels: Tensor) -> Tensor:
@@ -38,9 +38,7 @@ def color_metrics(net: AlexNet, seed: int) -> dict[str, float | None]:
     if len(columns) == 1:
         return {}
     first, second = columns
-    deals = stream(seed, "color deals")
-    both = deals.permuted([[*first, *second]] * DEALS, axis=1)
-    shuffled = abs(both[:, : len(first)].mean(1) - both[:, len(first) :].mean(1))
+    shuffled = dealt_gaps(first, second, stream(seed, "color deals"))
     gap = abs(first.mean() - second.mean())
     as_wide = int((shuffled >= gap * (1 - 1e-12)).sum())
     return {

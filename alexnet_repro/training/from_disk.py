@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..common.errors import UserError
-from ..experiments import manifest as prepared
+from ..experiments import manifest
 from ..experiments.config import RunConfig
 from ..records.record import Measurement
 from .data.augment import ColorNoise, principal
@@ -31,21 +31,21 @@ class OnDiskData:
     def __init__(self, config: RunConfig, device: str) -> None:
         assert config.data.digest is not None
         self.config, self.device, self.digest = config, device, config.data.digest
-        folder, manifest = prepared.find(self.digest)
-        train = manifest.parts["train"].images
+        folder, prepared = manifest.find(self.digest)
+        train = prepared.parts["train"].images
         if config.data.train_images > train:
             raise UserError(f"data.train_images={config.data.train_images} and {train} are prepared: ask for fewer")
-        self.mean = torch.from_numpy((sums(folder, manifest) / train).astype(np.float32))
+        self.mean = torch.from_numpy((sums(folder, prepared) / train).astype(np.float32))
         noise = None
         if config.data.color_noise != "none":
-            total = torch.tensor(manifest.color_sums, dtype=torch.float64)
-            products = torch.tensor(manifest.color_products, dtype=torch.float64)
-            values, rows = principal(total, products, train * manifest.size**2)
+            total = torch.tensor(prepared.color_sums, dtype=torch.float64)
+            products = torch.tensor(prepared.color_products, dtype=torch.float64)
+            values, rows = principal(total, products, train * prepared.size**2)
             noise = ColorNoise.along(values, rows, config.data.color_noise, device)
-        self.images = sum(part.images for part in manifest.parts.values())
-        self.train = Shards(folder, manifest, "train")
-        self.validation = Shards(folder, manifest, manifest.validation)
-        self.test = Shards(folder, manifest, manifest.testing)
+        self.images = sum(part.images for part in prepared.parts.values())
+        self.train = Shards(folder, prepared, "train")
+        self.validation = Shards(folder, prepared, prepared.validation)
+        self.test = Shards(folder, prepared, prepared.testing)
         self.loader = Loader(
             self.train, config.data, config.seed, self.mean, noise, device, config.optimizer.batch_size
         )

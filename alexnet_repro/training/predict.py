@@ -10,7 +10,7 @@ from ..common.errors import UserError
 from ..common.files import remedy
 from ..experiments.config import RunConfig
 from ..experiments.registry import study
-from ..records import outputs as ensembles
+from ..records import outputs
 from ..records.predictions import Classes, Predictions, ranked, write
 from ..records.record import RunRecord
 from ..records.store import Store
@@ -49,9 +49,9 @@ def make(config: RunConfig, store: Store) -> bool:
     if record is None or not path.is_file():
         return False
     logits, labels = _logits(path, config)
-    outputs = logits.softmax(1).numpy().astype(np.float16)
-    _check(path, ensembles.off(outputs, labels, record))
-    ensembles.write(ensembles.working(store, config.key), outputs, labels)
+    probabilities = logits.softmax(1).numpy().astype(np.float16)
+    _check(path, outputs.off(probabilities, labels, record))
+    outputs.write(outputs.working(store, config.key), probabilities, labels)
     return True
 
 
@@ -64,7 +64,7 @@ def publish_predicted_classes(record: RunRecord, store: Store) -> None:
     logits, labels = _logits(path, record.config)
     predictions = Predictions(ranked(logits.numpy()), labels)
     _check(path, predictions.off(record))
-    write(ensembles.published(store, record.key), predictions)
+    write(outputs.published(store, record.key), predictions)
 
 
 def _logits(path: Path, config: RunConfig) -> tuple[Tensor, Classes]:
@@ -79,26 +79,26 @@ def _logits(path: Path, config: RunConfig) -> tuple[Tensor, Classes]:
 
 
 def _check(path: Path, off: int) -> None:
-    if off > ensembles.ROUNDED:
+    if off > outputs.ROUNDED:
         raise UserError(f"the weights at {path} err on {off} other images than their record: delete them", 1)
 
 
-def publish(store: Store) -> int:
+def publish_ensembles(store: Store) -> int:
     """Publish the predictions of the ensembles' members, and the weights of the first: how many are published now.
 
     Only of runs whose record is published.
     """
-    plan = study(ensembles.MEMBERS)
+    plan = study(outputs.MEMBERS)
     records = store.published()
     for config in (plan.config("baseline", seed) for seed in plan.seeds):
-        target = ensembles.published(store, config.key)
+        target = outputs.published(store, config.key)
         if config.key in records and not target.is_file() and make(config, store):
             target.parent.mkdir(parents=True, exist_ok=True)
-            ensembles.write(target, *ensembles.read(ensembles.working(store, config.key)))
+            outputs.write(target, *outputs.read(outputs.working(store, config.key)))
     first = plan.config("baseline", plan.seeds[0])
     kept = store.weights(first.key)
-    if first.key in records and kept.is_file() and not ensembles.published_weights(store, first.key).is_file():
+    if first.key in records and kept.is_file() and not outputs.published_weights(store, first.key).is_file():
         tensors, values = checkpoint.load(kept, remedy(kept))
         mean = pixel_mean(cifar10.cifar10().train_images[: first.data.train_images])
-        checkpoint.save(ensembles.published_weights(store, first.key), {**tensors, "mean": mean}, values)
-    return sum(ensembles.published(store, plan.config("baseline", seed).key).is_file() for seed in plan.seeds)
+        checkpoint.save(outputs.published_weights(store, first.key), {**tensors, "mean": mean}, values)
+    return sum(outputs.published(store, plan.config("baseline", seed).key).is_file() for seed in plan.seeds)

@@ -17,8 +17,7 @@ from ..common.files import regular_file
 from ..common.rng import stream, torch_stream
 from ..experiments.config import NUMERICS_VERSION, DeviceConfig, RunConfig
 from ..networks.config import AlexNetConfig
-from ..records.curves import crossing
-from ..records.record import Measurement, Provenance, RunRecord, Status, trailing
+from ..records.record import Measurement, Provenance, RunRecord, Status, curve_metrics, trailing
 from . import checkpoint, provenance
 from .data.load import load
 from .devices import available
@@ -77,7 +76,7 @@ class Run:
     @property
     def epoch_steps(self) -> int:
         """Steps per epoch; the last batch of an epoch may be smaller."""
-        return math.ceil(self.config.data.train_images / self.config.optimizer.batch_size)
+        return self.config.epoch_steps
 
     @property
     def budget_steps(self) -> int:
@@ -143,9 +142,7 @@ class Run:
 
     def should_log(self) -> bool:
         """Whether the step just made is to be followed by a measurement."""
-        position = (self.step - 1) % self.epoch_steps + 1
-        count = self.config.budget.measurements
-        return any(position == math.ceil(k * self.epoch_steps / count) for k in range(1, count + 1))
+        return (self.step - 1) % self.epoch_steps + 1 in self.config.measured_steps
 
     def measure(self) -> None:
         """Append to ``curve`` loss and error since the last measurement, and the test error at an epoch's end."""
@@ -172,32 +169,19 @@ class Run:
             return "diverged"
         threshold = self.config.budget.stop_at_train_error
         if threshold is not None:
-            _, errors = self.trailing()
+            _, errors = trailing(self.curve, self.config.data.train_images)
             if len(errors) and errors[-1] <= threshold:
                 return "stopped"
         if self._rate_factor() is None:
             return "stopped"
         return "finished" if self.step >= self.budget_steps else None
 
-    def trailing(self) -> tuple[Any, Any]:
-        """Training error averaged over windows of one epoch: (epochs at the middle of each window, errors)."""
-        return trailing(self.curve, self.config.data.train_images)
-
     def record(self, status: Status) -> RunRecord:
         """The record of a run that has ended."""
         config = self.config
-        epochs, errors = self.trailing()
-        metrics: dict[str, float | None] = {
-            "epochs": self.curve[-1].epoch,
-            "train_error": float(errors[-1]) if len(errors) else None,
-            "train_loss": self.curve[-1].train_loss,
-            "test_error": None,
-        }
+        metrics = curve_metrics(config, self.curve, status) | {"test_error": None}
         if status != "diverged":
             metrics |= self.data.metrics(self.net, self.curve)
-        if config.budget.stop_at_train_error is not None:
-            crossed = crossing(epochs, errors, config.budget.stop_at_train_error)
-            metrics["epochs_to_threshold"] = None if math.isnan(crossed) or status == "diverged" else crossed
         return RunRecord(
             key=config.key,
             recipe=NUMERICS_VERSION,

@@ -5,11 +5,11 @@ import torch
 
 from alexnet_repro.experiments.cifar_alexnet import ARMS, BASELINE, SMOKE
 from alexnet_repro.experiments.config import DeviceConfig
-from alexnet_repro.training import checkpoint, trainer
+from alexnet_repro.training import checkpoint
 from alexnet_repro.training.provenance import weights_digest
 from alexnet_repro.training.trainer import Run, train
 
-from ..runs import few_test_images
+from ..runs import load_few_test_images
 
 # Four steps an epoch, the last uneven.
 TINY = BASELINE.changed(
@@ -20,8 +20,7 @@ SOURCE_CROPS = {"data.shared_crops": 32}
 
 @pytest.fixture(autouse=True)
 def _few_test_images(monkeypatch):
-    few = few_test_images()
-    monkeypatch.setattr(trainer, "load", lambda name: few)
+    load_few_test_images(monkeypatch.setattr)
 
 
 @pytest.mark.parametrize("changes", [{}, SOURCE_CROPS], ids=["per image", "in groups"])

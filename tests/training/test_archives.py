@@ -11,18 +11,7 @@ from hypothesis import strategies as st
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.training.data.archives import contents, list_class_archives, packed
 
-
-def tar(files, form=tarfile.PAX_FORMAT, **changes):
-    """The bytes of an archive of these files; ``changes`` are of each member's header."""
-    file = io.BytesIO()
-    with tarfile.open(fileobj=file, mode="w", format=form) as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            for key, value in changes.items():
-                setattr(member, key, value)
-            archive.addfile(member, io.BytesIO(content))
-    return file.getvalue()
+from ..files import tar
 
 
 def images(count=5, start=0):
@@ -48,9 +37,9 @@ def read(files):
 def test_nothing_is_unpacked_and_all_is_there(tmp_path, form):
     named = {f"n01/{'long' * 40}/{name}": content for name, content in images().items()}
     form = tarfile.GNU_FORMAT if form == tarfile.USTAR_FORMAT else form
-    assert read(packed(write(tmp_path, tar(named, form)))) == images()
-    outer = {f"n{i:02d}.tar": tar(images(3, i), form) for i in range(3)}
-    classes = list_class_archives(write(tmp_path, tar(outer, form)))
+    assert read(packed(write(tmp_path, tar(named, form=form)))) == images()
+    outer = {f"n{i:02d}.tar": tar(images(3, i), form=form) for i in range(3)}
+    classes = list_class_archives(write(tmp_path, tar(outer, form=form)))
     assert {name: read(files) for name, files in classes.items()} == {f"n{i:02d}": images(3, i) for i in range(3)}
 
 
@@ -116,7 +105,7 @@ def test_a_class_archive_that_is_cut_within_a_whole_one(tmp_path):
 SOUND = [
     tar(images(3)),
     tar({f"n{i}.tar": tar(images(2, i)) for i in range(2)}),
-    tar({"x" * 150: b"long"}, tarfile.GNU_FORMAT),
+    tar({"x" * 150: b"long"}, form=tarfile.GNU_FORMAT),
 ]
 
 

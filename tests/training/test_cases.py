@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from alexnet_repro.experiments import manifest as prepared
 
 from ..command import call
+from ..files import write
 from ..pictures import jpeg, png, scene
 
 
@@ -21,10 +22,7 @@ def data(tmp_path, monkeypatch):
     root = tmp_path / "source"
 
     def prepare(capsys, files, *options):
-        for name, content in files.items():
-            path = root / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
+        write(root, files)
         return call(
             monkeypatch, capsys, "data", "imagenet", "--from", str(root), "--size", "128", "--workers", "1", *options
         )
@@ -222,10 +220,7 @@ def test_images_to_set_apart_need_a_folder(monkeypatch, capsys, words):
 @settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_no_folder_gives_a_traceback(tmp_path_factory, capsys, dropped, spoiled, added, share):
     scratch = tmp_path_factory.mktemp("any")
-    for name, content in {**{n: c for n, c in KAGGLE.items() if n not in dropped}, **spoiled, **added}.items():
-        path = scratch / "source" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
+    write(scratch / "source", {name: KAGGLE[name] for name in KAGGLE if name not in dropped} | spoiled | added)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALEXNET_REPRO_DATA", str(scratch / "data"))
         options = [] if share is None else ["--hold-out", share]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.training import checkpoint
 
-from ..damage import bent, one_line
+from ..damage import bent, failing, flipped, one_line
 
 TENSORS = {
     "weights": torch.arange(6, dtype=torch.float32).reshape(1, 2, 3),
@@ -89,9 +89,7 @@ def test_a_flipped_bit_is_seen(tmp_path):
     whole = path.read_bytes()
     seen = 0
     for place in range(0, len(whole), 3):
-        flipped = bytearray(whole)
-        flipped[place] ^= 1 << place % 8
-        path.write_bytes(flipped)
+        path.write_bytes(flipped(whole, place))
         try:
             tensors, values = checkpoint.load(path)
         except UserError:
@@ -178,11 +176,8 @@ def test_values_that_are_none(tmp_path, values):
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
 def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch, call):
-    def full(*args):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     checkpoint.save(tmp_path / "run", TENSORS, VALUES)
-    monkeypatch.setattr(os, call, full)
+    monkeypatch.setattr(os, call, failing(errno.ENOSPC))
     with pytest.raises(UserError, match="the disk is full"):
         checkpoint.save(tmp_path / "run", TENSORS, VALUES | {"step": 4})
     assert [path.name for path in tmp_path.iterdir()] == ["run"]

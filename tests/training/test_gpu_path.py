@@ -6,7 +6,6 @@ import torch
 from alexnet_repro.experiments import imagenet
 from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.networks.config import CIFAR_ALEXNET
-from alexnet_repro.training import trainer as loop
 from alexnet_repro.training.data import augment, prepare
 from alexnet_repro.training.data.images import Images
 from alexnet_repro.training.models import lrn
@@ -14,7 +13,7 @@ from alexnet_repro.training.parallel.vmap_seeds import Member, Stack
 from alexnet_repro.training.trainer import Run, Stopped, repeats_with_other_rounding, train
 
 from ..pictures import tree
-from ..runs import few_test_images
+from ..runs import load_few_test_images
 from . import team
 from .pretend_gpu import PretendTensor, pretend_gpu, unfused
 from .test_parallel import CUDA_CONVNET, TINY, advance, found, one_device, same, share
@@ -34,8 +33,7 @@ GPU = DeviceConfig(device="cuda")
 @pytest.fixture(autouse=True)
 def _gpu_formula_and_few_test_images(monkeypatch):
     monkeypatch.setattr(lrn, "_choose", unfused)  # or the last bits would differ
-    data = few_test_images()
-    monkeypatch.setattr(loop, "load", lambda name: data)
+    load_few_test_images(monkeypatch.setattr)
 
 
 def halfway(config, placement, path):

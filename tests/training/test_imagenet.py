@@ -22,6 +22,8 @@ from alexnet_repro.training.data.decode import square
 from alexnet_repro.training.data.image_folders import Found, Source
 from alexnet_repro.training.data.shards import Shards, Written
 
+from ..damage import flipped
+from ..files import write
 from ..pictures import BAD, GOOD, jpeg, png, scene, tree
 
 SIZE = 32
@@ -174,9 +176,7 @@ def test_a_full_disk_is_seen_before_it_is_full(source, monkeypatch):
 def test_a_changed_byte_is_found(source, file):
     prepare(source)
     path = prepared.folder(SIZE) / file
-    content = bytearray(path.read_bytes())
-    content[-5] ^= 1
-    path.write_bytes(bytes(content))
+    path.write_bytes(flipped(path.read_bytes(), -5))
     with pytest.raises(UserError, match=file):
         imagenet.verify(prepared.folder(SIZE), progress=False)
 
@@ -200,22 +200,16 @@ def test_found_by_digest(source):
 
 
 def test_nothing_but_bad_files(tmp_path):
-    for part in ("train", "val"):
-        for name in "ab":
-            folder = tmp_path / "bad" / part / name
-            folder.mkdir(parents=True)
-            (folder / "1.jpg").write_bytes(b"text")
+    write(tmp_path / "bad", {f"{part}/{name}/1.jpg": b"text" for part in ("train", "val") for name in "ab"})
     with pytest.raises(UserError, match=r"none of the 1 files of class 'a' is an image \(a/1.jpg: not an image\)"):
         prepare(tmp_path / "bad")
 
 
 def _classes(root, **changes):
     """Two classes in train and val, and what ``changes`` makes of some files."""
-    for name in ("train/a/1.JPEG", "train/a/2.JPEG", "train/b/1.JPEG", "val/a/3.JPEG", "val/b/3.JPEG"):
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(changes.get(name.replace("/", "_").removesuffix(".JPEG"), jpeg(scene(len(name)))))
-    return root
+    names = ("train/a/1", "train/a/2", "train/b/1", "val/a/3", "val/b/3")
+    image = {name: jpeg(scene(len(f"{name}.JPEG"))) for name in names}
+    return write(root, {f"{name}.JPEG": changes.get(name.replace("/", "_"), image[name]) for name in names})
 
 
 def test_a_class_of_no_readable_image_is_refused(tmp_path):

@@ -1,7 +1,6 @@
 """Lists of labels as people have them: the same labels whatever wrote the list, or one line with file, row, remedy."""
 
 import io
-import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,8 @@ from scipy.io import savemat
 
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.training.data import labels
+
+from ..files import tar, write
 
 CLASSES = ["n01", "n02", "n03"]
 FILES = [f"ILSVRC2012_val_{i:08d}" for i in range(1, 5)]
@@ -42,13 +43,6 @@ def meta(field="ILSVRC2012_ID", classes=CLASSES, compress=False):
 
 NUMBERS = "".join(f"{3 - CLASSES.index(name)}\n" for name in TRUTH)
 """TRUTH as ILSVRC numbers it in ``meta``."""
-
-
-def write(folder, files):
-    for name, content in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def kit(truth=NUMBERS, table=None):
@@ -100,26 +94,19 @@ def test_whatever_wrote_a_list_the_labels_are_the_same(tmp_path, case):
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_a_packed_kit(tmp_path, mode):
-    with tarfile.open(tmp_path / "ILSVRC2012_devkit_t12.tar.gz", mode) as archive:
-        for name, content in kit().items():
-            content = content.encode() if isinstance(content, str) else content
-            member = tarfile.TarInfo(f"ILSVRC2012_devkit_t12/{name}")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content))
+    path = tmp_path / "ILSVRC2012_devkit_t12.tar.gz"
+    path.write_bytes(tar({f"ILSVRC2012_devkit_t12/{name}": content for name, content in kit().items()}, mode))
     (found,) = labels.find("val", [tmp_path], CLASSES)
     assert [found.of(f"{file}.JPEG", set(CLASSES)) for file in FILES] == TRUTH
-    content = (tmp_path / "ILSVRC2012_devkit_t12.tar.gz").read_bytes()
-    (tmp_path / "ILSVRC2012_devkit_t12.tar.gz").write_bytes(content[: 700 if mode == "w" else len(content) // 2])
+    content = path.read_bytes()
+    path.write_bytes(content[: 700 if mode == "w" else len(content) // 2])
     with pytest.raises(UserError, match=r"devkit_t12\.tar\.gz is damaged"):
         labels.find("val", [tmp_path], CLASSES)
 
 
 def test_a_kit_that_unpacks_to_more_than_any_is_not_unpacked(tmp_path, monkeypatch):
     monkeypatch.setattr(labels.archives, "MOST", 5_000)
-    with tarfile.open(tmp_path / "devkit.tar.gz", "w:gz") as archive:
-        member = tarfile.TarInfo("meta.mat")
-        member.size = 100_000
-        archive.addfile(member, io.BytesIO(bytes(100_000)))
+    (tmp_path / "devkit.tar.gz").write_bytes(tar({"meta.mat": bytes(100_000)}, "w:gz"))
     with pytest.raises(UserError, match="more than 5,000 bytes"):
         labels.find("val", [tmp_path], CLASSES)
 

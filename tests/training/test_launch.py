@@ -16,7 +16,6 @@ import torch
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.common.machine import cores
 from alexnet_repro.experiments.config import DeviceConfig
-from alexnet_repro.records.store import Store
 from alexnet_repro.training import checkpoint
 from alexnet_repro.training.launch import local
 from alexnet_repro.training.trainer import train
@@ -24,11 +23,6 @@ from alexnet_repro.training.trainer import train
 from ..runs import record, tiny
 
 ONE_EPOCH = {"budget.epochs": 1, "budget.measurements": 1}
-
-
-@pytest.fixture
-def store(tmp_path):
-    return Store(tmp_path / "store", tmp_path / "none")
 
 
 @pytest.fixture

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from alexnet_repro.analysis.statistics import DEALS
 from alexnet_repro.networks.config import CIFAR_ALEXNET
 from alexnet_repro.training.data.images import Images, pixel_mean
-from alexnet_repro.training.features import DEALS, color_index, color_metrics, nearest, nearest_neighbour_metrics
+from alexnet_repro.training.features import color_index, color_metrics, nearest, nearest_neighbour_metrics
 from alexnet_repro.training.models.alexnet import AlexNet
 
 

@@ -19,7 +19,6 @@ from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
 from alexnet_repro.training import checkpoint
-from alexnet_repro.training import trainer as loop
 from alexnet_repro.training.evaluate import error
 from alexnet_repro.training.features import color_metrics
 from alexnet_repro.training.launch import devices
@@ -29,7 +28,7 @@ from alexnet_repro.training.parallel.trainer import ParallelRun
 from alexnet_repro.training.provenance import weights_digest
 from alexnet_repro.training.trainer import Run
 
-from ..runs import few_test_images, tiny
+from ..runs import load_few_test_images, tiny
 from . import exact, team
 
 # Four steps an epoch; the last batch has 9 images, which 2 and 4 replicas do not share evenly. He's weights in the last
@@ -88,14 +87,12 @@ def one_device(config, steps=STEPS, device="cpu"):
 
 @pytest.fixture(autouse=True)
 def _few_test_images(monkeypatch):
-    data = few_test_images()
-    monkeypatch.setattr(loop, "load", lambda name: data)
+    load_few_test_images(monkeypatch.setattr)
 
 
 def share(rank, how, configs, folder, device="cpu"):
     """What one process of a team finds of these runs."""
-    data = few_test_images()
-    loop.load = lambda name: data
+    load_few_test_images()
     here = Group(how, device)
     results = {"rows": [(rows.start, rows.stop) for rows in map(here.rows, (slice(96, 105), slice(0, 32)))]}
     for name, config in configs.items():
@@ -119,8 +116,7 @@ def share(rank, how, configs, folder, device="cpu"):
 
 def otherwise(rank, how, configs):
     """The losses of one epoch of these runs, computed in other ways, summed over its images."""
-    data = few_test_images()
-    loop.load = lambda name: data
+    load_few_test_images()
     torch.compile = partial(torch.compile, backend="aot_eager")  # all but the code generator, which takes minutes
     here, losses = Group(how, "cpu"), {}
     for name, config in configs.items():
@@ -182,19 +178,14 @@ def same(ours, expected):
         assert a["train_error"] == b["train_error"]
 
 
-def test_a_batch_over_two_processes_is_the_batch(two):
-    for results in two[1]:
-        same(results["alexnet"], one_device(TINY))
-
-
-def test_any_net_can_share_its_batches(two):
-    for results in two[1]:
-        same(results["cuda-convnet"], one_device(CUDA_CONVNET))
-
-
-def test_columns_and_replicas_together_are_one_device(four):
-    for results in four[1]:
-        same(results["alexnet"], one_device(TINY))
+@pytest.mark.parametrize(
+    ("size", "net", "config"),
+    [("two", "alexnet", TINY), ("two", "cuda-convnet", CUDA_CONVNET), ("four", "alexnet", TINY)],
+)
+def test_batches_and_columns_over_several_processes_are_those_of_one_device(request, size, net, config):
+    expected = one_device(config)
+    for results in request.getfixturevalue(size)[1]:
+        same(results[net], expected)
 
 
 def test_rows_are_shared_in_order(two, four):
@@ -240,8 +231,7 @@ def test_the_record_holds_the_whole_net_and_what_computed_it(request, size, says
 
 def mourn(rank, how, folder, fate, checkpoint_seconds=0.0, device="cpu"):
     """Process 1 meets its fate in the middle of a run, a signal or a sleep; the others are to say so and end."""
-    data = few_test_images()
-    loop.load = lambda name: data
+    load_few_test_images()
     process_group.LOST, process_group.STUCK = 5.0, 20.0
     process_group.DeviceConfig = lambda **changes: DeviceConfig(**changes, checkpoint_seconds=checkpoint_seconds)
     here = Group(how, device)
@@ -310,8 +300,7 @@ def test_a_dead_or_stuck_process_ends_the_run_with_one_line_and_a_checkpoint(tmp
 
 def trained(rank, folder):
     """Process 1 sees a disk of its own, on which something lies that process 0 does not see."""
-    data = few_test_images()
-    loop.load = lambda name: data
+    load_few_test_images()
     store = Store(folder / f"store-{rank}", folder / "none")
     if rank == 1:
         store.checkpoint(TINY.key).parent.mkdir(parents=True)

@@ -13,9 +13,14 @@ from alexnet_repro.training.trainer import repeats_with_other_rounding, train
 from tests.runs import QUICK, tiny
 
 
+def toy(config, folder):
+    """A study of one run, and a store."""
+    return Study("toy", "Toy", config, {"one": {}}, (config.seed,)), Store(folder, folder / "none")
+
+
 def test_ctrl_c_saves_first_and_the_next_rerun_resumes(tmp_path, monkeypatch):
     config = tiny()
-    plan, store = Study("toy", "Toy", config, {"one": {}}, (config.seed,)), Store(tmp_path, tmp_path / "none")
+    plan, store = toy(config, tmp_path)
     store.save(train(config, DeviceConfig()))
 
     class Pressed(tqdm):
@@ -37,7 +42,7 @@ def test_ctrl_c_saves_first_and_the_next_rerun_resumes(tmp_path, monkeypatch):
 
 def test_trains_the_run_again_and_leaves_the_store(tmp_path):
     config = tiny()
-    plan, store = Study("toy", "Toy", config, {"one": {}}, (config.seed,)), Store(tmp_path, tmp_path / "none")
+    plan, store = toy(config, tmp_path)
     store.save(train(config, DeviceConfig()))
     before = store.path(config.key).read_bytes()
     found = rerun(plan, "one", config.seed, store, progress=False)
@@ -52,7 +57,7 @@ def test_trains_the_run_again_and_leaves_the_store(tmp_path):
 
 def test_elsewhere_the_first_epoch_is_rounded_otherwise(tmp_path):
     config = tiny(**QUICK)
-    plan, store = Study("toy", "Toy", config, {"one": {}}, (config.seed,)), Store(tmp_path, tmp_path / "none")
+    plan, store = toy(config, tmp_path)
     made = train(config, DeviceConfig())
     store.save(
         made.model_copy(update={"provenance": made.provenance.model_copy(update={"weights": "0" * 64, "device": "x"})})

@@ -12,7 +12,7 @@ from alexnet_repro.training.parallel import vmap_seeds
 from alexnet_repro.training.parallel.vmap_seeds import Member, Stack
 from alexnet_repro.training.trainer import Stopped
 
-from ..runs import QUICK, after, few_test_images, tiny
+from ..runs import QUICK, after, load_few_test_images, tiny
 from .exact import Double, InDouble
 from .test_precision import NETS
 
@@ -34,9 +34,8 @@ def seeds(config):
 
 @pytest.fixture(scope="module", autouse=True)
 def _few_test_images():
-    few = few_test_images()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainer, "load", lambda name: few)
+        load_few_test_images(patch.setattr)
         yield
 
 

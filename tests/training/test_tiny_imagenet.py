@@ -21,6 +21,8 @@ from alexnet_repro.training.data.load import load
 from alexnet_repro.training.data.tiny_imagenet import FILE, SPEC, Spec
 
 from ..command import call
+from ..damage import failing, flipped
+from ..files import tar, write
 
 WNIDS = ("n02", "n01", "n03")  # as the file has them; labels go by the sorted names
 SIDE = 8
@@ -73,13 +75,6 @@ def _data(tmp_path, monkeypatch):
     monkeypatch.setenv("ALEXNET_REPRO_DATA", str(tmp_path / "data"))
 
 
-def as_folder(path, files, prefix=""):
-    for name, content in files.items():
-        (path / prefix / name).parent.mkdir(parents=True, exist_ok=True)
-        (path / prefix / name).write_bytes(content)
-    return path
-
-
 def as_zip(path, files, prefix="tiny-imagenet-200/"):
     with zipfile.ZipFile(path, "w") as archive:
         for name, content in files.items():
@@ -88,17 +83,13 @@ def as_zip(path, files, prefix="tiny-imagenet-200/"):
 
 
 def as_tar(path, files, prefix="tiny-imagenet-200/", mode="w:xz"):
-    with tarfile.open(path, mode) as archive:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(prefix + name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
+    path.write_bytes(tar({prefix + name: content for name, content in files.items()}, mode))
     return path
 
 
 FORMS = {
-    "folder": lambda place, files: as_folder(place / "given", files),
-    "folder of the folder": lambda place, files: as_folder(place / "given", files, "tiny-imagenet-200"),
+    "folder": lambda place, files: write(place / "given", files),
+    "folder of the folder": lambda place, files: write(place / "given" / "tiny-imagenet-200", files).parent,
     "zip": lambda place, files: as_zip(place / "given.zip", files),
     "zip of the bare folder": lambda place, files: as_zip(place / "given.zip", files, ""),
     "tar": lambda place, files: as_tar(place / "given", files, "./tiny-imagenet-200/", "w"),
@@ -217,7 +208,7 @@ def test_a_link_in_a_zip_is_refused(tmp_path):
 
 
 def test_a_pipe_in_a_folder_is_refused(tmp_path):
-    source = as_folder(tmp_path / "given", changed(**{IMAGE: None}))
+    source = write(tmp_path / "given", changed(**{IMAGE: None}))
     os.mkfifo(source / IMAGE)
     refused(source, f"{IMAGE} is a link or another special file")
 
@@ -242,9 +233,8 @@ def test_an_archive_cut_off_is_said(form, share, tmp_path):
 
 def test_a_flipped_bit_in_a_zip_is_said(tmp_path):
     source = as_zip(tmp_path / "given.zip", FILES)
-    whole = bytearray(source.read_bytes())
-    whole[whole.find(FILES[IMAGE]) + 200] ^= 1
-    source.write_bytes(whole)
+    whole = source.read_bytes()
+    source.write_bytes(flipped(whole, whole.find(FILES[IMAGE]) + 200))
     refused(source, "it is damaged, cut off, .*CRC")
 
 
@@ -257,12 +247,9 @@ def test_an_image_twice_is_said(tmp_path):
 
 
 def test_a_disk_that_fills_up_leaves_nothing(tmp_path, monkeypatch):
-    def full(*args, **kwargs):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
     source = FORMS["zip"](tmp_path, FILES)
     with monkeypatch.context() as patch:
-        patch.setattr(np, "save", full)
+        patch.setattr(np, "save", failing(errno.ENOSPC))
         with pytest.raises(UserError, match="the disk is full"):
             get(source)
     assert stored() == []
@@ -282,7 +269,7 @@ def test_damage_in_the_data_folder_is_said_and_mended(how, tmp_path):
         beside.write_text(beside.read_text().replace(THREE.digest, "0" * 64))
     else:
         os.replace(path, tmp_path / "old")
-        path.write_bytes({"flipped": content[:-1] + bytes([content[-1] ^ 1]), "half": content[:900], "empty": b""}[how])
+        path.write_bytes({"flipped": flipped(content, -1), "half": content[:900], "empty": b""}[how])
     tiny_imagenet._load.cache_clear()  # as in a new process
     with pytest.raises(
         UserError, match=r"tiny-imagenet.npy is damaged \(.*run 'alexnet-repro data tiny-imagenet' again"

@@ -17,7 +17,7 @@ from alexnet_repro.training import trainer
 from alexnet_repro.training.launch import devices
 from alexnet_repro.training.parallel import process_group
 
-from ..runs import few_test_images
+from ..runs import load_few_test_images
 from .test_parallel import TINY
 
 
@@ -27,8 +27,7 @@ def main():
     registry.STUDIES["tiny_pair"] = lambda scale: Study("tiny_pair", "A tiny pair", TINY, arms, (0,))
     devices.COMMAND = [sys.executable, "-m", "tests.training.tiny_command"]
     process_group.DeviceConfig = partial(config.DeviceConfig, checkpoint_seconds=0.0)
-    data = few_test_images()
-    trainer.load = lambda name: data
+    load_few_test_images()
     update, pause = trainer.Run.update, float(os.environ.get("TINY_PAUSE", "0"))
 
     def slow(run):

@@ -1,21 +1,20 @@
 """Recognize the layout of an image data set: its classes, and its labelled training, validation and test images."""
 
 import hashlib
-import os
 import re
-import stat
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 from ...common.errors import UserError
-from ...common.files import is_hidden, regular_file
+from ...common.files import is_hidden
 from . import archives, labels
 from .archives import File
+from .class_folders import ClassFolders, class_folders, some
 from .decode import is_image_name
 
 PARTS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
@@ -81,57 +80,6 @@ class _Place:
     @property
     def kaggle(self) -> bool:
         return self.base != self.root
-
-
-@dataclass
-class _Folder:
-    """The content of a folder of class folders.
-
-    classes: class -> its files. tiny: the classes whose files lie in images/, as in Tiny ImageNet. loose: files beside
-    the class folders. odd: remark -> names of the files or folders that it is about.
-    """
-
-    classes: dict[str, list[File]] = field(default_factory=dict)
-    tiny: set[str] = field(default_factory=set)
-    loose: list[File] = field(default_factory=list)
-    odd: dict[str, list[str]] = field(default_factory=dict)
-
-    def note(self, what: str, name: str) -> None:
-        self.odd.setdefault(what, []).append(name)
-
-    def hide(self, entry: os.DirEntry[str], inside: str) -> None:
-        """Note a hidden folder. Hidden files are not mentioned: operating systems create them everywhere."""
-        if entry.is_dir(follow_symlinks=False):
-            self.note("left out, as hidden folders", inside + entry.name)
-
-    def remarks(self, part: str) -> list[str]:
-        return [f"{part}: {what}: {_some(names)}" for what, names in self.odd.items()]
-
-    def add(self, name: str, files: list[File], path: str) -> None:
-        """Add the files below ``path`` as a class. Raises UserError if its subfolders may be the classes."""
-        tops = {file.name.rpartition("/")[0].partition("/")[0] for file in files}
-        if not files:
-            self.note("left out, as they are empty", name)
-            return
-        if "images" in tops and all(
-            file.name.startswith("images/") or file.name == f"{name}_boxes.txt" for file in files
-        ):
-            self.tiny.add(name)
-            files = [file._replace(name=file.name[7:]) for file in files if file.name.startswith("images/")]
-        elif "" not in tops and len(tops) > 1:
-            raise UserError(
-                f"{path} has no images of its own, only in the folders {_some(sorted(tops))}: if those are the "
-                "classes, move them up; if it is one, move their images up"
-            )
-        elif "" in tops:
-            for inner in sorted(tops - {""}):
-                self.note("taken with the class whose folder they lie in", f"{name}/{inner}")
-        self.classes[name] = files
-
-
-def _some(names: list[str]) -> str:
-    """The first six names, and how many more there are."""
-    return ", ".join(names[:6]) + (f" and {len(names) - 6:,} more" if len(names) > 6 else "")
 
 
 def find(root: Path, hold_out: float | None = None) -> Found:
@@ -271,7 +219,7 @@ def _part_archives(folder: Path, part: str) -> list[Path]:
 
 def _seen(root: Path) -> str:
     names = sorted(f"{path.name}{'/' * path.is_dir()}" for path in root.iterdir() if not is_hidden(path.name))
-    return _some(names) or "nothing"
+    return some(names) or "nothing"
 
 
 def _inner(root: Path) -> Path | None:
@@ -289,7 +237,7 @@ def _train(place: _Place) -> tuple[dict[str, list[File]], str, list[str]]:
     folder, archive = place.folders.get("train"), place.archives.get("train")
     if folder is None and archive is None:
         return _alone(place)
-    here, tars = (_class_folders(folder), _class_archives(folder)) if folder else (_Folder(), {})
+    here, tars = (class_folders(folder), _class_archives(folder)) if folder else (ClassFolders(), {})
     loose = [file.name for file in here.loose if is_image_name(file.name) or _is_packed(file.name)]
     loose = [name for name in loose if not name.endswith(".tar")]
     if loose:
@@ -320,7 +268,7 @@ def _holds(files: list[File], others: list[File]) -> bool:
     return {(file.name, file.size) for file in others} <= {(file.name, file.size) for file in files}
 
 
-def _layout(place: _Place, here: _Folder, tars: Mapping[str, object], classes: Iterable[str]) -> str:
+def _layout(place: _Place, here: ClassFolders, tars: Mapping[str, object], classes: Iterable[str]) -> str:
     if place.kaggle:
         return "ILSVRC as Kaggle has it"
     if here.classes and here.tiny == set(here.classes):
@@ -341,7 +289,7 @@ def _alone(place: _Place) -> tuple[dict[str, list[File]], str, list[str]]:
     known = {path.name for path in place.folders.values()}
     if _inner(place.base) is not None:
         raise UserError(f"{place.base} has no train/, and has {_seen(place.base)}: {_hint(place.base)}")
-    here = _class_folders(place.base, lambda path: path.name not in known and "devkit" not in path.name)
+    here = class_folders(place.base, lambda path: path.name not in known and "devkit" not in path.name)
     deep = [name for name, files in here.classes.items() if name not in here.tiny and all("/" in f.name for f in files)]
     packed = [file.name for file in here.loose if _is_packed(file.name) and "devkit" not in file.name]
     if deep or packed or place.kaggle:
@@ -358,70 +306,7 @@ def _alone(place: _Place) -> tuple[dict[str, list[File]], str, list[str]]:
 def _beside(place: _Place) -> list[str]:
     known = {path.name for path in place.folders.values()} | BESIDE
     names = [path.name for path in _folders(place.root) if path.name not in known and "kit" not in path.name]
-    return [f"not looked into: {_some(names)}"] if names else []
-
-
-def _class_folders(folder: Path, chosen: Callable[[Path], bool] = lambda path: True) -> _Folder:
-    """The visible files of every chosen folder in ``folder``, at any depth; empty folders are left out.
-
-    Raises UserError if a folder has several subfolders and no file of its own: those may be the classes.
-    """
-    found = _Folder()
-    with os.scandir(folder) as entries:
-        for entry in sorted(entries, key=lambda each: each.name):
-            if is_hidden(entry.name):
-                found.hide(entry, "")
-                continue
-            if not entry.is_dir():
-                found.loose += _file(entry, "", found)
-                continue
-            if not chosen(Path(entry.path)):
-                continue
-            found.add(entry.name, list(_walk(Path(entry.path), found)), entry.path)
-    return found
-
-
-def _walk(top: Path, found: _Folder) -> Iterator[File]:
-    """The visible files below ``top``, with paths relative to it. A folder linked several times is visited once.
-
-    Raises UserError for a link to a folder that contains it, and for special files.
-    """
-    around = {_identity(path) for way in (top.absolute(), top.resolve()) for path in way.parents}
-    seen: set[tuple[int, int]] = set()
-    ahead = [(top, "")]
-    while ahead:
-        here, inside = ahead.pop()
-        identity = _identity(here)
-        if identity in around:
-            raise UserError(f"{here} is a link to a folder that it lies in: take it away")
-        if identity in seen:
-            continue
-        seen.add(identity)
-        with os.scandir(here) as entries:
-            below = sorted(entries, key=lambda each: each.name)
-        for entry in below:
-            if is_hidden(entry.name):
-                found.hide(entry, f"{top.name}/{inside}")
-            elif entry.is_dir():
-                ahead.append((Path(entry.path), f"{inside}{entry.name}/"))
-            else:
-                yield from _file(entry, inside, found)
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    info = path.stat()
-    return info.st_dev, info.st_ino
-
-
-def _file(entry: os.DirEntry[str], inside: str, found: _Folder) -> Iterator[File]:
-    try:
-        info = entry.stat()
-    except FileNotFoundError:
-        found.note("left out, as links that lead nowhere", f"{inside}{entry.name}")
-        return
-    if not stat.S_ISREG(info.st_mode):
-        regular_file(Path(entry.path))
-    yield File(f"{inside}{entry.name}", entry.path, 0, info.st_size)
+    return [f"not looked into: {some(names)}"] if names else []
 
 
 def _class_archives(folder: Path) -> dict[str, list[File]]:
@@ -435,7 +320,7 @@ def _labelled(place: _Place, part: str, classes: tuple[str, ...]) -> tuple[list[
     Empty for a part without images, and for test without labels. Raises UserError for other images without label.
     """
     folder, archive = place.folders.get(part), place.archives.get(part)
-    here = _class_folders(folder) if folder else _Folder()
+    here = class_folders(folder) if folder else ClassFolders()
     for name in ("images", *PARTS[part]):
         if name in here.classes and name not in classes:
             files = here.classes.pop(name)
@@ -469,7 +354,7 @@ def _by_list(
     classes: tuple[str, ...],
     in_folders: list[tuple[str, File]],
     flat: list[File],
-    here: _Folder,
+    here: ClassFolders,
 ) -> tuple[list[tuple[str, File]], str]:
     """``_labelled`` for a part with images outside of class folders, by all label lists together."""
     places = [folder for folder in (place.folders.get(part),) if folder] + place.lists

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 from ...common.errors import UserError, printable
 from ...common.files import lock, regular_file, sha256, write_atomic
 from ...common.machine import cores
-from ...experiments import manifest as prepared
+from ...experiments import manifest
 from ...experiments.manifest import Manifest, Part, Shard
 from . import shards
 from .decode import Unreadable, check, square
@@ -47,13 +47,13 @@ def prepare(
 ) -> Manifest:
     """Prepare the images in ``source`` (see ``image_folders.find``) as squares of ``size`` x ``size`` pixels.
 
-    They are written into ``prepared.folder(size)``. If killed and called again, it resumes. The result is the same for
+    They are written into ``manifest.folder(size)``. If killed and called again, it resumes. The result is the same for
     any number of ``workers`` (processes; by default one per core). The report lists every file that was left out or
     changed. ``say`` is given lines about what was found, what it will take, and what each part holds. Raises UserError
     if images or disk space are missing, if the folder lies inside the source or holds other prepared images, and if no
     training image of a class can be read.
     """
-    folder, source = prepared.folder(size), source.expanduser()
+    folder, source = manifest.folder(size), source.expanduser()
     if workers is not None and workers < 1:
         raise UserError(f"workers={workers}: ask for at least one")
     if folder.resolve().is_relative_to(source.resolve()):
@@ -63,32 +63,32 @@ def prepare(
     with lock(folder / LOCK, lambda: say(f"waiting for another preparation into {folder}")):
         _sweep(folder)
         tasks = _tasks(folder, found)
-        if _same_plan(folder, found, size) and regular_file(folder / prepared.FILE):
-            manifest = prepared.read(folder)
+        if _same_plan(folder, found, size) and regular_file(folder / manifest.FILE):
+            prepared = manifest.read(folder)
             _forget(tasks)
-            for line in summary(folder, manifest):
+            for line in summary(folder, prepared):
                 say(line)
             say(f"already prepared in {folder}")
-            return manifest
+            return prepared
         _images_in_each_class(found)
         missing = [task for task in tasks if shards.whole(task.path) is None]
         count = workers or cores()
         _announce(found, tasks, missing, folder, size, count, say)
         write_shards(missing, size, count, progress)
-        manifest = _finish(folder, found, tasks, size)
-    for line in summary(folder, manifest):
+        prepared = _finish(folder, found, tasks, size)
+    for line in summary(folder, prepared):
         say(line)
     say(f"prepared in {folder}; {REPORT} there lists what was left out or mended")
-    return manifest
+    return prepared
 
 
-def summary(folder: Path, manifest: Manifest) -> list[str]:
+def summary(folder: Path, prepared: Manifest) -> list[str]:
     """A line per part (train, val, test): how many images and classes it has, and why files were left out."""
     reasons = _reasons(folder / REPORT)
     lines = []
-    for name in manifest.parts:
-        counts = np.bincount(shards.Shards(folder, manifest, name).labels, minlength=len(manifest.classes))
-        line = f"{name}: {_counted(counts.tolist(), manifest.classes)}"
+    for name in prepared.parts:
+        counts = np.bincount(shards.Shards(folder, prepared, name).labels, minlength=len(prepared.classes))
+        line = f"{name}: {_counted(counts.tolist(), prepared.classes)}"
         why = [f"{count:,} {reason}" for reason, count in reasons.get(name, Counter()).most_common(4)]
         lines.append(f"{line}; left out: {', '.join(why)}" if why else f"{line}; none left out")
     return lines
@@ -144,14 +144,14 @@ def verify(folder: Path, progress: bool = True) -> Manifest:
 
     Raises UserError that names the first fault.
     """
-    manifest = prepared.read(folder)
-    wanted = {shard.file: shard.sha256 for part in manifest.parts.values() for shard in part.shards}
+    prepared = manifest.read(folder)
+    wanted = {shard.file: shard.sha256 for part in prepared.parts.values() for shard in part.shards}
     try:
         for file, digest in tqdm(wanted.items(), desc="verifying", unit="shard", disable=not progress):
             if shards.digest(folder / file) != digest:
                 raise ValueError(file)
-        rest = {part.labels: part.labels_sha256 for part in manifest.parts.values()}
-        for file, digest in (rest | {manifest.pixel_sums: manifest.pixel_sums_sha256}).items():
+        rest = {part.labels: part.labels_sha256 for part in prepared.parts.values()}
+        for file, digest in (rest | {prepared.pixel_sums: prepared.pixel_sums_sha256}).items():
             regular_file(folder / file)
             if sha256((folder / file).read_bytes()) != digest:
                 raise ValueError(file)
@@ -159,7 +159,7 @@ def verify(folder: Path, progress: bool = True) -> Manifest:
         raise UserError(
             f"{folder} is damaged ({error}): delete it and run 'alexnet-repro data imagenet --from DIR' again", 1
         ) from error
-    return manifest
+    return prepared
 
 
 def _same_plan(folder: Path, found: Found, size: int) -> bool:
@@ -294,15 +294,15 @@ def _finish(folder: Path, found: Found, tasks: list[Task], size: int) -> Manifes
         "made_by": f"Pillow {PIL.__version__}, libjpeg {features.version('jpg')}, bilinear",
     }
     try:
-        manifest = Manifest.model_validate_json(json.dumps(values))
+        prepared = Manifest.model_validate_json(json.dumps(values))
     except ValueError as error:
         raise UserError(
             f"nothing to train on or to test with: see {folder / REPORT}, and mend the source", 1
         ) from error
-    write_atomic(folder / prepared.FILE, manifest.model_dump_json(indent=1) + "\n")
+    write_atomic(folder / manifest.FILE, prepared.model_dump_json(indent=1) + "\n")
     _forget(tasks)
     _sweep(folder)  # again: a killed preparation's processes may have outlived it for an image
-    return manifest
+    return prepared
 
 
 def _sweep(folder: Path) -> None:

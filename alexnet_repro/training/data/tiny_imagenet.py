@@ -19,12 +19,12 @@ import numpy as np
 import PIL
 from numpy.typing import NDArray
 from PIL import Image
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from tqdm.auto import tqdm
 
 from ...common import paths
 from ...common.errors import UserError
-from ...common.fields import STRICT
+from ...common.fields import Strict
 from ...common.files import atomic, disk_error, is_disk_error, lock, sha256, sweep, write_atomic
 from ...experiments.config import TINY_IMAGENET_CLASSES, TINY_IMAGENET_SIDE, TINY_IMAGENET_TRAIN_IMAGES
 from .archives import scratch_folder
@@ -74,14 +74,13 @@ SPEC = Spec(
 """Tiny ImageNet as it is distributed."""
 
 
-class Description(BaseModel):
+class Description(Strict):
     """The JSON file beside the stored images.
 
     files: SHA-256 of the image files, see Spec.digest. stored: SHA-256 of the stored bytes. pillow: the version that
     decoded the images. wnids, words: WordNet id and name of each class, in the order of the labels.
     """
 
-    model_config = STRICT
     files: str
     stored: str
     pillow: str

@@ -17,7 +17,7 @@ from ...common.machine import check_device
 from ...experiments.config import DeviceConfig
 from ...experiments.study import Study
 from ...records.lookup import records
-from ...records.record import Measurement, RunRecord
+from ...records.record import Measurement, RunRecord, mean_loss
 from ...records.store import Store
 
 NAMES = ("device", "threads", "python", "torch", "numpy", "data")
@@ -258,10 +258,5 @@ def _like_repeats(
 
 def _first_loss(curve: Sequence[Measurement]) -> float:
     """The mean training loss over the first epoch; NaN if it was not finite."""
-    total, before = 0.0, 0
-    for point in curve:
-        if point.epoch > 1:
-            break
-        total += (math.nan if point.train_loss is None else point.train_loss) * (point.images - before)
-        before = point.images
-    return total / before if before else math.nan
+    loss = mean_loss(curve, 1)
+    return math.nan if loss is None else loss

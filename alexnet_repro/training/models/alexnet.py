@@ -5,9 +5,8 @@ from collections import defaultdict
 import torch
 from torch import Tensor, nn
 
-from ...networks import layers as architecture
 from ...networks.config import AlexNetConfig
-from ...networks.layers import Layer
+from ...networks.layers import Layer, initial_bias, initial_weight_std, layers, learned_layers
 from .layers import Dropout, GroupedLinear, WithinMapNorm, dropout_mask, gaussian_
 from .lrn import LocalResponseNorm
 
@@ -99,8 +98,8 @@ class AlexNet(nn.Module):
 
     def masks(self, batch: int, generator: torch.Generator) -> dict[str, Tensor]:
         """Dropout masks by layer, (batch, hidden) of True and False, fc6's drawn before fc7's; none without dropout."""
-        layers = ("fc6", "fc7") if self.config.dropout else ()
-        return {name: dropout_mask(batch, self.config.hidden, self.config.dropout, generator) for name in layers}
+        names = ("fc6", "fc7") if self.config.dropout else ()
+        return {name: dropout_mask(batch, self.config.hidden, self.config.dropout, generator) for name in names}
 
     def features(self, images: Tensor) -> Tensor:
         """The features of section 6.1, (batch, hidden): fc7's outputs as at test time, in any mode."""
@@ -114,17 +113,17 @@ class AlexNet(nn.Module):
 
     def _draw(self, seed: int) -> None:
         """Fill in the initial weights and biases (section 5)."""
-        for layer in architecture.learned_layers(self.config):
+        for layer in learned_layers(self.config):
             module = self.get_submodule(layer.name)
-            std = architecture.initial_weight_std(self.config, layer)
+            std = initial_weight_std(self.config, layer)
             gaussian_(module.get_parameter("weight"), std, seed, layer.number)
-            nn.init.constant_(module.get_parameter("bias"), architecture.initial_bias(self.config, layer))
+            nn.init.constant_(module.get_parameter("bias"), initial_bias(self.config, layer))
 
 
 def _modules(config: AlexNetConfig) -> dict[str, nn.Module]:
     """The modules of a network by their names in ``AlexNet``; nn.Identity() where the network has none."""
     parts: defaultdict[str, list[nn.Module]] = defaultdict(list)
-    for layer in architecture.layers(config):
+    for layer in layers(config):
         if layer.kind != "dropout":
             parts[_name(layer)].append(_module(layer, config))
     if config.conv1_order == "norm-pool-nonlinearity":

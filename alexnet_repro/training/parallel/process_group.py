@@ -1,6 +1,5 @@
 """The processes that share a run: their arrangement, communication on the CPU, and the detection of dead processes."""
 
-import json
 import os
 import signal
 import sys
@@ -83,17 +82,10 @@ class Group:
         return [bool(flag) for flag in raised]
 
     def tell(self, values: Any) -> Any:
-        """Broadcast JSON values from process 0."""
-        text = json.dumps(values).encode() if self.rank == 0 else b""
-        length = torch.tensor([len(text)])
-        dist.broadcast(length, 0, self.host)
-        content = (
-            torch.frombuffer(bytearray(text), dtype=torch.uint8)
-            if text
-            else torch.empty(int(length), dtype=torch.uint8)
-        )
-        dist.broadcast(content, 0, self.host)
-        return json.loads(content.numpy().tobytes())
+        """The values that process 0 gives, in every process."""
+        told = [values]
+        dist.broadcast_object_list(told, 0, self.host)
+        return told[0]
 
     def close(self) -> None:
         """Wait until all processes have called this, then leave the group."""
