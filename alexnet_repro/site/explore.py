@@ -72,15 +72,12 @@ def content(store: Store) -> dict[str, Any]:
     listed: list[dict[str, Any]] = []
     links = _pages()
     for scale in (each for each in SCALES if each != "smoke"):
-        plans = sorted(
-            (study(name, scale) for name in STUDIES if scale in scales(name)),
-            key=lambda plan: (plan.pilot, plan.name != FIRST),
-        )
-        for plan in plans:
+        for plan in (study(name, scale) for name in STUDIES if scale in scales(name)):
             found = {arm: by_seed for arm, by_seed in records(plan, store).items() if by_seed}
             if found:
                 listed.append(_study(plan, scale, found, links.get(plan.name, "")))
                 runs |= {record.key: _run(record) for by_seed in found.values() for record in by_seed.values()}
+    listed.sort(key=lambda each: (each["pilot"], each["name"] != FIRST))
     metrics = {name: {"label": label, "during": True} for name, label in CURVES.items()}
     metrics |= {f"end.{name}": {"label": label, "during": False} for name, label in METRICS.items()}
     return {
