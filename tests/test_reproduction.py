@@ -192,6 +192,7 @@ def test_a_time_is_said_in_its_unit(seconds, said):
 
 def test_the_command_goes_on_from_what_is_there(tmp_path, monkeypatch, capsys):
     homes.make(tmp_path / "home", monkeypatch)
+    monkeypatch.setenv("COLUMNS", "200")  # a narrow terminal folds the cells
     store, _ = reproduce.stores("cpu")
     (goal,) = goals(["two_gpu_error"], "cifar10", most=3)
     save(store, goal, (1.0, 2.0, 3.3))
