@@ -1,4 +1,4 @@
-"""What checks a machine with a GPU: its commands exist, need few packages, and their results are told apart."""
+"""``make gpu-check``: its commands exist, they need few packages, and a step that fails is reported."""
 
 import importlib.util
 import os

@@ -1,4 +1,4 @@
-"""A reader's own runs are planned within a budget, judged as the published ones are, and set beside them."""
+"""``reproduce`` plans runs within a budget, and compares their effects with the published ones."""
 
 import pytest
 

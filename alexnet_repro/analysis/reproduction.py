@@ -28,7 +28,7 @@ FRESH = 3_000
 
 @dataclass(frozen=True)
 class Goal:
-    """A comparison of two arms to reproduce, with the seeds of its pairs.
+    """A comparison of two arms that a reader wants to reproduce, and the seeds to train both arms with.
 
     plan: the study that has both arms. seeds: of the runs to train; published: the study with its own seeds.
     """

@@ -88,7 +88,7 @@ def paired_ratio(
 
 
 def dealt_gaps(first: ArrayLike, second: ArrayLike, deals: np.random.Generator) -> Floats:
-    """Absolute differences of the means of two groups over ``DEALS`` random assignments of their values to them."""
+    """The absolute difference of the means of two groups, for ``DEALS`` random permutations of all their values."""
     one, two = (np.asarray(each, dtype=float) for each in (first, second))
     both = deals.permuted(np.tile(np.concatenate([one, two]), (DEALS, 1)), axis=1)
     return np.abs(both[:, : len(one)].mean(axis=1) - both[:, len(one) :].mean(axis=1))

@@ -70,7 +70,7 @@ def times_as_good(found: Row) -> float:
 
 
 def path(name: str, gpu: str = "") -> Path:
-    """Where the benchmark called ``name`` is published: that of CPUs, or that of a kind of GPU by its name."""
+    """The published file of a benchmark. gpu: the name of the GPU that it was measured on; empty for a CPU."""
     kind = "-".join(re.findall("[a-z0-9]+", gpu.lower()))
     return paths.data() / "benchmarks" / f"{name}{f'-{kind}' if kind else ''}.json"
 

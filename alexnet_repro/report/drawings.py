@@ -36,7 +36,7 @@ SLANT = 0.35
 
 
 class Block(NamedTuple):
-    """Maps as a box: x, y of the upper left front corner; maps along x, their height along y, their width slanted."""
+    """A stack of feature maps drawn as a box; (x, y) is its upper left front corner, and the maps lie along x."""
 
     x: float
     y: float

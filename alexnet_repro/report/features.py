@@ -60,7 +60,7 @@ class Subject:
 
     @cached_property
     def shown(self) -> "np.ndarray[Any, Any]":
-        """Indices of the test images with neighbours: every second of those with guesses."""
+        """Indices of the test images whose neighbours are shown: evenly spaced among those in ``drawn``."""
         return self.drawn[:: len(self.drawn) // SHOWN]
 
     @cached_property

@@ -85,7 +85,7 @@ def class_folders(folder: Path, chosen: Callable[[Path], bool] = lambda path: Tr
 def _walk(top: Path, found: ClassFolders) -> Iterator[File]:
     """The visible files below ``top``, with paths relative to it. A folder linked several times is visited once.
 
-    Raises UserError for a link to a folder that contains it, and for special files.
+    Raises UserError for a symbolic link to a folder that contains the link, and for pipes, sockets and devices.
     """
     around = {_identity(path) for way in (top.absolute(), top.resolve()) for path in way.parents}
     seen: set[tuple[int, int]] = set()
