@@ -29,7 +29,6 @@ from .common.machine import check_device, columns_of, cores, launched
 from .common.terminal import print_what_can_be_shown
 from .experiments import manifest
 from .experiments.config import DIGESTS, PRECISIONS, DeviceConfig, RunConfig
-from .experiments.imagenet import computing
 from .experiments.registry import STUDIES, study
 from .experiments.study import FRESH_SEEDS, PILOT_SEEDS, SCALES, SEEDS_END, Study, from_seed
 from .records.lookup import records
@@ -70,12 +69,14 @@ class Format(StrEnum):
 
 def _study(name: str, scale: str, first_seed: int, precision: str, compiled: bool) -> Study:
     """The study with the options' scale, seeds and precision. Raises UserError for a bad option."""
-    chosen, how = from_seed(study(name, scale), first_seed), {"precision": precision, "compiled": compiled}
+    chosen = from_seed(study(name, scale), first_seed)
     if precision not in PRECISIONS:
         raise one_of("precision", precision, list(PRECISIONS))
-    if how != computing(chosen.baseline) and chosen.baseline.data.dataset != "imagenet":
-        raise UserError(f"--precision and --compile are for imagenet: the rules of {name} are for float32 as it is")
-    return chosen.changed(**how)
+    if chosen.baseline.data.dataset == "imagenet":
+        return chosen.changed(precision=precision, compiled=compiled)
+    if precision != "float32" or compiled:
+        raise UserError(f"--precision and --compile are for imagenet: leave them out for {name}, which has its own")
+    return chosen
 
 
 @app.command()

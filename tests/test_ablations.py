@@ -130,7 +130,7 @@ def test_tiny_imagenet_shares_settings_and_arms_with_cifar10():
     changed = dict(differences(small, tiny))
     assert {name for name in changed if not name.startswith("model.")} == {
         "data.dataset", "data.train_images", "data.divisor", "data.crop", "data.whole", "data.classes",
-        "optimizer.learning_rate", "optimizer.drops", "budget.epochs",
+        "optimizer.learning_rate", "optimizer.drops", "budget.epochs", "precision",
     }  # fmt: skip
     plan = study("tiny_imagenet")
     assert plan.baseline == TINY_BASELINE

@@ -59,7 +59,7 @@ def _options(plan: Study) -> list[str]:
     base = plan.baseline
     return [
         *["--scale", plan.scale] * (plan.scale != "cifar10" and len(scales(plan.name)) > 1),
-        *["--precision", base.precision] * (base.precision != "float32"),
+        *["--precision", base.precision] * (base.data.dataset == "imagenet"),
         *["--compile"] * base.compiled,
         *["--first-seed", f"{plan.seeds[0]}"] * plan.moved,
     ]
