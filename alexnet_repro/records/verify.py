@@ -21,7 +21,7 @@ from ..experiments import imagenet, step_timing
 from ..experiments.config import DIGESTS, NUMERICS_VERSION, RunConfig
 from ..experiments.registry import STUDIES, study
 from ..experiments.study import FRESH_SEEDS, PILOT_SEEDS, Study
-from . import outputs, predictions
+from . import outputs, pictures, predictions
 from .copies import Curves
 from .curves import EARLY_EPOCHS
 from .record import METRIC, PROVENANCE, RunRecord, convergence, curve_metrics, mean_loss
@@ -88,7 +88,7 @@ def verify(store: Store) -> list[str]:
                 faults.append(f"{place}: its curve is that of seed {twin.seed}, run {twin.key}")
             curves.add(name, record)
     if not faults:  # damaged tables hold no records to compare with
-        faults = [*outputs.faults(store), *predictions.faults(store), *_weights(store)]
+        faults = [*outputs.faults(store), *predictions.faults(store), *_weights(store), *pictures.faults(store)]
     for kind in ("cpu", "cuda"):
         try:
             step_timing.published(kind)

@@ -310,8 +310,7 @@ class Page:
         null = exploratory.colour_null(self._find(self.scale)("filters", "baseline"))
         dealt = None
         if subject is not None:
-            first, second = features.color_indices(subject)
-            dealt = exploratory.dealt_ratio(first, second)
+            dealt = exploratory.dealt_ratio(*subject.pictures.by_column(subject.pictures.colour))
         return tables.colours(null, dealt)
 
     @_or_one_line

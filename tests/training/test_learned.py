@@ -1,9 +1,17 @@
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
 
 from alexnet_repro.analysis.statistics import DEALS
+from alexnet_repro.common.errors import UserError
+from alexnet_repro.experiments.cifar_alexnet import TINY_BASELINE
+from alexnet_repro.experiments.registry import study
 from alexnet_repro.networks.config import CIFAR_ALEXNET
+from alexnet_repro.records import pictures as drawn
+from alexnet_repro.training import checkpoint, pictures
 from alexnet_repro.training.data.images import Images, pixel_mean
 from alexnet_repro.training.features import color_index, color_metrics, nearest, nearest_neighbour_metrics
 from alexnet_repro.training.models.alexnet import AlexNet
@@ -68,3 +76,103 @@ def test_pixels_find_the_same_image():
     assert found["knn_pixels"] is not None
     assert found["knn_pixels"] >= 2 / 6
     assert net().training
+
+
+CLASSES = [f"class {number}" for number in range(40)]
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """The pictures of an untrained net on noise: 40 classes, three training and two test images of each."""
+    config = TINY_BASELINE.changed(**{"data.crop": 24, "model": CIFAR_ALEXNET.change(classes=200).model_dump()})
+    train, test = images(list(range(40)) * 3, 5), images(list(range(40)) * 2, 6)
+    test.mean = train.mean
+    train.pixels[7] = test.pixels[0]  # so that one neighbour is known
+    own = AlexNet(CIFAR_ALEXNET.change(kernels=(8, 8, 8, 8, 8), hidden=16, classes=40), 3)
+    return config, own, train, test, pictures.pictures(own, config, CLASSES, train, test)
+
+
+def test_pictures_show_one_image_of_every_fourth_class_and_what_the_net_says(seen):
+    _, own, _, test, found = seen
+    assert found.labels.tolist() == list(range(0, 40, 4))
+    assert own.training
+    with torch.no_grad():
+        outputs = own.eval()(test.inputs()).softmax(1)
+    own.train()
+    for image, label, guesses, probabilities in zip(
+        found.images, found.labels, found.guesses, found.probabilities, strict=True
+    ):
+        (place,) = [n for n in (label, label + 40) if np.array_equal(test.pixels[n], image)]
+        order = outputs[place].argsort(descending=True)[:5]
+        assert guesses.tolist() == order.tolist()
+        assert probabilities == pytest.approx(outputs[place][order].numpy(), rel=1e-5)
+    ranks = (outputs > outputs.gather(1, test.labels[:, None])).sum(1)
+    assert found.right.tolist() == [80, int((ranks == 0).sum()), int((ranks < 5).sum())]
+    columns = own.conv1_kernels()
+    assert [part.tolist() for part in found.by_column(found.kernels)] == [part.tolist() for part in columns]
+    assert found.by_column(found.colour)[1] == pytest.approx(color_index(columns[1]).numpy())
+
+
+def test_pictures_have_the_neighbours_by_both_distances(seen):
+    _, own, train, test, found = seen
+    assert found.shown.tolist() == [0, 2, 4, 6, 8]
+    assert found.near.shape == (2, 5, 6, 24, 24, 3)
+    inputs = test.inputs()
+    own.eval()
+    with torch.no_grad():
+        for kind, of in enumerate((own.features, lambda x: x.flatten(1))):
+            near = torch.cdist(of(inputs).double(), of(train.inputs()).double()).argsort(1)[:, :6]
+            assert found.same[kind] == pytest.approx(
+                (train.labels[near] == test.labels[:, None]).double().mean().item(),
+                abs=1 / 480,  # a tie
+            )
+            for row, place in enumerate(found.shown):
+                (query,) = [n for n in range(80) if np.array_equal(test.pixels[n], found.images[place])]
+                assert np.array_equal(found.near[kind, row, 0], train.pixels[near[query, 0]])
+                assert found.near_labels[kind, row, 0] == train.labels[near[query, 0]]
+    own.train()
+    assert found.queries == 80
+
+
+def test_pictures_are_read_as_they_were_written_and_damage_is_one_line(seen, tmp_path):
+    path, found = tmp_path / "some" / "pictures.npz", seen[-1]
+    drawn.write(path, found)
+    again = drawn.read(path)
+    for name, values in vars(found).items():
+        assert np.array_equal(getattr(again, name), values)
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(UserError, match=r"pictures\.npz is damaged \(.*\): delete it"):
+        drawn.read(path)
+    np.savez(path, key=np.array("a run"))
+    with pytest.raises(UserError, match="is damaged"):
+        drawn.read(path)
+
+
+def test_pictures_of_tiny_imagenet_are_published_once_with_their_run(seen, tmp_path, monkeypatch, store):
+    _, own, _, _, found = seen
+    config = study("features", "tiny-imagenet").config("baseline", 0)
+    monkeypatch.setattr(pictures, "published", lambda: tmp_path / "pictures.npz")
+    monkeypatch.setattr(drawn, "published", lambda: tmp_path / "pictures.npz")
+    assert not pictures.publish(store)  # no record, no weights
+    checkpoint.save(store.weights(config.key), own.state_dict(), {"key": config.key})
+    assert not pictures.publish(store)  # no record
+    monkeypatch.setattr(store, "published", lambda: {config.key: None})
+    monkeypatch.setattr(pictures, "network", lambda path, config: own)
+    monkeypatch.setattr(pictures, "load", lambda name: None)
+    monkeypatch.setattr(pictures, "parts", lambda *of: (None, None))
+    words = SimpleNamespace(words=[f"{name}, synonym" for name in CLASSES])
+    monkeypatch.setattr(pictures.tiny_imagenet, "describe", lambda: words)
+    monkeypatch.setattr(
+        pictures,
+        "pictures",
+        lambda net, config, classes, *_: replace(found, key=np.array(config.key), classes=np.array(classes)),
+    )
+    assert pictures.publish(store)
+    assert not pictures.publish(store)
+    again = drawn.read(tmp_path / "pictures.npz")
+    assert again.key == config.key
+    assert again.classes.tolist() == CLASSES
+    assert list(drawn.faults(store)) == []
+    monkeypatch.setattr(store, "published", dict)
+    (fault,) = drawn.faults(store)
+    assert fault.endswith(f"no published run has the key {config.key}")
