@@ -227,6 +227,7 @@ def test_parameters_of_a_notebook(data):
 
 FILES = ["claims.toml", "unsaid.toml", "author_log.csv", "author_schedule.csv", "author_nets.csv", "gpus.csv"]
 FILES += ["others.csv", "linear_classifier.csv", "torchvision_alexnet.csv", "untrained_neighbours.csv"]
+FILES += ["tiny_imagenet_results.csv"]
 
 
 @given(data=st.data(), name=st.sampled_from(FILES))

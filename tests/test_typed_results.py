@@ -22,6 +22,8 @@ OTHERS = {
     "0.0001": "the first standard deviation in cuda-convnet's layer file",
     "2.3": "ln 10",
     "3": "the side of a kernel",
+    "7": "the side of a kernel on Tiny ImageNet",
+    "224": "the side of the paper's images",
     "32": "the side of an image",
     "64": "the side of an image of Tiny ImageNet",
     "1.35": "gigabytes of Tiny ImageNet: 110,000 images of 64 x 64 x 3 bytes",

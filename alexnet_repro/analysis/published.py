@@ -32,6 +32,7 @@ READERS: Mapping[str, Callable[[], object]] = {
     "others.csv": meta.others,
     "published_results.csv": audit.results,
     "rules_stage_2.toml": rules.load,
+    "tiny_imagenet_results.csv": reference.tiny_imagenet_results,
     "torchvision_alexnet.csv": reference.torchvision_table,
     "unsaid.toml": source_code.rows,
     "untrained_neighbours.csv": reference.untrained_neighbours,

@@ -1,4 +1,4 @@
-"""Tables to compare with, computed once: a linear classifier, untrained networks, torchvision's AlexNet."""
+"""Tables to compare with: a linear classifier, untrained networks, torchvision's AlexNet, others' errors."""
 
 import pandas as pd
 
@@ -20,6 +20,12 @@ def untrained_neighbours() -> pd.Series:
     """data/untrained_neighbours.csv: ``knn_features`` of the study features' networks before training, by seed."""
     table = read_csv(paths.data() / "untrained_neighbours.csv", {"seed": int, "knn_features": float})
     return table.set_index("seed")["knn_features"]
+
+
+def tiny_imagenet_results() -> pd.DataFrame:
+    """data/tiny_imagenet_results.csv: errors of others' small networks on Tiny ImageNet, a row each, in percent."""
+    texts = ("who", "source", "network", "training", "tested_on")
+    return read_csv(paths.data() / "tiny_imagenet_results.csv", {**dict.fromkeys(texts, str), "top1_error": float})
 
 
 def torchvision_table() -> pd.DataFrame:
