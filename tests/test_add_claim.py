@@ -129,4 +129,4 @@ def test_a_claim_is_added_in_five_steps(copy: Path) -> None:
     assert "reproduced" in page
     assert "10 of 10 planned runs" in page
     assert 'href="pages/momentum.html"' in home
-    assert "Measured so far" in home
+    assert "Stage one measured" in home

@@ -1,6 +1,6 @@
-"""The home page's figure: all measured effects with their intervals, each divided by its rule's threshold.
+"""The scorecard's figure: stage one's effects with their intervals, each divided by its rule's threshold.
 
-The effects of one page by seed are drawn in figures.py.
+The effects of one page by seed are drawn in figures.py, those at every scale in scales.py.
 """
 
 import math
@@ -14,11 +14,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from ..analysis.lookup import record_lookup
-from ..analysis.verdicts import Name, Verdict, effect_text, scorecard
+from ..analysis.lookup import concluded
+from ..analysis.verdicts import Name, Verdict, effect_text
 from ..common.files import write_atomic
 from ..records.store import Store
-from . import format
+from . import format, scales
 from .figures import canvas, svg
 
 FURTHEST = 6.0
@@ -48,12 +48,16 @@ LOOKS: dict[Name, Look] = {
 
 
 def write(book: Path) -> None:
-    """Write the figure and its caption for the home page; a sentence if nothing was measured yet."""
-    verdicts = scorecard(record_lookup(Store()))
+    """Write this figure and that of scales.py, with their captions; a sentence if nothing was measured yet."""
+    conclusions = concluded(Store())
+    verdicts = [verdict for each in conclusions for verdict in each.verdicts]
     generated = book / "_generated"
     if shown(verdicts):
         write_atomic(generated / "effects.svg", svg(figure(verdicts)))
     write_atomic(generated / "effects.md", page(verdicts))
+    if scales.shown(conclusions):
+        write_atomic(generated / "scales.svg", svg(scales.figure(conclusions)))
+    write_atomic(generated / "scales.md", scales.page(conclusions))
 
 
 def page(verdicts: Sequence[Verdict]) -> str:
@@ -73,7 +77,7 @@ def caption(verdicts: Sequence[Verdict]) -> str:
     provisional = " Provisional: not all seeds are run." if any(verdict.provisional for verdict in drawn) else ""
     unbounded = f" Without a bound, and not drawn: {len(judged) - len(drawn)}." if len(judged) > len(drawn) else ""
     return (
-        f"**Measured so far, {len(judged)} of {planned} comparisons: {came}.** Each effect with its 95 % interval, "
+        f"**Stage one measured {len(judged)} of {planned} comparisons: {came}.** Each effect with its 95 % interval, "
         "scaled so that 0 is no effect and 1 is the threshold for *reproduced* (ratios by their logarithms): an "
         "interval wholly at or right of 1 reproduces the claim. The tick is the paper's value, where it gives one. "
         f"Effects beyond {FURTHEST:g} thresholds have a panel of their own.{provisional}{unbounded}"
