@@ -108,6 +108,12 @@ def test_initial_values_per_layer():
     assert std(PAPER) == [0.01] * 8
     assert std(SOURCE) == [0.01, 0.01, 0.03, 0.03, 0.03, 0.01, 0.01, 0.01]
     assert std(CIFAR_ALEXNET)[1] == pytest.approx((2 / (12 * 25)) ** 0.5)
+    scaled = CIFAR_ALEXNET.change(weight_init="paper-scaled")
+    spread = [
+        [std * layer.fan_in**0.5 for std, layer in zip(std(net), architecture.learned_layers(net), strict=True)]
+        for net in (scaled, PAPER)
+    ]
+    assert spread[0] == pytest.approx(spread[1])
     assert bias(PAPER) == bias(SOURCE) == [0, 1, 0, 1, 1, 1, 1, 0]
     assert bias(PAPER.change(bias_init="zero")) == [0] * 8
     assert bias(PAPER.change(removed=("conv3",))) == [0, 1, 1, 1, 1, 1, 0]

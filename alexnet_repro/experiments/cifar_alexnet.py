@@ -140,6 +140,23 @@ THRESHOLD = {
 TANH_RATE = 0.03
 """The learning rate that the pilots of the 96-epoch runs found best for tanh; a test reads it from them."""
 
+EARLY = {
+    "model.weight_init": "paper-scaled",
+    "data.divisor": 1.0,
+    "optimizer.drops": (),
+    "budget.epochs": 5,
+    "budget.measurements": 10,
+    "budget.ten_views": False,
+}
+"""Section 5's biases in a setting like the paper's: raw pixels, and initial weights as small as there for their layers.
+"""
+EARLY_RATES: Mapping[str, Mapping[str, Any]] = {
+    f"{arm} {rate:g}": {**ARMS[arm], "optimizer.learning_rate": rate}
+    for arm in ("baseline", "bias_zero")
+    for rate in (0.001, 0.003, 0.01)
+}
+"""Trials of learning rates for it. The training loss chooses, so that no test image has a say."""
+
 LONGER = {"optimizer.drops": (32, 42), "budget.epochs": 48}
 """Twice the baseline's epochs, with drops at the same fractions of them. The pilot of convergence raised the question:
 its test errors with and without crops cross at about the epoch where the ablations end."""

@@ -200,6 +200,10 @@ SMALL_ALEXNET: dict[str, tuple[str, Mapping[str, Any], Arms, dict[str, Any]]] = 
         "Dropout and the epochs to converge",
         cifar_alexnet.CONVERGENCE, arms("no_crops", "no_crops_no_dropout"), {"seeds": 5},
     ),
+    "bias_early_rates": (
+        "Search for the learning rates of the runs on early learning",
+        cifar_alexnet.EARLY, cifar_alexnet.EARLY_RATES, PILOT,
+    ),
     "relu_speed_alexnet": (
         "ReLU against tanh in AlexNet in CIFAR size",
         cifar_alexnet.THRESHOLD,

@@ -97,7 +97,8 @@ class AlexNetConfig(Strict):
     bias_init: "one" puts 1 into conv2, conv4, conv5 and the hidden fully-connected layers (section 5).
     weight_init: Gaussian, standard deviation "paper" 0.01 everywhere; "source" the same but 0.03 in conv3 to
         conv5; "he" sqrt(2 / fan-in), the departure that lets small nets train; "he-hidden" the same, but 0.01 in the
-        last layer as in the paper, so that training does not begin with logits far from zero.
+        last layer as in the paper, so that training does not begin with logits far from zero; "paper-scaled" 0.01
+        times sqrt(fan-in of the layer in the paper / fan-in here): the spread of outputs is then the paper's.
     removed: conv layers left out (section 7), at most two. The link of the columns moves to the first conv layer
         that is left after the second pooling, so that removing conv3 takes away depth and not the link; without
         conv5, the third pooling follows the last conv layer that is left.
@@ -120,7 +121,7 @@ class AlexNetConfig(Strict):
     dropout: Annotated[float, Field(ge=0, lt=1)]
     columns: Literal["linked", "unlinked", "half", "single"]
     bias_init: Literal["one", "zero"]
-    weight_init: Literal["paper", "source", "he", "he-hidden"]
+    weight_init: Literal["paper", "source", "he", "he-hidden", "paper-scaled"]
     removed: Annotated[tuple[Literal["conv3", "conv4", "conv5"], ...], Field(max_length=2), AfterValidator(ascending)]
 
     @model_validator(mode="after")

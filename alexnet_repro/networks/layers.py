@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
-from .config import AlexNetConfig, side_after
+from .config import PAPER, AlexNetConfig, side_after
 
 Kind = Literal[
     "convolution", "nonlinearity", "cross-map norm", "within-map norm", "pooling", "fully-connected", "dropout"
@@ -160,6 +160,9 @@ def neurons(config: AlexNetConfig) -> tuple[int, ...]:
 
 def initial_weight_std(config: AlexNetConfig, layer: Layer) -> float:
     """Standard deviation of a layer's initial weights (section 5; for "source", layers/layers-145.cfg of 2012)."""
+    if config.weight_init == "paper-scaled":
+        (same,) = (each for each in learned_layers(PAPER) if each.name == layer.name)
+        return 0.01 * float((same.fan_in / layer.fan_in) ** 0.5)
     if config.weight_init == "he" or (config.weight_init == "he-hidden" and layer.number < 8):
         return float((2 / layer.fan_in) ** 0.5)
     return 0.03 if config.weight_init == "source" and layer.number in (3, 4, 5) else 0.01
