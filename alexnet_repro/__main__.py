@@ -497,7 +497,7 @@ def doctor() -> None:
         "store": _or_why(runs),
     }
     for name, text in rows.items():
-        print(f"{name:<13} {text}")
+        print(f"{name:<13} {text.removeprefix(f'{name} is ')}")
 
 
 def _gpu(device: str) -> str:
