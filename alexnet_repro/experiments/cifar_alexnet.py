@@ -153,7 +153,7 @@ EARLY = {
 EARLY_RATES: Mapping[str, Mapping[str, Any]] = {
     f"{arm} {rate:g}": {**ARMS[arm], "optimizer.learning_rate": rate}
     for arm in ("baseline", "bias_zero")
-    for rate in (0.001, 0.003, 0.01, 0.03)
+    for rate in (0.001, 0.003, 0.01, 0.03, 0.1)
 }
 """Trials of learning rates for it. The training loss chooses, so that no test image has a say."""
 
