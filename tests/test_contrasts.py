@@ -31,7 +31,7 @@ def test_controls_and_fresh_seeds_of_stage_two_are_there():
 
 
 def test_losses_are_compared_where_a_claim_is_about_them_and_runs_that_stop_say_so():
-    assert [each.quantity for each in contrasts(["bias_one"], "cifar10")] == ["train_loss"]
+    assert [each.quantity for each in contrasts(["bias_one"], "cifar10")] == ["train_loss"] * 2
     assert [each.stops for each in contrasts(["dropout_convergence"], "cifar10")] == [True]
 
 
@@ -55,5 +55,5 @@ def test_a_rehearsal_stands_for_every_scale():
 
 def test_pairs_that_a_scale_lacks_are_left_out() -> None:
     found = contrasts(["lrn", "bias_one", ("longer", "no_crops", "baseline")], "tiny-imagenet")
-    assert {each.study for each in found} == {"lrn", "ablations", "lrn_fresh"}
+    assert {each.study for each in found} == {"lrn", "ablations", "lrn_fresh", "bias_early"}  # of stage two, all
     assert "strong_lrn" not in {each.against for each in found}

@@ -61,3 +61,12 @@ def test_the_arms_have_the_rates_that_their_pilots_picked(arm):
     assert rates[0] < picked < rates[-1]  # at an end of the grid, another rate would have to be tried
     name, of = PICKED[arm]
     assert study(name).config(of, 0).optimizer.learning_rate == picked
+
+
+@pytest.mark.parametrize("arm", ["baseline", "bias_zero"])
+def test_the_runs_on_early_learning_have_the_rate_that_their_pilots_picked(arm):
+    runs = found("bias_early_rates")
+    rates = sorted({run.config.optimizer.learning_rate for run in runs.values()})
+    picked = min(rates, key=lambda rate: runs[f"{arm} {rate:g}"].metric("early_train_loss"))
+    assert rates[0] < picked < rates[-1]
+    assert study("bias_early").config(arm, 0).optimizer.learning_rate == picked

@@ -77,9 +77,8 @@ def _of_claim(name: str, scale: str) -> list[Contrast]:
     result = []
     for entry in claim(name).measured:
         if isinstance(entry.against, str) and entry.study != MEMBERS and entry.study not in step_timing.STUDIES:
-            quantity: Quantity = "train_loss" if entry.unit == "nats" else "train_error"
-            pair = (entry.study, entry.arm, entry.against)
-            result += [replace(one, quantity=quantity, judged=frozenset({entry.metric})) for one in _at(pair, scale)]
+            pair, judged = (entry.study, entry.arm, entry.against), frozenset({entry.metric})
+            result += [replace(one, quantity=_quantity(entry.unit), judged=judged) for one in _at(pair, scale)]
     for rule in rules.load():
         if rule.claim != name or rule.role == "secondary":
             continue
@@ -88,8 +87,13 @@ def _of_claim(name: str, scale: str) -> list[Contrast]:
                 size, title = "smoke", ""
             if size in SCALES and (size == "smoke") == (scale == "smoke"):
                 one = _without_rule((where, rule.arm, rule.against), size)
-                result.append(replace(one, setting=title or one.setting, judged=frozenset({rule.metric})))
+                judged = frozenset({rule.metric})
+                result.append(replace(one, setting=title or one.setting, quantity=_quantity(rule.unit), judged=judged))
     return result
+
+
+def _quantity(unit: str) -> Quantity:
+    return "train_loss" if unit == "nats" else "train_error"
 
 
 def _at(pair: Pair, scale: str) -> list[Contrast]:

@@ -31,10 +31,11 @@ SETTINGS: Mapping[str, Setting] = {
     "cifar10": Setting("ablations", "cifar10", "CIFAR-10, 24 epochs"),
     "cifar10-fresh": Setting("lrn_fresh", "cifar10", "CIFAR-10, 24 epochs, fresh seeds"),
     "cifar10-threshold": Setting("relu_speed_alexnet", "cifar10", "AlexNet in CIFAR size, to 50 % training error"),
+    "cifar10-early": Setting("bias_early", "cifar10", "CIFAR-10, initial weights like the paper's, 5 epochs"),
     "cifar10-long": Setting("ablations", "cifar10-long", "CIFAR-10, 96 epochs"),
     "tiny-imagenet": Setting("ablations", "tiny-imagenet", "Tiny ImageNet"),
 }
-SettingName = Literal["cifar10", "cifar10-fresh", "cifar10-threshold", "cifar10-long", "tiny-imagenet"]
+SettingName = Literal["cifar10", "cifar10-fresh", "cifar10-threshold", "cifar10-early", "cifar10-long", "tiny-imagenet"]
 
 
 class Rule(ArmComparison):

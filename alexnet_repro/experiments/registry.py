@@ -204,6 +204,10 @@ SMALL_ALEXNET: dict[str, tuple[str, Mapping[str, Any], Arms, dict[str, Any]]] = 
         "Search for the learning rates of the runs on early learning",
         cifar_alexnet.EARLY, cifar_alexnet.EARLY_RATES, PILOT,
     ),
+    "bias_early": (
+        "Biases of 1 against biases of 0, from initial weights like the paper's",
+        cifar_alexnet.EARLY, arms("baseline", "bias_zero"), {"seeds": 10},
+    ),
     "relu_speed_alexnet": (
         "ReLU against tanh in AlexNet in CIFAR size",
         cifar_alexnet.THRESHOLD,
