@@ -98,28 +98,32 @@ def guesses(of: Subject | None) -> Figure:
     if of is None:
         return _nothing()
     seen = of.pictures
-    figure, _ = canvas(width=WIDTH - 0.1, height=7.0, smoke=of.smoke)  # the last tick stands out
+    figure, _ = canvas(width=WIDTH - 0.1, height=6.4, smoke=of.smoke)  # the last tick stands out
     _clear(figure)
-    grid = figure.subplots((len(seen.images) + 1) // 2, 4, squeeze=False, gridspec_kw={"width_ratios": [1, 0.9] * 2})
+    grid = figure.subplots((len(seen.images) + 1) // 2, 4, squeeze=False, gridspec_kw={"width_ratios": [1, 1.9] * 2})
     for position, (image, label) in enumerate(zip(seen.images, seen.labels, strict=True)):
         row, column = divmod(position, 2)
         _image(grid[row, 2 * column], image)
-        grid[row, 2 * column].set_ylabel(seen.classes[label])
-        top = seen.guesses[position]
         bars = grid[row, 2 * column + 1]
-        for place, found in enumerate(top):
+        bars.set_title(seen.classes[label], fontsize=FONT, fontweight="bold", loc="left", pad=3)
+        for place, (found, probability) in enumerate(
+            zip(seen.guesses[position], seen.probabilities[position], strict=True)
+        ):
             right = found == label
             bars.barh(
-                place, seen.probabilities[position, place], color=PALETTE[2] if right else PALETTE[0],
+                place, probability, height=0.9, color=PALETTE[2] if right else PALETTE[0], alpha=0.45,
                 hatch="" if right else "///", edgecolor="white", label="the right class" if right else "another class",
             )  # fmt: skip
-        bars.set_yticks(range(len(top)), seen.classes[top])
-        bars.set_ylim(len(top) - 0.5, -0.5)
+            bars.text(0.02, place, seen.classes[found], va="center", fontsize=FONT)
+        bars.set_ylim(len(seen.guesses[position]) - 0.5, -0.5)
+        bars.set_yticks([])
         bars.set_xlim(0, 1)
-        bars.set_xticks([0, 1], ["0", "1"])
+        bars.set_xticks([0, 1], ["0", "1"] if row == len(grid) - 1 else ["", ""])
         if row == len(grid) - 1:
             bars.set_xlabel("probability")
         bars.grid(visible=False)
+    for place in grid.ravel()[2 * len(seen.images) :]:
+        place.set_axis_off()
     legend(figure)
     return figure
 

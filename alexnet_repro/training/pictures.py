@@ -16,7 +16,7 @@ from .data import cifar10, tiny_imagenet
 from .data.images import Images, pixel_mean
 from .data.load import load
 from .evaluate import BATCH, eval_mode
-from .features import NEIGHBOURS, QUERIES, color_index, nearest, vectors
+from .features import NEIGHBOURS, QUERIES, color_index, vectors
 from .in_memory import parts
 from .models.alexnet import AlexNet
 from .predict import mean_of, network
@@ -103,7 +103,14 @@ def _neighbours(test: Images, train: Images, index: NDArray[np.int64], of: Calla
     """Nearest training images of the test images at ``index``, then of the first ``QUERIES``: (queries, rank)."""
     wanted = Images(test.pixels[index], test.labels[index], test.mean, test.divisor)
     queries = torch.cat([vectors(wanted, len(index), of), vectors(test, QUERIES, of)])
-    return nearest(queries, vectors(train, len(train.labels), of), NEIGHBOURS)
+    best, found, start = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64), 0
+    for part in train.split(BATCH):  # as pixels, 100,000 photographs are more than memory may hold
+        among = of(part.inputs())
+        distances = torch.cat([best, among.square().sum(1) - 2 * queries @ among.T], 1)
+        places = torch.cat([found, torch.arange(start, start + len(among)).expand(len(queries), -1)], 1)
+        best, order = distances.topk(min(NEIGHBOURS, distances.shape[1]), largest=False)
+        found, start = places.gather(1, order), start + len(among)
+    return found
 
 
 def one_of_each(labels: NDArray[np.int64]) -> NDArray[np.int64]:
