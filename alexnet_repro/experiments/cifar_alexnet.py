@@ -264,8 +264,11 @@ RATE_ARMS: Mapping[str, Mapping[str, Any]] = {
 """Arms that change how large the layers' outputs are, and so may need another learning rate than the baseline."""
 RATES: Mapping[str, tuple[float, ...]] = {"cifar10-long": (0.003, 0.01, 0.03), "tiny-imagenet": (0.01, 0.03, 0.1)}
 """Learning rates to try. If the best is the smallest or largest, the grid is extended for that arm."""
-MORE_RATES: Mapping[str, Mapping[str, tuple[float, ...]]] = {"cifar10-long": {"tanh": (0.1,)}}
-"""By scale and arm: the rates that were added when the best of ``RATES`` was the largest."""
+MORE_RATES: Mapping[str, Mapping[str, tuple[float, ...]]] = {
+    "cifar10-long": {"tanh": (0.1,)},
+    "tiny-imagenet": {"no_dropout": (0.003,)},
+}
+"""By scale and arm: the rates that were added when the best of ``RATES`` was at an end."""
 MORE_TRIALS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "tiny-imagenet": {
         "baseline 0.03, float32": {"precision": "float32"},
