@@ -273,9 +273,11 @@ MORE_TRIALS: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "tiny-imagenet": {
         "baseline 0.03, float32": {"precision": "float32"},
         "baseline 0.03, 20 epochs": {"optimizer.drops": (14, 18), "budget.epochs": 20},
-        "no_dropout 0.03, 20 epochs": {"model.dropout": 0.0, "optimizer.drops": (14, 18), "budget.epochs": 20},
+        "no_dropout 0.01, 20 epochs": {
+            "model.dropout": 0.0, "optimizer.learning_rate": 0.01, "optimizer.drops": (14, 18), "budget.epochs": 20,
+        },
     }
-}
+}  # fmt: skip
 """By scale: does bfloat16 cost anything, how far does the whole budget go, and is there overfitting without dropout?"""
 RATE_SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "cifar10-long": {"data.held_out": 10_000, "optimizer.drops": (32, 42), "budget.epochs": 48},
