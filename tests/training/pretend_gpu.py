@@ -16,6 +16,13 @@ from alexnet_repro.training import provenance
 from alexnet_repro.training.models import lrn
 from alexnet_repro.training.parallel import trainer
 
+WITHOUT_GPU = [
+    pytest.mark.skipif(torch.cuda.is_available(), reason="tests/gpu does this on the GPU that is here"),
+    pytest.mark.skipif(
+        not hasattr(torch._C, "_ensureCUDADeviceGuardSet"), reason="this version of torch needs a GPU's driver for it"
+    ),
+]
+"""The marks of tests that pretend."""
 aten = torch.ops.aten
 GPU = torch.device("cuda", 0)
 COPIES = {aten.copy_.default, aten._to_copy.default}
@@ -126,9 +133,9 @@ class Averaged(torch.nn.Module):
         return self.module(*given, **options)
 
 
-def unfused(x, pieces, formula):
-    """The formula that cross-map normalization has on GPUs, which torch.compile fuses there."""
-    return formula
+def by_formula(x):
+    """Cross-map normalization as on a GPU without Triton."""
+    return lrn._Passes(lrn._formula, lrn._gradient_formula)
 
 
 def in_pretend_mode(function, *arguments):
@@ -142,8 +149,8 @@ def pretend_gpu():
     """One GPU that is not there. What the block does on "cuda" is done on the CPU, with all devices compared.
 
     Not covered: what torch does in C++ alone (autocast chooses no other type, pinned memory is ordinary memory, copies
-    wait, DistributedDataParallel is replaced by ``Averaged``), torch.compile (cross-map normalization computes its
-    formula without being fused), NCCL (replaced by Gloo), and more than one GPU a process.
+    wait, DistributedDataParallel is replaced by ``Averaged``), Triton (cross-map normalization computes its formula in
+    plain operations), NCCL (replaced by Gloo), and more than one GPU a process.
     """
     empty = torch.empty
     with pytest.MonkeyPatch.context() as patch:
@@ -158,7 +165,7 @@ def pretend_gpu():
         patch.setattr(torch, "Generator", PretendGenerator)
         patch.setattr(torch, "empty", lambda *size, pin_memory=False, **options: empty(*size, **options))
         patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
-        patch.setattr(lrn, "_choose", unfused)
+        patch.setattr(lrn, "_passes", by_formula)
         patch.setattr(trainer, "DistributedDataParallel", Averaged)
         submit = ThreadPoolExecutor.submit
         patch.setattr(ThreadPoolExecutor, "submit", lambda pool, *call: submit(pool, in_pretend_mode, *call))

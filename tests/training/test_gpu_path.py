@@ -1,7 +1,6 @@
 """What a run does on a GPU, done on a CPU: a tensor on the wrong device fails here. pretend_gpu says what is left."""
 
 import pytest
-import torch
 
 from alexnet_repro.experiments import imagenet
 from alexnet_repro.experiments.config import DeviceConfig
@@ -15,15 +14,10 @@ from alexnet_repro.training.trainer import Run, Stopped, repeats_with_other_roun
 from ..pictures import tree
 from ..runs import load_few_test_images
 from . import team
-from .pretend_gpu import PretendTensor, pretend_gpu, unfused
+from .pretend_gpu import WITHOUT_GPU, PretendTensor, by_formula, pretend_gpu
 from .test_parallel import CUDA_CONVNET, TINY, advance, found, one_device, same, share
 
-pytestmark = [
-    pytest.mark.skipif(torch.cuda.is_available(), reason="tests/gpu does this on the GPU that is here"),
-    pytest.mark.skipif(
-        not hasattr(torch._C, "_ensureCUDADeviceGuardSet"), reason="this version of torch needs a GPU's driver for it"
-    ),
-]
+pytestmark = WITHOUT_GPU
 
 ALEXNET = TINY.changed(**{"budget.ten_views": True, "budget.test_curve": True})
 NETS = {"alexnet": ALEXNET, "cuda-convnet": CUDA_CONVNET}
@@ -32,7 +26,7 @@ GPU = DeviceConfig(device="cuda")
 
 @pytest.fixture(autouse=True)
 def _gpu_formula_and_few_test_images(monkeypatch):
-    monkeypatch.setattr(lrn, "_choose", unfused)  # or the last bits would differ
+    monkeypatch.setattr(lrn, "_passes", by_formula)  # or the last bits would differ
     load_few_test_images(monkeypatch.setattr)
 
 

@@ -1,8 +1,8 @@
 """Local response normalization across maps (section 3.3), forward and backward, fast on CPUs and GPUs."""
 
 import functools
-import importlib.util
 import math
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -57,7 +57,7 @@ class _CrossMapNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, *constants: Any) -> Tensor:
-        return _choose(x, _by_pieces, _formula)(_dense(x), *constants)
+        return _passes(x).forward(_dense(x), *constants)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -69,8 +69,7 @@ class _CrossMapNorm(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x = _dense(*ctx.saved_tensors)
         gradient = gradient.contiguous(memory_format=_format(x))
-        compute = _choose(x, _gradient_by_pieces, _gradient_formula)
-        return compute(x, gradient, *ctx.constants), None, None, None, None, None
+        return _passes(x).gradient(x, gradient, *ctx.constants), None, None, None, None, None
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], x: Tensor, *constants: Any) -> tuple[Tensor, int]:
@@ -79,10 +78,41 @@ class _CrossMapNorm(torch.autograd.Function):
         return _CrossMapNorm.apply(several.flatten(0, 1), *constants).unflatten(0, several.shape[:2]), 0
 
 
-def _choose(x: Tensor, pieces: Callable[..., Tensor], formula: Callable[..., Tensor]) -> Callable[..., Tensor]:
+class _Passes(NamedTuple):
+    """One way to compute both passes.
+
+    forward: of the input and the constants size, scale, beta, k, groups. gradient: of the input, the gradient of the
+    result, and the constants.
+    """
+
+    forward: Callable[..., Tensor]
+    gradient: Callable[..., Tensor]
+
+
+def _passes(x: Tensor) -> _Passes:
     if torch.compiler.is_compiling():  # the caller compiles: leave the fusing to it
-        return formula
-    return pieces if x.device.type == "cpu" else _fused(formula) if x.is_cuda else formula
+        return _Passes(_formula, _gradient_formula)
+    if x.device.type == "cpu":
+        return _Passes(_by_pieces, _gradient_by_pieces)
+    return (_kernels() if x.is_cuda else None) or _Passes(_formula, _gradient_formula)
+
+
+@functools.cache
+def _kernels() -> _Passes | None:
+    """The Triton kernels, tried out on one element; None where Triton is not installed, or fails (said on stderr)."""
+    try:
+        from . import lrn_triton
+    except ImportError:
+        return None
+    found = _Passes(lrn_triton.forward, lrn_triton.gradient)
+    try:
+        one = torch.ones(1, 1, device="cuda")
+        found.gradient(one, found.forward(one, 1, 1.0, 0.75, 1.0, 1), 1, 1.0, 0.75, 1.0, 1)
+    except Exception as error:  # whatever Triton lacks: a C compiler, a GPU that is new enough
+        said = str(error).partition("\n")[0]
+        print(f"Triton fails here ({said}): normalization across maps is slower without it", file=sys.stderr)
+        return None
+    return found
 
 
 def _dense(x: Tensor) -> Tensor:
@@ -110,14 +140,7 @@ def _inverse_power(s: Tensor, beta: float, out: Tensor | None = None) -> Tensor:
     return root.mul_(root.sqrt())
 
 
-# On a GPU: the formulas in plain operations, each of which torch.compile fuses into one kernel or two. Where it
-# can't compile, they run as they are.
-
-
-@functools.cache
-def _fused(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    compiled: Callable[..., Tensor] = torch.compile(function)
-    return compiled if importlib.util.find_spec("triton") else function
+# In plain operations, for torch.compile, which fuses them, and for GPUs without Triton. lrn_triton.py has the kernels.
 
 
 def _window_sums(x: Tensor, size: int) -> Tensor:
