@@ -2,9 +2,10 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,8 @@ from ..common.errors import UserError
 from ..common.files import regular_file
 from ..common.rng import stream, torch_stream
 from ..experiments.config import NUMERICS_VERSION, DeviceConfig, RunConfig
-from ..networks.config import AlexNetConfig
 from ..records.record import Measurement, Provenance, RunRecord, Status, curve_metrics, trailing
-from . import checkpoint, provenance
+from . import checkpoint, graphs, provenance
 from .data.load import load
 from .devices import available
 from .evaluate import top1_wrong
@@ -41,7 +41,7 @@ class Run:
     """A run in progress: network, optimizer, images, and the number of steps done.
 
     step: optimizer steps so far. wrong, loss: number of misclassified images and sum of their losses, over the training
-    images since the last measurement.
+    images since the last measurement. graph: makes the steps of full batches on a GPU; None for eager steps.
     """
 
     def __init__(self, config: RunConfig, placement: DeviceConfig) -> None:
@@ -59,6 +59,7 @@ class Run:
         self.trained: nn.Module = compiled(self.net) if config.compiled else self.net
         groups, outside = param_groups(self.net, config.optimizer), config.optimizer.velocity == "gradients"
         self.optimizer = AlexNetSGD(groups, momentum=config.optimizer.momentum, rate_outside=outside)
+        self.graph = None if config.compiled else graphs.graphed_step(self.device)
         self.step = 0
         self.curve: list[Measurement] = []
         self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -87,11 +88,26 @@ class Run:
         """One optimizer step (section 5) on the next batch, without waiting for the GPU."""
         part = self.start_step()
         inputs, labels = self.batch(part)
+        batch = {"inputs": inputs, "labels": labels, **self.masks(part)}
+        compute = partial(self.compute, part)
+        if self.graph is not None and len(labels) == self.config.optimizer.batch_size:
+            self.graph(compute, batch, *(group["lr"] for group in self.optimizer.param_groups))
+        else:
+            compute(batch)
+        self.step += 1
+
+    def compute(self, part: slice, batch: Mapping[str, Tensor]) -> None:
+        """Forward pass, backward pass and update; adds the batch to ``wrong`` and ``loss``.
+
+        batch: inputs, labels and dropout masks of ``part`` of the epoch's order. On a GPU, full batches are captured as
+        a CUDA graph: nothing here may depend on values that change from step to step, other than those of the tensors.
+        """
+        inputs, labels = batch["inputs"], batch["labels"]
         with autocast(self.config.precision, self.device):
-            logits = self.logits(inputs, part)
+            logits = self.logits(inputs, {name: batch[name] for name in batch if name not in ("inputs", "labels")})
         logits = at_least_float32(logits)
         loss = cross_entropy(logits, labels)
-        self.optimizer.zero_grad()
+        self.optimizer.zero_grad()  # to None: the backward pass writes gradients instead of adding to them
         self.backward(loss, part)
         self.optimizer.step()
         self.count(logits, labels, loss)
@@ -110,19 +126,25 @@ class Run:
         return slice(position * batch, min((position + 1) * batch, size))
 
     def count(self, logits: Tensor, labels: Tensor, loss: Tensor) -> None:
-        """Add a batch to ``wrong`` and ``loss`` after its step. loss: its mean loss."""
+        """Add a batch to ``wrong`` and ``loss``. loss: its mean loss."""
         self.wrong += top1_wrong(logits.detach(), labels)
-        self.loss += loss.detach().double() * len(labels)
-        self.step += 1
+        self.loss += loss.detach().to(self.loss.dtype) * len(labels)
 
     def batch(self, part: slice) -> tuple[Tensor, Tensor]:
         """Inputs and labels of the images in this slice of the epoch's order."""
         index = self._order[part]
         return self.data.batch(index, part)
 
-    def logits(self, inputs: Tensor, part: slice) -> Tensor:
-        """Logits in training mode, (batch, classes); ``part`` is the batch as a slice of the epoch's order."""
-        logits: Tensor = self.trained(inputs, *self.masks())
+    def masks(self, part: slice) -> dict[str, Tensor]:
+        """This step's dropout masks by layer, for the batch ``part``; none for a network without dropout."""
+        if not isinstance(self.net, AlexNet):
+            return {}
+        generator = torch_stream(self.config.seed, "dropout", self.step, device=self.device)
+        return self.net.masks(part.stop - part.start, generator)
+
+    def logits(self, inputs: Tensor, masks: dict[str, Tensor]) -> Tensor:
+        """Logits in training mode, (batch, classes)."""
+        logits: Tensor = self.trained(inputs, **({"masks": masks} if masks else {}))
         return logits
 
     def backward(self, loss: Tensor, part: slice) -> None:
@@ -133,12 +155,6 @@ class Run:
         """The factor on all initial learning rates from this step on; None if the schedule ends the run here."""
         errors = [m.test_error for m in self.curve if m.test_error is not None]
         return rate_factor(self.config.optimizer, self.step // self.epoch_steps, errors)
-
-    def masks(self) -> list[torch.Generator]:
-        """The generator of this step's dropout masks, as a list; empty for a network without dropout masks."""
-        if not isinstance(self.config.model, AlexNetConfig):
-            return []
-        return [torch_stream(self.config.seed, "dropout", self.step, device=self.device)]
 
     def should_log(self) -> bool:
         """Whether the step just made is to be followed by a measurement."""
@@ -319,12 +335,7 @@ def repeats_with_other_rounding(
 
 
 def compiled(net: nn.Module) -> nn.Module:
-    """The net by torch.compile, all but its dropout masks: torch.compile knows no generators.
-
-    Each size of batch has its own code: torch.compile fails on a free size.
-    """
-    if isinstance(net, AlexNet):  # here: a decorator of the masks would import the compiler, a second, into every run
-        net.masks = torch.compiler.disable(net.masks)  # type: ignore[method-assign]
+    """The net by torch.compile. Each size of batch has its own code: torch.compile fails on a free size."""
     return torch.compile(net, dynamic=False)  # type: ignore[return-value]
 
 

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from alexnet_repro.training import provenance
+from alexnet_repro.training import graphs, provenance
 from alexnet_repro.training.models import lrn
 from alexnet_repro.training.parallel import trainer
 
@@ -22,7 +22,16 @@ WITHOUT_GPU = [
         not hasattr(torch._C, "_ensureCUDADeviceGuardSet"), reason="this version of torch needs a GPU's driver for it"
     ),
 ]
-"""The marks of tests that pretend."""
+"""The marks of a file whose tests pretend."""
+
+
+def pretending(test):
+    """Mark one test that pretends."""
+    for mark in WITHOUT_GPU:
+        test = mark(test)
+    return test
+
+
 aten = torch.ops.aten
 GPU = torch.device("cuda", 0)
 COPIES = {aten.copy_.default, aten._to_copy.default}
@@ -145,12 +154,13 @@ def in_pretend_mode(function, *arguments):
 
 
 @contextmanager
-def pretend_gpu():
+def pretend_gpu(recorder=None):
     """One GPU that is not there. What the block does on "cuda" is done on the CPU, with all devices compared.
 
     Not covered: what torch does in C++ alone (autocast chooses no other type, pinned memory is ordinary memory, copies
-    wait, DistributedDataParallel is replaced by ``Averaged``), Triton (cross-map normalization computes its formula in
-    plain operations), NCCL (replaced by Gloo), and more than one GPU a process.
+    wait, DistributedDataParallel is replaced by ``Averaged``), CUDA graphs (``recorder`` captures, or steps are eager),
+    Triton (cross-map normalization computes its formula in plain operations), NCCL (replaced by Gloo), and more than
+    one GPU a process.
     """
     empty = torch.empty
     with pytest.MonkeyPatch.context() as patch:
@@ -166,6 +176,7 @@ def pretend_gpu():
         patch.setattr(torch, "empty", lambda *size, pin_memory=False, **options: empty(*size, **options))
         patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
         patch.setattr(lrn, "_passes", by_formula)
+        patch.setattr(graphs, "recorder", lambda device: recorder)
         patch.setattr(trainer, "DistributedDataParallel", Averaged)
         submit = ThreadPoolExecutor.submit
         patch.setattr(ThreadPoolExecutor, "submit", lambda pool, *call: submit(pool, in_pretend_mode, *call))

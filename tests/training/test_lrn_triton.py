@@ -11,7 +11,7 @@ import torch
 from alexnet_repro.training import models
 from alexnet_repro.training.models import lrn
 
-from .pretend_gpu import WITHOUT_GPU, PretendTensor, pretend_gpu
+from .pretend_gpu import PretendTensor, pretend_gpu, pretending
 
 pytest.importorskip("triton", reason="PyTorch has no Triton here: a build for CPUs alone, or not Linux")
 
@@ -97,12 +97,6 @@ def test_the_kernels_compile_for_a_gpu(dtype, name, tmp_path, monkeypatch):
     # The window's elements once each: 5 forward; 9, and 5 of the gradient, backward.
     assert compiled.asm["ptx"].count("ld.global") == {"_forward": 5, "_backward": 14}[name]
     assert ("cvt.rn.bf16" in compiled.asm["ptx"]) is (dtype == "bf16")
-
-
-def pretending(test):
-    for mark in WITHOUT_GPU:
-        test = mark(test)
-    return test
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ class AlexNet(nn.Module):
         if images.shape[1:] != (3, side, side):
             raise ValueError(f"input of shape {tuple(images.shape)}: this net takes (batch, {(3, side, side)})")
         if self.training and generator is not None:
-            masks = self.masks(len(images), generator)  # before all layers, which torch.compile then has in one piece
+            masks = self.masks(len(images), generator)
         elif self.training and self.config.dropout and masks is None:
             raise ValueError("generator=None in training with dropout: pass the step's generator, or call eval()")
         masks = masks or {}

@@ -44,6 +44,7 @@ class ParallelRun(Run):
         if least < group.replicas:
             raise UserError(f"a batch of {least} images for {group.replicas} devices: ask for fewer devices")
         super().__init__(config, placement)
+        self.graph = None  # within a step the processes wait for each other
         self._shared: nn.Module = self.trained
         if group.replicas > 1:
             self._shared = DistributedDataParallel(self.trained, process_group=group.twins)
@@ -58,13 +59,14 @@ class ParallelRun(Run):
     def batch(self, part: slice) -> tuple[Tensor, Tensor]:
         return super().batch(self.group.rows(part))
 
-    def logits(self, inputs: Tensor, part: slice) -> Tensor:
-        if not isinstance(self.net, AlexNet):
-            return self._shared(inputs)
-        count, rows = part.stop - part.start, self.group.rows(part)
-        masks = self.net.masks(count, *self.masks())
+    def masks(self, part: slice) -> dict[str, Tensor]:
+        rows = self.group.rows(part)
         own = slice(rows.start - part.start, rows.stop - part.start)
-        return self._shared(inputs, masks={name: mask[own] for name, mask in masks.items()})
+        return {name: mask[own] for name, mask in super().masks(part).items()}
+
+    def logits(self, inputs: Tensor, masks: dict[str, Tensor]) -> Tensor:
+        logits: Tensor = self._shared(inputs, **({"masks": masks} if masks else {}))
+        return logits
 
     def backward(self, loss: Tensor, part: slice) -> None:
         rows = self.group.rows(part)

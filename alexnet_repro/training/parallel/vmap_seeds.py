@@ -13,7 +13,6 @@ from torch.nn.functional import cross_entropy
 
 from ...experiments.config import DeviceConfig, RunConfig
 from ...records.record import RunRecord, Status
-from ..models.alexnet import AlexNet
 from ..optim import AlexNetSGD
 from ..precision import at_least_float32, autocast
 from ..trainer import Observer, Run, Stopped, resource_errors
@@ -58,7 +57,7 @@ class Stack:
         batches = [run.batch(part) for run, part in zip(self.runs, parts, strict=True)]
         inputs, labels = _stacked([each for each, _ in batches]), torch.stack([each for _, each in batches])
         with autocast(first.config.precision, first.device):
-            logits = vmap(self._logits)(self.parameters, inputs, self._masks(labels.shape[1]))
+            logits = vmap(self._logits)(self.parameters, inputs, self._masks(parts))
         logits = at_least_float32(logits)
         losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
         self.optimizer.zero_grad()
@@ -68,16 +67,17 @@ class Stack:
         self.optimizer.step()
         for run, *own in zip(self.runs, logits, labels, losses, strict=True):
             run.count(*own)
+            run.step += 1
 
     def _logits(self, parameters: dict[str, Tensor], inputs: Tensor, masks: dict[str, Tensor]) -> Tensor:
         options: dict[str, Any] = {"masks": masks} if masks else {}
         logits: Tensor = functional_call(self.runs[0].net, parameters, (inputs,), options)
         return logits
 
-    def _masks(self, batch: int) -> dict[str, Tensor]:
+    def _masks(self, parts: list[slice]) -> dict[str, Tensor]:
         """The dropout masks of all runs, stacked; each run draws its own."""
-        drawn = [run.net.masks(batch, *run.masks()) for run in self.runs if isinstance(run.net, AlexNet)]
-        return {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]} if drawn else {}
+        drawn = [run.masks(part) for run, part in zip(self.runs, parts, strict=True)]
+        return {name: torch.stack([each[name] for each in drawn]) for name in drawn[0]}
 
 
 def _stacked(tensors: Sequence[Tensor]) -> Tensor:

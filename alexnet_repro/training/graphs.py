@@ -1,0 +1,110 @@
+"""Training steps as CUDA graphs: a step is captured once and then replayed, with one launch instead of hundreds."""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+WARM_UP = 3
+"""Eager steps before the capture, as many as in PyTorch's example: in them libraries choose kernels and reserve memory,
+and the optimizer makes its velocities. They are the first steps of the run, so that nothing has to be undone."""
+
+Work = Callable[[], None]
+"""Reads and writes tensors that stay where they are, and returns nothing."""
+
+
+class Recorder(Protocol):
+    """What makes graphs. A test has one for the CPU."""
+
+    def warm_up(self, work: Work) -> None:
+        """Do ``work`` as it will be captured."""
+
+    def capture(self, work: Work) -> Work:
+        """Record what ``work`` computes, without computing it; what is returned computes it, at every call."""
+
+
+class CudaRecorder:
+    """Makes CUDA graphs on one device."""
+
+    def __init__(self, device: str) -> None:
+        self.stream = torch.cuda.Stream(device)
+
+    def warm_up(self, work: Work) -> None:
+        """Do ``work`` on the stream that captures: cuBLAS has a workspace, and autograd its nodes, for each stream."""
+        current = torch.cuda.current_stream(self.stream.device)
+        self.stream.wait_stream(current)
+        with torch.cuda.stream(self.stream):
+            work()
+        current.wait_stream(self.stream)
+
+    def capture(self, work: Work) -> Work:
+        """A CUDA graph of ``work``. "thread_local" lets threads that read images reserve memory meanwhile."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self.stream, capture_error_mode="thread_local"):
+            work()
+        replay: Work = graph.replay
+        return replay
+
+
+def recorder(device: str) -> Recorder | None:
+    """What makes graphs on a device; None where there are none."""
+    return CudaRecorder(device) if device.startswith("cuda") else None
+
+
+class GraphedStep:
+    """A training step that is captured after ``WARM_UP`` steps, and replayed from then on.
+
+    A graph reads its batch where it did when it was captured: each batch is copied into buffers of this step. What
+    Python computes is part of a graph, learning rates among it: with other rates, the step is captured again. If that
+    fails, one line on stderr says so, and all later steps are eager.
+    """
+
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder: Recorder | None = recorder
+        self._buffers: dict[str, Tensor] = {}
+        self._warm = 0
+        self._rates: tuple[float, ...] = ()
+        self._replay: Work | None = None
+
+    def __call__(
+        self, compute: Callable[[Mapping[str, Tensor]], None], batch: Mapping[str, Tensor], *rates: float
+    ) -> None:
+        """One step: ``compute`` on a batch, given as tensors by name. The shapes and the names are always the same."""
+        self._refresh(batch)
+
+        def work() -> None:
+            compute(self._buffers)
+
+        if self._recorder is None:
+            work()
+        elif self._warm < WARM_UP:
+            self._warm += 1
+            self._recorder.warm_up(work)
+        else:
+            if rates != self._rates:
+                self._replay = None  # first, so that the next graph can have its memory
+                self._replay, self._rates = self._capture(self._recorder, work), rates
+            (self._replay or work)()
+
+    def _refresh(self, batch: Mapping[str, Tensor]) -> None:
+        for name, tensor in batch.items():
+            if name not in self._buffers:
+                self._buffers[name] = torch.empty_like(tensor)
+            self._buffers[name].copy_(tensor)
+
+    def _capture(self, recorder: Recorder, work: Work) -> Work | None:
+        try:
+            return recorder.capture(work)
+        except RuntimeError as error:
+            said = str(error).partition("\n")[0]
+            print(f"a training step can't be a CUDA graph here ({said}): training goes on without", file=sys.stderr)
+            self._recorder = None
+            return None
+
+
+def graphed_step(device: str) -> GraphedStep | None:
+    """A step to be captured, on a device that has graphs; None elsewhere."""
+    found = recorder(device)
+    return None if found is None else GraphedStep(found)
