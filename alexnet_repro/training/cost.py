@@ -95,7 +95,8 @@ def duration(config: RunConfig, placement: DeviceConfig, seconds: float) -> Dura
 
 def _steps(run: Run, steps: int, seconds: float) -> tuple[int, float, float | None]:
     """Train at most so many steps or seconds: (steps done, seconds spent, watts of the GPU halfway)."""
-    run.update()  # the first step finds its kernels and fills its buffers
+    for _ in range(run.first_steps):
+        run.update()
     _wait(run)
     start, done = time.perf_counter(), 0
     watts = None

@@ -1,5 +1,6 @@
 """Training steps as CUDA graphs: a step is captured once and then replayed, with one launch instead of hundreds."""
 
+import functools
 import sys
 from collections.abc import Callable, Mapping
 from typing import Protocol
@@ -25,14 +26,20 @@ class Recorder(Protocol):
         """Record what ``work`` computes, without computing it; what is returned computes it, at every call."""
 
 
+@functools.cache
+def _stream(device: str) -> torch.cuda.Stream:
+    """The stream that captures, one for all runs of a process: cuBLAS keeps a workspace of megabytes for each stream."""
+    return torch.cuda.Stream(device)
+
+
 class CudaRecorder:
     """Makes CUDA graphs on one device."""
 
     def __init__(self, device: str) -> None:
-        self.stream = torch.cuda.Stream(device)
+        self.stream = _stream(device)
 
     def warm_up(self, work: Work) -> None:
-        """Do ``work`` on the stream that captures: cuBLAS has a workspace, and autograd its nodes, for each stream."""
+        """Do ``work`` on the stream that captures, for which cuBLAS then has its workspace."""
         current = torch.cuda.current_stream(self.stream.device)
         self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):

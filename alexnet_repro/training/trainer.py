@@ -84,6 +84,11 @@ class Run:
         """Steps of the whole budget."""
         return self.epoch_steps * self.config.budget.epochs
 
+    @property
+    def first_steps(self) -> int:
+        """Steps that take longer than all later ones, with the choice of kernels and a capture in them."""
+        return 1 if self.graph is None else graphs.WARM_UP + 1
+
     def update(self) -> None:
         """One optimizer step (section 5) on the next batch, without waiting for the GPU."""
         part = self.start_step()

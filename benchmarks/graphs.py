@@ -1,0 +1,65 @@
+"""Training steps as CUDA graphs beside the same steps launched one operation at a time, data path included, in one run.
+
+    python benchmarks/graphs.py [--device cuda] [--steps 100] [--rounds 5]
+
+Both take turns, in one process; the results are medians. The first turn, with the capture in it, is left out. Training
+on the bundled sample, in full batches alone.
+"""
+
+import argparse
+import statistics
+import sys
+import time
+
+import torch
+
+from alexnet_repro.experiments.config import DeviceConfig, RunConfig
+from alexnet_repro.experiments.registry import study
+from alexnet_repro.records import benchmarks
+from alexnet_repro.training.trainer import Run
+
+FULL = {"data.dataset": "sample", "data.train_images": 7 * 128}
+ALEXNET, CUDA_CONVNET = study("ablations").config("baseline", 0), study("lrn_cifar").config("11pct", 0)
+CONFIGS = {
+    "11pct, float32": CUDA_CONVNET.changed(**FULL),
+    **{f"AlexNet in CIFAR size, {each}": ALEXNET.changed(**FULL, precision=each) for each in ("float32", "bfloat16")},
+}
+
+
+def seconds(run: Run, steps: int) -> float:
+    """Seconds that so many steps take."""
+    torch.cuda.synchronize()
+    start = time.perf_counter()
+    for _ in range(steps):
+        run.update()
+    torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def measure(config: RunConfig, device: str, steps: int, rounds: int) -> tuple[float, float]:
+    """Images/s with graphs and without."""
+    graphed, eager = (Run(config, DeviceConfig(device=device)) for _ in range(2))
+    eager.graph = None
+    found = [[seconds(run, steps) for run in (graphed, eager)] for _ in range(rounds + 1)]
+    images = steps * config.optimizer.batch_size
+    ours, peer = (images / statistics.median(times) for times in zip(*found[1:], strict=True))
+    return ours, peer
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
+    arguments = parser.parse_args()
+    if not arguments.device.startswith("cuda") or not torch.cuda.is_available():
+        sys.exit("error: this needs a CUDA GPU: other devices have no graphs")
+    rows = []
+    for name, config in CONFIGS.items():
+        ours, peer = measure(config, arguments.device, arguments.steps, arguments.rounds)
+        rows.append(benchmarks.row(name, "an operation at a time", "images/s", ours, peer))
+    print(benchmarks.table(rows).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()
