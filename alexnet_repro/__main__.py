@@ -146,7 +146,9 @@ def _tiny_imagenet(source: Path | None) -> None:
 def plan(
     name: StudyName,
     scale: ScaleName = "cifar10",
-    device: Annotated[str, typer.Option(help="imagenet: cpu or cuda, which takes a hundred steps to tell.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="imagenet: cpu, cuda or mps (never tried); takes a hundred steps.")
+    ] = "cpu",
     first_seed: FirstSeed = 0,
     precision: PrecisionName = "float32",
     compiled: Compile = False,
@@ -184,7 +186,9 @@ def _cost(config: RunConfig, device: str) -> None:
 def run(
     name: StudyName,
     scale: ScaleName = "cifar10",
-    device: Annotated[str, typer.Option(help="cpu, or cuda for one run per GPU.")] = "cpu",
+    device: Annotated[
+        str, typer.Option(help="cpu, or cuda for one run per GPU; mps (Apple's) was never tried.")
+    ] = "cpu",
     workers: Annotated[int | None, typer.Option(help="Runs at once; default: one per core or GPU.")] = None,
     stack: Annotated[int, typer.Option(min=1, help="Seeds that each trains in one computation, for small nets.")] = 1,
     devices: Annotated[int, typer.Option(help="Devices that train each run together.")] = 1,
@@ -224,7 +228,7 @@ def reproduce(
         list[str] | None, typer.Argument(metavar="[CLAIM]...", help="Ids of data/claims.toml; default: every claim.")
     ] = None,
     scale: ScaleName = "cifar10",
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or mps (Apple's, never tried).")] = "cpu",
     budget: Annotated[
         str | None, typer.Option(help="How long to train, as 8h or 90m; default: until all is done.")
     ] = None,
@@ -263,7 +267,7 @@ def rerun_(
     arm: Annotated[str, typer.Option(help="Which arm.")],
     seed: Annotated[int, typer.Option(help="Which seed.")],
     scale: ScaleName = "cifar10",
-    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or mps (Apple's, never tried).")] = "cpu",
 ) -> None:
     """Train a recorded run again and compare it with its record; exit code 1 if it does not match."""
     chosen = study(name, scale)
@@ -490,6 +494,8 @@ def doctor() -> None:
         "computes": f"{here['processor']}; torch uses {here['instructions']}, {'' if here['onednn'] else 'no '}oneDNN",
         "GPUs": f"{', '.join(gpus)}: --device cuda trains {len(gpus)} runs at once"
         if gpus
+        else "Apple's: --device mps, which was never tried"
+        if torch.backends.mps.is_available()
         else "none: train on the CPU",
         "disk": f"{free / 1e9:.0f} GB free",
         "CIFAR-10": _or_why(cifar),

@@ -218,7 +218,7 @@ def test_the_page_states_the_rules():
         ("gelu", 0, "cpu", "'gelu'"),
         ("relu", 7, "cpu", "no seed 7"),
         ("relu", -1, "cpu", "has no seed -1: it has 5, from 0 up"),
-        ("relu", 0, "gpu", "unknown device 'gpu': choose one of cpu, cuda"),  # before the record is sought
+        ("relu", 0, "gpu", "unknown device 'gpu': choose one of cpu, cuda, mps"),  # before the record is sought
         ("relu", 0, "cpu", "no record to meet"),
     ],
 )

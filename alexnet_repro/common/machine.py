@@ -4,7 +4,8 @@ import os
 
 from .errors import UserError, one_of
 
-DEVICES = ("cpu", "cuda")
+DEVICES = ("cpu", "cuda", "mps")
+"""Kinds of devices: "cuda" also stands for AMD's GPUs, as in PyTorch; "mps" for Apple's."""
 PARALLEL = ("columns", "data")
 """How several devices can share a run: "columns", one column on each; "data", a part of every batch on each."""
 LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
@@ -17,7 +18,7 @@ def cores() -> int:
 
 
 def check_device(device: str) -> None:
-    """Raise UserError for a device other than "cpu" and "cuda"."""
+    """Raise UserError for a device other than those of ``DEVICES``."""
     if device not in DEVICES:
         raise one_of("device", device, list(DEVICES))
 

@@ -289,7 +289,7 @@ class RunConfig(Strict):
 class DeviceConfig(Strict):
     """Which device a run uses, how many CPU threads, and how often it saves a checkpoint: never part of its key."""
 
-    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?)$")] = "cpu"
+    device: Annotated[str, Field(pattern=r"^(cpu|cuda(:\d+)?|mps)$")] = "cpu"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
     checkpoint_seconds: Annotated[float, Field(ge=0)] = 60.0
 

@@ -47,8 +47,8 @@ def build_model(
     """A network with initial weights drawn from ``seed``, in training mode like any new nn.Module.
 
     net: a name from ``PRESETS``; a network's config; or a run's config, such as ``study("lrn").config("no_lrn", 0)``,
-    for its network. seed: 0 by default, and for a run's config the run's. device: "cpu", "cuda", "cuda:1", or "meta"
-    for shapes without weights. Raises UserError for an unknown name, and where there is no such GPU.
+    for its network. seed: 0 by default, and for a run's config the run's. device: "cpu", "cuda", "cuda:1", "mps", or
+    "meta" for shapes without weights. Raises UserError for an unknown name, and where there is no such GPU.
 
     Input (batch, 3, side, side), output logits (batch, classes). In training with dropout, AlexNet also takes the
     torch.Generator that draws the dropout masks: ``model(images, generator)``.
@@ -68,7 +68,7 @@ def build_model(
     if isinstance(net, RunConfig):
         seed = net.seed if seed is None else seed
         net = net.model
-    if device.startswith("cuda"):
+    if device.startswith(("cuda", "mps")):
         available(DeviceConfig(device=device))
     return build(net, seed or 0, device)
 

@@ -1,6 +1,7 @@
 """Estimate time, memory, disk and energy of a run from its first steps."""
 
 import resource
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -124,6 +125,8 @@ def _seconds_per_view(run: Run, images: Sequence[Images], count: int) -> float:
 def _wait(run: Run) -> None:
     if run.device.startswith("cuda"):
         torch.cuda.synchronize(run.device)
+    elif run.device == "mps":
+        torch.mps.synchronize()
 
 
 def _watts(device: str) -> float | None:
@@ -137,7 +140,9 @@ def _watts(device: str) -> float | None:
 
 
 def _peak(run: Run) -> int:
-    """Peak memory in bytes: torch's allocations on a GPU, the resident set on a CPU."""
+    """Peak memory in bytes: torch's allocations on a GPU (Apple's counts no peak: now), the resident set on a CPU."""
     if run.device.startswith("cuda"):
         return torch.cuda.max_memory_allocated(run.device)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    if run.device == "mps":
+        return torch.mps.driver_allocated_memory()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

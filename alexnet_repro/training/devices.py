@@ -14,4 +14,6 @@ def available(placement: DeviceConfig) -> str:
         index = int(placement.device.partition(":")[2] or 0)
         if index >= torch.cuda.device_count():
             raise UserError(f"device {placement.device!r} is not available: there are {torch.cuda.device_count()} GPUs")
+    if placement.device == "mps" and not torch.backends.mps.is_available():
+        raise UserError("device 'mps' is not available: this machine has no Apple GPU; use 'cpu'")
     return placement.device

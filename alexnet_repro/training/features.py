@@ -19,10 +19,10 @@ QUERIES = 2_000
 def color_index(kernels: Tensor) -> Tensor:
     """How colourful each kernel is: 0 for a grey one, 1 if the three channels add up to zero at every pixel.
 
-    kernels: (n, 3, height, width); the result is (n,): the share of a kernel's sum of squares that is left once the
-    mean over the channels is taken off every pixel. Gaussian weights have 2/3.
+    kernels: (n, 3, height, width); the result is (n,), on the CPU: the share of a kernel's sum of squares that is left
+    once the mean over the channels is taken off every pixel. Gaussian weights have 2/3.
     """
-    kernels = kernels.double()
+    kernels = kernels.cpu().double()
     colour = kernels - kernels.mean(1, keepdim=True)
     return colour.square().sum((1, 2, 3)) / kernels.square().sum((1, 2, 3))
 
@@ -34,7 +34,7 @@ def color_metrics(net: AlexNet, seed: int) -> dict[str, float | None]:
     deals of the same kernels to the columns. color_gap_p: share of deals whose gap is as wide, this one among them.
     Empty for a net of one column.
     """
-    columns = [color_index(kernels).cpu().numpy() for kernels in net.conv1_kernels()]
+    columns = [color_index(kernels).numpy() for kernels in net.conv1_kernels()]
     if len(columns) == 1:
         return {}
     first, second = columns
@@ -78,4 +78,4 @@ def _agreement(train: Images, test: Images, of: Callable[[Tensor], Tensor]) -> f
     queries = vectors(test, QUERIES, of)
     found = nearest(queries, vectors(train, len(train.labels), of), NEIGHBOURS)
     same = train.labels[found] == test.labels[: len(queries), None]
-    return float(same.double().mean())
+    return same.sum().item() / same.numel()

@@ -28,7 +28,7 @@ class Recorder(Protocol):
 
 @functools.cache
 def _stream(device: str) -> torch.cuda.Stream:
-    """The stream that captures, one for all runs of a process: cuBLAS keeps a workspace of megabytes for each stream."""
+    """The stream that captures, one for all runs of a process: cuBLAS keeps megabytes of workspace for each stream."""
     return torch.cuda.Stream(device)
 
 

@@ -54,6 +54,8 @@ def device_name(device: str) -> str:
     """The model name of a device, such as that of the processor."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
+    if device == "mps":
+        return f"Apple GPU ({platform.machine()}, macOS {platform.mac_ver()[0] or 'unknown'})"
     return f"{_cpuinfo().get('model name') or platform.processor() or 'unknown'} ({platform.machine()})"
 
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -27,6 +28,7 @@ from .in_memory import InMemoryData
 from .models.alexnet import AlexNet
 from .models.build import build
 from .optim import AlexNetSGD, first_factor, param_groups, rate_factor
+from .out_of_memory import remedy, says_memory
 from .precision import at_least_float32, autocast, set_tf32
 
 Observer = Callable[[int, int], None]
@@ -63,7 +65,8 @@ class Run:
         self.step = 0
         self.curve: list[Measurement] = []
         self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)
-        self.loss = torch.zeros((), dtype=torch.float64, device=self.device)
+        exact = torch.float32 if self.device == "mps" else torch.float64  # MPS has no float64
+        self.loss = torch.zeros((), dtype=exact, device=self.device)
         self.seconds = 0.0
         # Now, not when the record is written: by then the checkout may have moved on.
         self.commit, self.clean = provenance.commit()
@@ -306,11 +309,7 @@ def train(
     """
     torch.set_num_threads(placement.threads)
     with resource_errors(config, placement):
-        run = make(config, placement)
-        record = run.record(_train(run, checkpoint_path, observe, stop))
-        if weights_path is not None:
-            run.keep(weights_path)
-        return record
+        return _whole(lambda: make(config, placement), checkpoint_path, observe, stop, weights_path)
 
 
 def repeats_with_other_rounding(
@@ -352,15 +351,27 @@ def resource_errors(config: RunConfig, placement: DeviceConfig) -> Iterator[None
     except (MemoryError, RuntimeError) as error:
         if config.compiled and type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
             said = " ".join(str(error).split("\n")[:2])
-            remedy = "install what it lacks (a C++ compiler, on a CPU), or train without --compile"
-            raise UserError(f"torch.compile fails on run {config.key} ({said}): {remedy}", 1) from error
-        if not isinstance(error, MemoryError) and "memory" not in str(error):
+            instead = "install what it lacks (a C++ compiler, on a CPU), or train without --compile"
+            raise UserError(f"torch.compile fails on run {config.key} ({said}): {instead}", 1) from error
+        if not says_memory(error):
             raise
-        raise UserError(
-            f"too little memory on {placement.device} for run {config.key}: train fewer runs at once, "
-            "or one with a smaller batch",
-            1,
-        ) from error
+        traceback.clear_frames(error.__traceback__)  # what they hold would keep its memory
+        said = remedy(config, placement)
+        raise UserError(f"too little memory on {placement.device} for run {config.key}: {said}", 1) from error
+
+
+def _whole(
+    make: Callable[[], Run],
+    checkpoint_path: Path | None,
+    observe: Observer,
+    stop: Callable[[], bool],
+    weights_path: Path | None,
+) -> RunRecord:
+    run = make()
+    record = run.record(_train(run, checkpoint_path, observe, stop))
+    if weights_path is not None:
+        run.keep(weights_path)
+    return record
 
 
 def _train(run: Run, checkpoint_path: Path | None, observe: Observer, stop: Callable[[], bool]) -> Status:

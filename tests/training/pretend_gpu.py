@@ -1,14 +1,17 @@
-"""Tensors that claim to be on "cuda" and compute on the CPU, so that a tensor on the wrong device fails on a laptop.
+"""Tensors that claim to be on "cuda" or "mps" and compute on the CPU: one on the wrong device fails on a laptop.
 
 torch's FakeTensorMode claims a device, too, but holds no numbers: the first ``.item()`` of a run would end the test.
 """
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from functools import cache
 
 import pytest
 import torch
 import torch.distributed as dist
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
@@ -33,13 +36,14 @@ def pretending(test):
 
 
 aten = torch.ops.aten
-GPU = torch.device("cuda", 0)
+KIND = "cuda"
+"""What the tensors claim: "cuda" or "mps"."""
 COPIES = {aten.copy_.default, aten._to_copy.default}
 """The operations whose tensors may be on different devices."""
 
 
 class PretendTensor(torch.Tensor):
-    """A tensor whose ``device`` is cuda:0. ``held`` is a CPU tensor with its numbers.
+    """A tensor whose ``device`` is the first of ``KIND``. ``held`` is a CPU tensor with its numbers.
 
     For torch's C++ code it is on "meta": were it on the CPU, ``.cpu()`` would give the same tensor, unseen by
     ``__torch_dispatch__``.
@@ -47,14 +51,18 @@ class PretendTensor(torch.Tensor):
 
     @staticmethod
     def __new__(cls, held):
+        if KIND == "mps" and held.dtype == torch.float64:
+            raise TypeError(
+                "Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64."
+            )
         tensor = torch.Tensor._make_wrapper_subclass(
             cls, held.size(), held.stride(), held.storage_offset(), dtype=held.dtype, device="meta"
         )
         tensor.held = held
         return tensor
 
-    device = property(lambda self: GPU)
-    is_cuda = property(lambda self: True)
+    device = property(lambda self: torch.device(KIND, 0))
+    is_cuda = property(lambda self: KIND == "cuda")
     is_meta = property(lambda self: False)
     data = property(lambda self: self.detach(), lambda self, other: setattr(self, "held", other.held))
 
@@ -90,6 +98,26 @@ class PretendMode(TorchDispatchMode):
         return compute(operation, args, kwargs or {})
 
 
+class AsCuda(TorchFunctionMode):
+    """While entered, torch is given "cuda" for "mps", which its C++ code refuses where it was built without."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        def renamed(value):
+            apple = isinstance(value, str | torch.device) and str(value).startswith("mps")
+            return torch.device("cuda") if apple else value
+
+        if function is torch.device:
+            return function(*args, **kwargs or {})
+        return function(*tree_map(renamed, args), **tree_map(renamed, kwargs or {}))
+
+
+@contextmanager
+def pretending_mode():
+    """The modes of this thread."""
+    with AsCuda() if KIND == "mps" else nullcontext(), PretendMode():
+        yield
+
+
 def compute(operation, args, kwargs):
     """Compute on the CPU. The result claims the device that it would have. Raises RuntimeError where torch would."""
     claiming, others = {}, []
@@ -106,7 +134,7 @@ def compute(operation, args, kwargs):
     # A number on the CPU may be added to what is on a GPU, but not the other way.
     written = operation._schema.is_mutable and any(value is args[0] for value in others)
     if claiming and operation not in COPIES and (written or any(value.dim() for value in others)):
-        raise RuntimeError(f"Expected all tensors to be on the same device, but found cuda:0 and cpu in {operation}")
+        raise RuntimeError(f"Expected all tensors to be on the same device, but found {KIND}:0 and cpu in {operation}")
     device = kwargs.get("device")
     if device is not None:
         own_kwargs["device"] = torch.device("cpu")
@@ -149,13 +177,15 @@ def by_formula(x):
 
 def in_pretend_mode(function, *arguments):
     """Call a function in a thread of its own, where the mode of the thread that asks does not hold."""
-    with PretendMode():
+    with pretending_mode():
         return function(*arguments)
 
 
 @contextmanager
-def pretend_gpu(recorder=None):
-    """One GPU that is not there. What the block does on "cuda" is done on the CPU, with all devices compared.
+def pretend_gpu(recorder=None, kind="cuda"):
+    """One GPU that is not there. What the block does on ``kind`` is done on the CPU, with all devices compared.
+
+    On "mps" a tensor of float64 is an error, as on Apple's GPUs.
 
     Not covered: what torch does in C++ alone (autocast chooses no other type, pinned memory is ordinary memory, copies
     wait, DistributedDataParallel is replaced by ``Averaged``), CUDA graphs (``recorder`` captures, or steps are eager),
@@ -165,9 +195,13 @@ def pretend_gpu(recorder=None):
     empty = torch.empty
     with pytest.MonkeyPatch.context() as patch:
         torch._C._ensureCUDADeviceGuardSet()
+        patch.setattr(sys.modules[__name__], "KIND", kind)
+        patch.setattr(torch.backends.mps, "is_available", cache(lambda: kind == "mps"))
+        patch.setattr(torch.mps, "synchronize", lambda: None)
+        patch.setattr(torch.mps, "empty_cache", lambda: None)
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)
-        patch.setattr(torch.cuda, "is_available", lambda: True)
-        patch.setattr(torch.cuda, "device_count", lambda: 2)
+        patch.setattr(torch.cuda, "is_available", lambda: kind == "cuda")
+        patch.setattr(torch.cuda, "device_count", lambda: 2 * (kind == "cuda"))
         patch.setattr(torch.cuda, "set_device", lambda device: None)
         patch.setattr(torch.cuda, "get_device_name", lambda device: "pretended GPU")
         patch.setattr(torch.cuda, "get_device_capability", lambda device: (0, 0))
@@ -182,5 +216,5 @@ def pretend_gpu(recorder=None):
         patch.setattr(ThreadPoolExecutor, "submit", lambda pool, *call: submit(pool, in_pretend_mode, *call))
         start = dist.init_process_group
         patch.setattr(dist, "init_process_group", lambda backend, **options: start("gloo", **options))
-        with PretendMode():
+        with pretending_mode():
             yield

@@ -1,10 +1,12 @@
 """What a run does on a GPU, done on a CPU: a tensor on the wrong device fails here. pretend_gpu says what is left."""
 
 import pytest
+import torch
 
 from alexnet_repro.experiments import imagenet
 from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.networks.config import CIFAR_ALEXNET
+from alexnet_repro.training import cost
 from alexnet_repro.training.data import augment, prepare
 from alexnet_repro.training.data.images import Images
 from alexnet_repro.training.models import lrn
@@ -21,7 +23,7 @@ pytestmark = WITHOUT_GPU
 
 ALEXNET = TINY.changed(**{"budget.ten_views": True, "budget.test_curve": True})
 NETS = {"alexnet": ALEXNET, "cuda-convnet": CUDA_CONVNET}
-GPU = DeviceConfig(device="cuda")
+GPU, APPLE = (DeviceConfig(device=kind) for kind in ("cuda", "mps"))
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +50,32 @@ def test_a_run_stops_resumes_and_is_evaluated_as_on_the_cpu(net, tmp_path):
     assert record.provenance.weights == expected.provenance.weights
 
 
+@pytest.mark.parametrize("net", NETS)
+def test_a_run_needs_no_float64_on_apples_gpus(net, tmp_path):
+    """What is counted on the way has the same numbers; the loss is summed in single precision there."""
+    expected = halfway(NETS[net], DeviceConfig(), tmp_path / "cpu")
+    with pretend_gpu(kind="mps"):
+        record = halfway(NETS[net], APPLE, tmp_path / "mps")
+    assert record.provenance.device.startswith("Apple GPU")
+    assert record.provenance.weights == expected.provenance.weights
+    counted = {name: value for name, value in expected.metrics.items() if "loss" not in name}
+    assert {name: record.metrics[name] for name in counted} == counted
+    assert [m.train_error for m in record.curve] == [m.train_error for m in expected.curve]
+    losses, exact = ([m.train_loss for m in each.curve] for each in (record, expected))
+    assert losses == pytest.approx(exact, rel=32 * torch.finfo(torch.float32).eps)
+
+
+def test_a_run_is_measured_and_repeated_on_apples_gpus():
+    with pretend_gpu(kind="mps"):
+        assert cost.duration(CUDA_CONVNET, APPLE, 0.1).watts is None
+        assert len(repeats_with_other_rounding(CUDA_CONVNET, APPLE, 1)) == 1
+
+
+def test_float64_on_apples_gpus_fails():
+    with pretend_gpu(kind="mps"), pytest.raises(TypeError, match="doesn't support float64"):
+        torch.zeros(3, device="mps").double()
+
+
 def test_all_that_a_checkpoint_holds_is_on_the_gpu(tmp_path):
     with pretend_gpu():
         run = Run(ALEXNET, GPU)
@@ -58,7 +86,8 @@ def test_all_that_a_checkpoint_holds_is_on_the_gpu(tmp_path):
         assert all(type(parameter.data) is PretendTensor for parameter in run.net.parameters())
 
 
-def test_images_from_disk_are_read_ahead_and_cut_on_the_gpu(tmp_path, monkeypatch):
+@pytest.mark.parametrize("kind", ["cuda", "mps"])
+def test_images_from_disk_are_read_ahead_and_cut_on_the_gpu(kind, tmp_path, monkeypatch):
     monkeypatch.setenv("ALEXNET_REPRO_DATA", str(tmp_path))
     manifest = prepare.prepare(tree(tmp_path / "source"), 80, 1, progress=False, say=lambda _: None)
     net = CIFAR_ALEXNET.change(kernels=(8, 8, 8, 8, 8), hidden=16, classes=3, image_size=70).model_dump()
@@ -66,9 +95,13 @@ def test_images_from_disk_are_read_ahead_and_cut_on_the_gpu(tmp_path, monkeypatc
         model=net, **{"budget.epochs": 2, "budget.measurements": 2, "optimizer.batch_size": 10}
     )
     expected = train(config, DeviceConfig())
-    with pretend_gpu():
-        record = train(config, GPU)
-    assert (record.metrics, record.curve) == (expected.metrics, expected.curve)
+    with pretend_gpu(kind=kind):
+        record = train(config, DeviceConfig(device=kind))
+    assert record.metrics.keys() == expected.metrics.keys()
+    assert record.metrics["test_error"] == expected.metrics["test_error"]
+    assert record.provenance.weights == expected.provenance.weights
+    if kind == "cuda":
+        assert (record.metrics, record.curve) == (expected.metrics, expected.curve)
 
 
 def test_stacked_seeds_train_as_on_the_cpu():

@@ -178,8 +178,8 @@ def test_what_the_store_has_costs_nothing(store, monkeypatch):
 @pytest.mark.parametrize(
     ("device", "workers", "said"),
     [
-        ("gpu", None, "unknown device 'gpu': choose one of cpu, cuda"),
-        ("cuda:0", None, "unknown device 'cuda:0': choose one of cpu, cuda"),
+        ("gpu", None, "unknown device 'gpu': choose one of cpu, cuda, mps"),
+        ("cuda:0", None, "unknown device 'cuda:0': choose one of cpu, cuda, mps"),
         ("cuda", None, "device 'cuda' is not available: this machine has no CUDA GPU; use 'cpu'"),
         ("cpu", 0, "workers=0: ask for at least one"),
         ("cpu", -1, "workers=-1: ask for at least one"),

@@ -326,7 +326,8 @@ def test_a_signal_to_one_process_stops_all_with_a_checkpoint_of_that_step(tmp_pa
         ([TINY], "columns", 3, "cpu", "3 devices for two columns"),
         ([TINY.changed(**{"model.columns": "half"})], "columns", 2, "cpu", "columns='half' has no two columns"),
         ([CUDA_CONVNET], "columns", 2, "cpu", "'cuda-convnet' has no two columns"),
-        ([TINY], "data", 2, "tpu", "'tpu': choose one of cpu, cuda"),
+        ([TINY], "data", 2, "tpu", "'tpu': choose one of cpu, cuda, mps"),
+        ([TINY], "data", 2, "mps", "a machine has one Apple GPU; leave out --devices"),
     ],
 )
 def test_what_can_not_be_shared_is_named_before_anything_starts(configs, how, size, device, said):

@@ -111,10 +111,11 @@ def components(pixels: Tensor) -> tuple[Tensor, Tensor]:
 
     In double; the sums behind them are exact. The largest entry of each row is positive.
     """
-    total = torch.zeros(3, dtype=torch.float64, device=pixels.device)
-    products = torch.zeros(3, 3, dtype=torch.float64, device=pixels.device)
+    device = "cpu" if pixels.device.type == "mps" else pixels.device  # MPS has no float64
+    total = torch.zeros(3, dtype=torch.float64, device=device)
+    products = torch.zeros(3, 3, dtype=torch.float64, device=device)
     for part in pixels.split(CHUNK):
-        colors = part.reshape(-1, 3).double()
+        colors = part.reshape(-1, 3).to(device).double()
         total += colors.sum(0)
         products += colors.T @ colors
     return principal(total, products, pixels[..., 0].numel())

@@ -54,6 +54,7 @@ class Loader:
         self.mean, self.noise, self.device = mean.to(device), noise, device
         self._means = mean.numpy(), np.ascontiguousarray(mean.numpy()[:, ::-1])
         self._labels = torch.from_numpy(shards.labels)
+        self._pinned = device.startswith("cuda")  # which copies it while the CPU goes on
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="read-ahead")
         self._ahead: deque[tuple[slice, Future[Tensor]]] = deque()
 
@@ -81,7 +82,9 @@ class Loader:
         if self.device == "cpu":
             return pixels.permute(0, 3, 1, 2), labels
         shifts = None if self._epoch.shifts is None else self._epoch.shifts[part]
-        pixels, labels = (each.pin_memory().to(self.device, non_blocking=True) for each in (pixels, labels))
+        if self._pinned:
+            labels = labels.pin_memory()
+        pixels, labels = (each.to(self.device, non_blocking=self._pinned) for each in (pixels, labels))
         crops = self._epoch.crops[part]
         crops = Crops(*(each.to(self.device) for each in (crops.tops, crops.lefts, crops.reflected)))
         images = Images(pixels, labels, self.mean, self.config.divisor)
@@ -112,7 +115,7 @@ class Loader:
         """In a thread: whole images (batch, size, size, 3) uint8 for a GPU, which cuts them; inputs for the CPU."""
         index, size = epoch.order[part], self.shards.size
         if self.device != "cpu":
-            pixels = torch.empty((len(index), size, size, 3), dtype=torch.uint8, pin_memory=True)
+            pixels = torch.empty((len(index), size, size, 3), dtype=torch.uint8, pin_memory=self._pinned)
             self.shards.read(index, pixels.numpy())
             return pixels
         return self._cut(index, epoch.crops[part], None if epoch.shifts is None else epoch.shifts[part])

@@ -110,7 +110,7 @@ class Worker:
 
 
 def places(device: str, workers: int | None) -> list[tuple[DeviceConfig, int | None]]:
-    """A placement and a GPU number per worker: one per core on "cpu", one per GPU on "cuda", or ``workers``.
+    """A placement and a GPU number per worker: one per core on "cpu", one per GPU on "cuda" and "mps", or ``workers``.
 
     More workers than GPUs share them: small networks leave most of a GPU idle.
     """
@@ -121,10 +121,14 @@ def places(device: str, workers: int | None) -> list[tuple[DeviceConfig, int | N
         return [(DeviceConfig(device="cpu", threads=1), None)] * (workers or cores())
     import torch
 
-    if not torch.cuda.is_available():
-        raise UserError("device 'cuda' is not available: this machine has no CUDA GPU; use 'cpu'")
+    from ..devices import available
+
+    placement = DeviceConfig(device=device, threads=1)
+    available(placement)
+    if device == "mps":  # a machine has one
+        return [(placement, None)] * (workers or 1)
     count = torch.cuda.device_count()
-    return [(DeviceConfig(device="cuda", threads=1), worker % count) for worker in range(workers or count)]
+    return [(placement, worker % count) for worker in range(workers or count)]
 
 
 def launch(

@@ -62,7 +62,7 @@ def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", p
     """Train a recorded run of a study again, and compare it with its record. The store is not changed.
 
     An interrupted rerun resumes from its last checkpoint. Raises UserError for an unknown arm or seed, for a run
-    without a record, and for other devices than "cpu" and "cuda".
+    without a record, and for other devices than "cpu", "cuda" and "mps".
     """
     check_device(device)
     if arm in plan.arms and seed not in plan.seeds_of(arm):

@@ -25,9 +25,9 @@ def load_or_train(
 ) -> RunsByArm:
     """Load a study's records; with train=True, first train the missing runs.
 
-    They are trained on this machine's cores, or with device "cuda" on its GPUs. workers: how many runs at once, at
-    most. stack: how many seeds each worker trains in one computation. scheduler: the address of a Dask scheduler, whose
-    workers train instead.
+    They are trained on this machine's cores, or with device "cuda" or "mps" on its GPUs. workers: how many runs at
+    once, at most. stack: how many seeds each worker trains in one computation. scheduler: the address of a Dask
+    scheduler, whose workers train instead.
     """
     configs = [config for _, config in plan.runs()]
     if train and scheduler is not None:

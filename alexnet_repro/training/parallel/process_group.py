@@ -186,6 +186,8 @@ def check_parallel(configs: Sequence[RunConfig], parallel: str, processes: int, 
     if reason is not None and not able:
         raise reason
     check_device(device)
+    if device == "mps":
+        raise UserError("device 'mps' with several devices to a run: a machine has one Apple GPU; leave out --devices")
     if device == "cuda" and not launched():
         available(DeviceConfig(device=f"cuda:{processes - 1}"))
     return able
