@@ -1,6 +1,8 @@
 """The training loop: RunConfig to RunRecord, with checkpoints; progress by callback."""
 
 import math
+import os
+import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -339,7 +341,12 @@ def repeats_with_other_rounding(
 
 
 def compiled(net: nn.Module) -> nn.Module:
-    """The net by torch.compile. Each size of batch has its own code: torch.compile fails on a free size."""
+    """The net by torch.compile, announced on stderr: it compiles, in silence, at the first step.
+
+    Each size of batch has its own code: torch.compile fails on a free size.
+    """
+    if os.environ.get("RANK", "0") == "0":  # of several processes, the first says it
+        print("torch.compile: the first step compiles the network, which can take minutes", file=sys.stderr)
     return torch.compile(net, dynamic=False)  # type: ignore[return-value]
 
 

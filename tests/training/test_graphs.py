@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from alexnet_repro.experiments.config import DeviceConfig
-from alexnet_repro.training import graphs
+from alexnet_repro.training import cost, graphs
 from alexnet_repro.training.models import lrn
 from alexnet_repro.training.parallel.trainer import ParallelRun
 from alexnet_repro.training.trainer import Run, Stopped, train
@@ -164,3 +164,11 @@ def test_a_graph_reads_and_writes_on_the_gpu(monkeypatch):
         ours = found(run)
     assert recorder.captures == 1
     assert equal(ours, expected)
+
+
+def test_a_cost_counts_no_capture(recorder):
+    run = Run(TINY, DeviceConfig())
+    done, _, _ = cost._steps(run, 2, 60.0)
+    assert (done, run.step, recorder.captures) == (2, graphs.WARM_UP + 3, 1)
+    run.graph = None
+    assert run.first_steps == 1

@@ -181,12 +181,14 @@ def test_what_the_store_has_costs_nothing(store, monkeypatch):
         ("gpu", None, "unknown device 'gpu': choose one of cpu, cuda, mps"),
         ("cuda:0", None, "unknown device 'cuda:0': choose one of cpu, cuda, mps"),
         ("cuda", None, "device 'cuda' is not available: this machine has no CUDA GPU; use 'cpu'"),
+        ("mps", None, "device 'mps' is not available: this machine has no Apple GPU; use 'cpu'"),
         ("cpu", 0, "workers=0: ask for at least one"),
         ("cpu", -1, "workers=-1: ask for at least one"),
     ],
 )
 def test_an_impossible_place_is_one_line(store, monkeypatch, device, workers, said):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
     with pytest.raises(UserError) as error:
         local.launch([tiny()], store, device=device, workers=workers)
     assert str(error.value) == said
@@ -199,6 +201,9 @@ def test_places(monkeypatch):
     assert [gpu for _, gpu in local.places("cuda", None)] == [0, 1, 2]
     assert [gpu for _, gpu in local.places("cuda", 2)] == [0, 1]
     assert [gpu for _, gpu in local.places("cuda", 5)] == [0, 1, 2, 0, 1]
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert local.places("mps", 2) == [(DeviceConfig(device="mps", threads=1), None)] * 2
+    assert len(local.places("mps", None)) == 1
     assert len(local.places("cpu", None)) == cores()
     assert local.places("cpu", 5) == [(DeviceConfig(device="cpu", threads=1), None)] * 5
 

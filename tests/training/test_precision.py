@@ -72,13 +72,15 @@ def test_tf32_is_used_where_the_config_says_so_alone(precision, allowed):
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_a_compiled_net_computes_the_same(net, monkeypatch):
+def test_a_compiled_net_computes_the_same(net, monkeypatch, capfd):
     # All of torch.compile but its code generator, which takes minutes and a C++ compiler.
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
     # In double precision: sums in another order leave 3e-4 of a loss in single, after three updates on some machines.
     few = {"optimizer.batch_size": 16}
     compiled, plain = (trained(NETS[net].changed(compiled=each, **few), exact.Double) for each in (True, False))
     assert compiled.trained is not compiled.net
+    said = "torch.compile: the first step compiles the network, which can take minutes\n"
+    assert capfd.readouterr().err == said
     torch.testing.assert_close(compiled.loss, plain.loss, rtol=exact.SEEN, atol=0)
     for ours, theirs in zip(compiled.net.parameters(), plain.net.parameters(), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=exact.SEEN * theirs.abs().max().item())
