@@ -67,8 +67,8 @@ class Run:
         self.step = 0
         self.curve: list[Measurement] = []
         self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)
-        exact = torch.float32 if self.device == "mps" else torch.float64  # MPS has no float64
-        self.loss = torch.zeros((), dtype=exact, device=self.device)
+        dtype = torch.float32 if self.device == "mps" else torch.float64  # MPS has no float64
+        self.loss = torch.zeros((), dtype=dtype, device=self.device)
         self.seconds = 0.0
         # Now, not when the record is written: by then the checkout may have moved on.
         self.commit, self.clean = provenance.commit()
@@ -352,7 +352,7 @@ def compiled(net: nn.Module) -> nn.Module:
 
 @contextmanager
 def resource_errors(config: RunConfig, placement: DeviceConfig) -> Iterator[None]:
-    """Turn out-of-memory errors and failures of torch.compile into UserError."""
+    """Turn out-of-memory errors and failures of torch.compile into UserError, which says what to change."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
