@@ -12,6 +12,10 @@ WARM_UP = 3
 """Eager steps before the capture, as many as in PyTorch's example: in them libraries choose kernels and reserve memory,
 and the optimizer makes its velocities. They are the first steps of the run, so that nothing has to be undone."""
 
+RELATIVE, ABSOLUTE = 1e-3, 1e-5
+"""How far a replayed step may differ from an eager one: kernels that add in no fixed order round differently, and a
+step that read a wrong tensor is off by more."""
+
 Work = Callable[[], None]
 """Reads and writes tensors that stay where they are, and returns nothing."""
 
@@ -64,12 +68,16 @@ class GraphedStep:
     """A training step that is captured after ``WARM_UP`` steps, and replayed from then on.
 
     A graph reads its batch where it did when it was captured: each batch is copied into buffers of this step. What
-    Python computes is part of a graph, learning rates among it: with other rates, the step is captured again. If that
-    fails, one line on stderr says so, and all later steps are eager.
+    Python computes is part of a graph, learning rates among it: with other rates, the step is captured again. The first
+    replay is compared with the same step done eagerly. If it differs, or a capture fails, one line on stderr says so,
+    and all later steps are eager.
+
+    state: all tensors that a step changes and a later one reads.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
+    def __init__(self, recorder: Recorder, state: Callable[[], Mapping[str, Tensor]]) -> None:
         self._recorder: Recorder | None = recorder
+        self._state, self._trusted = state, False
         self._buffers: dict[str, Tensor] = {}
         self._warm = 0
         self._rates: tuple[float, ...] = ()
@@ -93,7 +101,24 @@ class GraphedStep:
             if rates != self._rates:
                 self._replay = None  # first, so that the next graph can have its memory
                 self._replay, self._rates = self._capture(self._recorder, work), rates
-            (self._replay or work)()
+            if self._replay is not None and not self._trusted:
+                self._compare(self._replay, work)
+            else:
+                (self._replay or work)()
+
+    def _compare(self, replay: Work, work: Work) -> None:
+        """One eager step, after a replayed one that is undone; the graph is dropped if their results differ."""
+        before = {name: tensor.clone() for name, tensor in self._state().items()}
+        replay()
+        replayed = {name: tensor.clone() for name, tensor in self._state().items()}
+        for name, tensor in self._state().items():
+            tensor.copy_(before[name])
+        work()
+        self._trusted = True
+        for name, tensor in self._state().items():
+            if not torch.allclose(replayed[name].float(), tensor.float(), RELATIVE, ABSOLUTE, equal_nan=True):
+                self._give_up(f"{name} differs from an eager step's")
+                return
 
     def _refresh(self, batch: Mapping[str, Tensor]) -> None:
         for name, tensor in batch.items():
@@ -105,13 +130,15 @@ class GraphedStep:
         try:
             return recorder.capture(work)
         except RuntimeError as error:
-            said = str(error).partition("\n")[0]
-            print(f"a training step can't be a CUDA graph here ({said}): training goes on without", file=sys.stderr)
-            self._recorder = None
+            self._give_up(str(error).partition("\n")[0])
             return None
 
+    def _give_up(self, why: str) -> None:
+        print(f"a training step can't be a CUDA graph here ({why}): training goes on without", file=sys.stderr)
+        self._recorder = self._replay = None
 
-def graphed_step(device: str) -> GraphedStep | None:
+
+def graphed_step(device: str, state: Callable[[], Mapping[str, Tensor]]) -> GraphedStep | None:
     """A step to be captured, on a device that has graphs; None elsewhere."""
     found = recorder(device)
-    return None if found is None else GraphedStep(found)
+    return None if found is None else GraphedStep(found, state)

@@ -63,7 +63,7 @@ class Run:
         self.trained: nn.Module = compiled(self.net) if config.compiled else self.net
         groups, outside = param_groups(self.net, config.optimizer), config.optimizer.velocity == "gradients"
         self.optimizer = AlexNetSGD(groups, momentum=config.optimizer.momentum, rate_outside=outside)
-        self.graph = None if config.compiled else graphs.graphed_step(self.device)
+        self.graph = None if config.compiled else graphs.graphed_step(self.device, self.tensors)
         self.step = 0
         self.curve: list[Measurement] = []
         self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)

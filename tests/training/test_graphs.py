@@ -132,6 +132,21 @@ def test_where_no_step_can_be_captured_the_run_is_eager_and_stderr_says_why_once
     )
 
 
+def test_a_graph_that_computes_something_else_is_dropped_and_the_run_is_eager(recorder, monkeypatch, capfd):
+    captured = recorder.capture
+
+    def forgetful(work):
+        captured(work)
+        return lambda: None
+
+    monkeypatch.setattr(recorder, "capture", forgetful)
+    assert equal(graphed(TINY), eager(TINY))
+    said = capfd.readouterr().err
+    assert said.startswith("a training step can't be a CUDA graph here (")
+    assert said.endswith(" differs from an eager step's): training goes on without\n")
+    assert said.count("\n") == 1
+
+
 def test_only_gpus_have_graphs_and_neither_compiled_nor_shared_runs(recorder, monkeypatch):
     assert Run(TINY, DeviceConfig()).graph is not None
     assert Run(TINY.changed(compiled=True), DeviceConfig()).graph is None

@@ -123,8 +123,23 @@ def test_where_triton_fails_the_formula_is_used_and_stderr_says_why(monkeypatch,
 
 @pretending
 @pytest.mark.usefixtures("first_use")
+@pytest.mark.parametrize("wrong", ["forward", "gradient"])
+def test_kernels_that_differ_from_the_formula_are_not_used(wrong, monkeypatch, capfd):
+    kernels = {"forward": lrn._formula, "gradient": lrn._gradient_formula}
+    right = kernels[wrong]
+    kernels[wrong] = lambda *given: 1.01 * right(*given)
+    monkeypatch.setattr(models, "lrn_triton", SimpleNamespace(**kernels), raising=False)
+    with pretend_gpu():
+        assert lrn._kernels() is None
+    assert capfd.readouterr().err.startswith("Triton fails here (Tensor-likes are not close!)")
+
+
+@pretending
+@pytest.mark.usefixtures("first_use")
 def test_a_gpu_has_the_kernels_and_a_compiled_net_the_formula(monkeypatch):
-    kernels = SimpleNamespace(forward=lambda x, *_: x, gradient=lambda x, *_: x)
+    kernels = SimpleNamespace(
+        forward=lambda *given: lrn._formula(*given), gradient=lambda *given: lrn._gradient_formula(*given)
+    )
     monkeypatch.setattr(models, "lrn_triton", kernels, raising=False)
     choose = lrn._passes
     with pretend_gpu():

@@ -99,15 +99,19 @@ def _passes(x: Tensor) -> _Passes:
 
 @functools.cache
 def _kernels() -> _Passes | None:
-    """The Triton kernels, tried out on one element; None where Triton is not installed, or fails (said on stderr)."""
+    """The Triton kernels, once they agree with the formula; None where Triton is not installed, or fails, which stderr
+    says.
+    """
     try:
         from . import lrn_triton
     except ImportError:
         return None
     found = _Passes(lrn_triton.forward, lrn_triton.gradient)
     try:
-        one = torch.ones(1, 1, device="cuda")
-        found.gradient(one, found.forward(one, 1, 1.0, 0.75, 1.0, 1), 1, 1.0, 0.75, 1.0, 1)
+        x, constants = torch.linspace(-3, 3, 192, device="cuda").view(2, 6, 4, 4), (3, 0.5, 0.75, 2.0, 2)
+        for one in (x, x.contiguous(memory_format=torch.channels_last)):
+            torch.testing.assert_close(found.forward(one, *constants), _formula(one, *constants))
+            torch.testing.assert_close(found.gradient(one, one, *constants), _gradient_formula(one, one, *constants))
     except Exception as error:  # whatever Triton lacks: a C compiler, a GPU that is new enough
         said = str(error).partition("\n")[0]
         print(f"Triton fails here ({said}): normalization across maps is slower without it", file=sys.stderr)
