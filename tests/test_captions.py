@@ -36,7 +36,7 @@ def test_effects_are_grouped_by_verdict(not_run: Verdict) -> None:
     }
     assert (
         captions.effects(found).data
-        == "Reproduced: one (2 points, provisional), three (1.50×); not run: two, begun (2 of 20 so far)."
+        == "Stage one: reproduced: one (2 points, provisional), three (1.50×); not run: two, begun (2 of 20 so far)."
     )
 
 

@@ -190,7 +190,7 @@ def test_an_effect_by_epoch_has_a_panel_for_each_pair_that_has_runs(page):
     assert "no normalization\nminus the baseline\n(points of error)" in panel.get_ylabel()
     text = page.by_epoch_found("lrn", "depth").data
     assert text.startswith("CIFAR-10, 24 epochs. No normalization minus the baseline: −1.00 points in epoch 1, 3")
-    assert "in epoch 2, crossing zero for the last time by epoch 2." in text
+    assert "in epoch 2, with its last change of sign by epoch 2." in text
 
 
 def test_an_effect_in_its_parts_and_by_the_model_of_all_arms(page):

@@ -46,7 +46,7 @@ def test_the_pooled_model_says_how_far_variances_differ():
     model = exploratory.pooled(pd.DataFrame(values, columns=["arm", "seed", "value"]))
     text = tables.pooled(model).data
     assert "| no normalization | 4 | 4.05 points (" in text
-    assert "scatter by 0.06 (no normalization) to 1.15 (one column, half the kernels)" in text
+    assert "scatter by 0.06 (no normalization) to 1.15 (one column (half the kernels))" in text
     assert f"for all arms, {model.sd:.2f} points (6 degrees of freedom)" in text
     assert tables.pooled(None).data.startswith("No arm")
 

@@ -85,7 +85,7 @@ ARMS: Mapping[str, Mapping[str, Any]] = {
 
 LABELS: Mapping[str, str] = {
     "baseline": "the baseline",
-    "half": "one column, half the kernels",
+    "half": "one column (half the kernels)",
     "unlinked": "columns without links",
     "no_lrn": "no normalization",
     "strong_lrn": "normalization, alpha × 64",

@@ -152,7 +152,7 @@ def _rate_search(name: str, scale: Scale) -> Study:
     """Trials of learning rates for a scale of stage two."""
     there = cifar_alexnet.SCALED[scale]
     baseline = there.baseline.changed(**cifar_alexnet.RATE_SETTINGS[scale])
-    title = f"Search for the learning rates, {there.words}"
+    title = f"Search for learning rates, for the runs {there.words}"
     return Study(name, title, baseline, cifar_alexnet.rate_search(scale), (PILOT_SEEDS,), pilot=True)
 
 

@@ -39,7 +39,7 @@ def effects(verdicts: Mapping[str, Verdict]) -> Markdown:
         shown = f"{name} ({', '.join(facts)})" if facts else name
         groups.setdefault(verdict.verdict, []).append(shown)
     parts = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in groups.items())
-    return caption(f"{capital(parts)}.")
+    return caption(f"Stage one: {parts}.")
 
 
 def curves(runs: RunsByArm, labels: Mapping[str, str]) -> Markdown:
@@ -62,7 +62,7 @@ def by_epoch(panels: Sequence[Panel]) -> Markdown:
         start = with_unit(number(first["mean"]), panel.unit)
         end = with_interval(last["mean"], (last["low"], last["high"]), panel.unit)
         turned = number(last_change_of_sign(panel.train)) if first["mean"] * last["mean"] < 0 else ""
-        zero = f", crossing zero for the last time by epoch {turned}" if turned else ""
+        zero = f", with its last change of sign by epoch {turned}" if turned else ""
         what = capital(panel.label) if same else f"{capital(panel.label)} ({panel.setting})"
         lines.append(
             f"{what}: {start} in epoch {number(first['epoch'])}, {end} in epoch {number(last['epoch'])}{zero}."
