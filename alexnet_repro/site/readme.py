@@ -61,7 +61,7 @@ def findings(claims: Sequence[Conclusion]) -> str:
         f"in {_agreeing(sourced)} of {len(sourced)} points the 2012 source "
         f"does what the paper says; {_agreeing(derived)} of {len(derived)} numbers follow from the paper's own "
         f"description. {untested} parts of claims cannot be tested here. *Stage one* was the first round of runs, most "
-        "of them 24 epochs of a small network on CIFAR-10; *so far* means that runs of a comparison are still missing.\n"
+        "of them 24 epochs of a small network on CIFAR-10; *so far* means that some runs of a comparison are missing.\n"
     )
 
 
