@@ -36,10 +36,11 @@ def test_lines_are_those_of_the_records(concluded: list[Conclusion]) -> None:
 
 def test_evidence_is_counted_by_its_kind(concluded: list[Conclusion]) -> None:
     lines = readme.findings(concluded)
-    assert "19 of 22 printed numbers are those of the author's log, 6 of 8 those that others published" in lines
-    assert "in 9 of 18 points the 2012 source does what the paper says" in lines
+    assert "| printed numbers that the author's log has, too | 19 of 22 |" in lines
+    assert "| printed numbers that others published, too | 6 of 8 |" in lines
+    assert "| points in which the 2012 source does what the paper says | 9 of 18 |" in lines
     untested = sum(len(claim.untested) for claim in claims.load())
-    assert f"{untested} parts of claims cannot be tested here" in lines
+    assert f"| parts of claims that cannot be tested here | {untested} |" in lines
 
 
 def test_picture_is_that_of_the_records(verdicts: list[Verdict]) -> None:

@@ -54,14 +54,18 @@ def findings(claims: Sequence[Conclusion]) -> str:
     printed = [each for each in audited if each.beside == "log" and each.paper_value is not None]
     results, sourced = ([each for each in audited if each.beside == kind] for kind in ("results", "source"))
     untested = sum(each.evidence == "untested" for each in verdicts)
+    rows = {
+        "comparisons that were measured": (len(judged), len(measured)),
+        "printed numbers that the author's log has, too": (_agreeing(printed), len(printed)),
+        "printed numbers that others published, too": (_agreeing(results), len(results)),
+        "points in which the 2012 source does what the paper says": (_agreeing(sourced), len(sourced)),
+        "numbers that follow from the paper's own description": (_agreeing(derived), len(derived)),
+    }
+    counts = "\n".join(f"| {what} | {count} of {whole} |" for what, (count, whole) in rows.items())
     return pages.findings(claims) + (
-        f"\nOf {len(claims)} claims, {len(judged)} of {len(measured)} measured comparisons have runs. "
-        f"{_agreeing(printed)} of {len(printed)} printed numbers are those of the author's log, "
-        f"{_agreeing(results)} of {len(results)} those that others published; "
-        f"in {_agreeing(sourced)} of {len(sourced)} points the 2012 source "
-        f"does what the paper says; {_agreeing(derived)} of {len(derived)} numbers follow from the paper's own "
-        f"description. {untested} parts of claims cannot be tested here. *Stage one* was the first round of runs, most "
-        "of them 24 epochs of a small network on CIFAR-10; *so far* means that some runs of a comparison are missing.\n"
+        "\n*Stage one* was the first round of runs, most of them 24 epochs of a small network on CIFAR-10; *so far* means "
+        f"that some runs of a comparison are missing. All {len(claims)} claims:\n\n| evidence | |\n|---|---|\n{counts}\n"
+        f"| parts of claims that cannot be tested here | {untested} |\n"
     )
 
 
