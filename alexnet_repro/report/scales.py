@@ -7,12 +7,13 @@ from typing import NamedTuple
 
 import seaborn as sns
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from ..analysis import meta
 from ..analysis.conclusions import Conclusion
 from ..paper.claims import Claim, claim
 from . import format
-from .figures import PALETTE, canvas
+from .figures import PALETTE, WIDTH, canvas
 
 PAPER, LOG, OTHERS = "the paper", "the author's log", "others"
 UNIT = "points"
@@ -105,7 +106,7 @@ def figure(conclusions: Sequence[Conclusion]) -> Figure:
         max(STEP * len(found), 0.17 * (name.count("\n") + 1)) + 0.14
         for name, found in zip(names, drawn.values(), strict=True)
     ]
-    figure, (axes,) = canvas(height=1.9 + sum(heights))
+    figure, (axes,) = canvas(width=WIDTH - 0.1, height=1.9 + sum(heights))  # the last tick stands out
     top, middles = 0.0, []
     for height, found in zip(heights, drawn.values(), strict=True):
         middle = top + height / 2
@@ -123,6 +124,7 @@ def figure(conclusions: Sequence[Conclusion]) -> Figure:
     axes.axvline(0, color="0.35", linewidth=1.2, zorder=0)
     axes.set(ylim=(top, 0), xlabel="effect on the error, in points\n(above 0: as in the paper)")
     axes.set_yticks(middles, names, linespacing=1.05)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(visible=False, axis="y")
     sns.despine(figure, left=True)
     handles, labels = axes.get_legend_handles_labels()
