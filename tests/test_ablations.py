@@ -137,6 +137,7 @@ def test_tiny_imagenet_shares_settings_and_arms_with_cifar10():
     there = dict(ARMS) | {
         "pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"},
         "tanh": {"model.nonlinearity": "tanh"},
+        "no_dropout": {"model.dropout": 0.0, "optimizer.learning_rate": 0.01},
     }
     assert dict(plan.arms) == {arm: there[arm] for arm in plan.arms}
 

@@ -49,17 +49,22 @@ def test_the_convergence_pilot_ended_before_it_converged_but_knew_its_images():
     assert all(run.metric("train_error") < 0.005 for arm, run in runs.items() if arm.startswith("no_crops"))
 
 
-PICKED = {arm: ("cifar10_long", arm) for arm in RATE_ARMS if arm in SCALED["cifar10-long"].arms}
-PICKED["tanh"] = ("relu_speed_alexnet", "tanh")
+PICKED = {
+    (scale, arm): (home, arm)
+    for scale, home in (("cifar10-long", "cifar10_long"), ("tiny-imagenet", "tiny_imagenet"))
+    for arm in RATE_ARMS
+    if arm in SCALED[scale].arms
+}
+PICKED["cifar10-long", "tanh"] = ("relu_speed_alexnet", "tanh")
 
 
-@pytest.mark.parametrize("arm", PICKED)
-def test_the_arms_have_the_rates_that_their_pilots_picked(arm):
-    runs = found("cifar10_long_rates")
-    rates = (*RATES["cifar10-long"], *MORE_RATES["cifar10-long"].get(arm, ()))
+@pytest.mark.parametrize(("scale", "arm"), PICKED)
+def test_the_arms_have_the_rates_that_their_pilots_picked(scale, arm):
+    name, of = PICKED[scale, arm]
+    runs = found({"cifar10-long": "cifar10_long_rates", "tiny-imagenet": "tiny_imagenet_rates"}[scale])
+    rates = sorted((*RATES[scale], *MORE_RATES[scale].get(arm, ())))
     picked = min(rates, key=lambda rate: runs[f"{arm} {rate:g}"].metric("test_error"))
     assert rates[0] < picked < rates[-1]  # at an end of the grid, another rate would have to be tried
-    name, of = PICKED[arm]
     assert study(name).config(of, 0).optimizer.learning_rate == picked
 
 

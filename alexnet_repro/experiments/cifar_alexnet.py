@@ -234,7 +234,9 @@ SCALED: Mapping[str, Scaled] = {
         "tiny_imagenet",
         "on Tiny ImageNet",
         TINY_BASELINE,
-        arms("baseline", "no_crops", "no_dropout", "half", "no_lrn", "lrn_scale")
+        arms("baseline", "no_crops")
+        | {"no_dropout": {**ARMS["no_dropout"], "optimizer.learning_rate": 0.01}}  # as its pilots picked
+        | arms("half", "no_lrn", "lrn_scale")
         # So that both poolings leave maps of 3 x 3: windows of 2 over the edge would leave 4 x 4.
         | {"pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"}}
         | arms("no_color", "no_conv4")
