@@ -374,7 +374,7 @@ def publish_(
         print(f"predictions of {done.predicted} new runs written to data/predictions")
     if done.without:
         print(f"no predictions of {done.without} new runs: the working store has no weights of them")
-    if name == "tiny_imagenet" and to is None:
+    if name in ("tiny_imagenet", "tiny_imagenet_rates") and to is None:
         from .training.pictures import publish as publish_pictures
 
         if publish_pictures(store):

@@ -13,7 +13,7 @@ TABLES = ("runs.csv", "curves.csv")
 
 
 def write(book: Path) -> None:
-    """Copy the published tables and weights of data/ into the book; delete copies whose original is gone."""
+    """Copy the published tables, weights and pictures of data/ into the book; delete copies whose original is gone."""
     folder = book / FOLDER
     wanted = {record.relative_to(paths.data()): record for record in _records()}
     for left in [path for path in folder.rglob("*.*") if path.is_file() and path.relative_to(folder) not in wanted]:
@@ -42,5 +42,6 @@ def homes(keys: Iterable[str]) -> list[str]:
 
 def _records() -> list[Path]:
     data = paths.data()
-    found = [*data.glob("*.csv"), *(data / "evidence").glob("*/*.csv"), *data.glob("weights/*.safetensors")]
+    kinds = ("*.csv", "evidence/*/*.csv", "weights/*.safetensors", "pictures/*.npz")
+    found = [path for kind in kinds for path in data.glob(kind)]
     return sorted(path for path in found if not any(map(is_hidden, path.relative_to(data).parts)))

@@ -33,10 +33,11 @@ FRAMES: dict[bool, dict[str, Any]] = {
 
 
 class Subject(NamedTuple):
-    """What to draw of a network, the file that it was made from, and whether this is a rehearsal."""
+    """What to draw of a network, the file that it was made from, the run in words, and whether this is a rehearsal."""
 
     pictures: Pictures
     file: Path
+    run: str = ""
     smoke: bool = False
 
 
@@ -44,23 +45,37 @@ def subject(store: Store, scale: str = "cifar10") -> Subject | None:
     """The pictures of the baseline's first seed; None if neither they nor its weights are on this machine."""
     if scale == "tiny-imagenet":
         file = pictures.published()
-        return Subject(pictures.read(file), file) if file.is_file() else None
+        if not file.is_file():
+            return None
+        shown = pictures.read(file)
+        return Subject(shown, file, _run(store, shown.key.item()))
     from ..training.pictures import of_sample
 
     plan = study("features", scale)
     config = plan.config("baseline", plan.seeds[0])
     found = of_sample(store, config)
-    return None if found is None else Subject(found, published_weights(store, config.key), scale == "smoke")
+    file = published_weights(store, config.key)
+    return None if found is None else Subject(found, file, _run(store, config.key), scale == "smoke")
+
+
+def _run(store: Store, key: str) -> str:
+    """A published run in words: its study and its length; empty for any other."""
+    record = store.published().get(key)
+    if record is None:
+        return ""
+    name = store.published_in()[key]
+    kind = "a pilot" if study(name).pilot else "a run"
+    return f"of {kind} in the study `{name}`, trained for {record.config.budget.epochs} epochs"
 
 
 def weights(of: Subject | None) -> Markdown:
     """A link to the file from which the figures are made."""
     if of is None:
         return Markdown(NOTHING)
-    if not of.file.is_file():
+    if not of.run:
         return Markdown("The pictures are of a run of the working store, which is not published.")
     file = downloads.link(of.file.relative_to(paths.data()).as_posix())
-    return Markdown(f"These pictures are of one recorded run, {of.pictures.key}: {file}.")
+    return Markdown(f"These pictures are {of.run}: {file}.")
 
 
 def kernels(of: Subject | None) -> Figure:

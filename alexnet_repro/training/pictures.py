@@ -10,7 +10,7 @@ from torch import Tensor
 from ..experiments.config import RunConfig
 from ..experiments.registry import study
 from ..records.outputs import published_weights
-from ..records.pictures import Pictures, published, write
+from ..records.pictures import Pictures, published, read, write
 from ..records.store import Store
 from .data import cifar10, tiny_imagenet
 from .data.images import Images, pixel_mean
@@ -43,19 +43,25 @@ def of_sample(store: Store, config: RunConfig) -> Pictures | None:
     return pictures(network(path, config), config, cifar10.CLASSES, train, test)
 
 
-def publish(store: Store) -> bool:
-    """Publish the pictures of the first run on Tiny ImageNet, once its record is; False if there is nothing to do.
+SHOWN_RUNS = (("tiny_imagenet", "baseline"), ("tiny_imagenet_rates", "baseline 0.03"))
+"""Studies and arms on Tiny ImageNet: the first of them whose first seed is published is drawn."""
 
-    Its kept weights and the images of Tiny ImageNet are needed.
+
+def publish(store: Store) -> bool:
+    """Publish the pictures of the first of ``SHOWN_RUNS`` that is there; False if they are published already.
+
+    Its record must be published, and its kept weights and the images of Tiny ImageNet must be here.
     """
-    plan = study("features", "tiny-imagenet")
-    config = plan.config("baseline", plan.seeds[0])
-    kept = store.weights(config.key)
-    if published().is_file() or config.key not in store.published() or not kept.is_file():
+    plans = [(study(name), arm) for name, arm in SHOWN_RUNS]
+    configs = [plan.config(arm, plan.seeds[0]) for plan, arm in plans]
+    config = next((c for c in configs if c.key in store.published() and store.weights(c.key).is_file()), None)
+    if config is None or (published().is_file() and read(published()).key == config.key):
         return False
     names = [words.split(",")[0] for words in tiny_imagenet.describe().words]
-    train, test = parts(config, load(config.data.dataset), "cpu")
-    write(published(), pictures(network(kept, config), config, names, train, test))
+    data = load(config.data.dataset)
+    train, _ = parts(config, data, "cpu")
+    test = Images.of(data.test_images, data.test_labels, train.mean, config.data.divisor, "cpu")
+    write(published(), pictures(network(store.weights(config.key), config), config, names, train, test))
     return True
 
 

@@ -148,18 +148,20 @@ def test_pictures_are_read_as_they_were_written_and_damage_is_one_line(seen, tmp
         drawn.read(path)
 
 
-def test_pictures_of_tiny_imagenet_are_published_once_with_their_run(seen, tmp_path, monkeypatch, store):
-    _, own, _, _, found = seen
-    config = study("features", "tiny-imagenet").config("baseline", 0)
-    monkeypatch.setattr(pictures, "published", lambda: tmp_path / "pictures.npz")
-    monkeypatch.setattr(drawn, "published", lambda: tmp_path / "pictures.npz")
-    assert not pictures.publish(store)  # no record, no weights
-    checkpoint.save(store.weights(config.key), own.state_dict(), {"key": config.key})
-    assert not pictures.publish(store)  # no record
-    monkeypatch.setattr(store, "published", lambda: {config.key: None})
+def test_pictures_of_tiny_imagenet_are_published_once_and_the_pilots_until_the_runs_are(
+    seen, tmp_path, monkeypatch, store
+):
+    _, own, _, test, found = seen
+    run, pilot = (study(name).config(arm, study(name).seeds[0]) for name, arm in pictures.SHOWN_RUNS)
+    keys = []
+    monkeypatch.setattr(store, "published", lambda: dict.fromkeys(keys))
+    for module in (pictures, drawn):
+        monkeypatch.setattr(module, "published", lambda: tmp_path / "pictures.npz")
     monkeypatch.setattr(pictures, "network", lambda path, config: own)
-    monkeypatch.setattr(pictures, "load", lambda name: None)
-    monkeypatch.setattr(pictures, "parts", lambda *of: (None, None))
+    monkeypatch.setattr(pictures, "load", lambda name: SimpleNamespace(
+        test_images=np.zeros((1, 3, 64, 64), np.uint8), test_labels=np.zeros(1, np.uint8)
+    ))  # fmt: skip
+    monkeypatch.setattr(pictures, "parts", lambda *of: (test, None))
     words = SimpleNamespace(words=[f"{name}, synonym" for name in CLASSES])
     monkeypatch.setattr(pictures.tiny_imagenet, "describe", lambda: words)
     monkeypatch.setattr(
@@ -167,12 +169,17 @@ def test_pictures_of_tiny_imagenet_are_published_once_with_their_run(seen, tmp_p
         "pictures",
         lambda net, config, classes, *_: replace(found, key=np.array(config.key), classes=np.array(classes)),
     )
-    assert pictures.publish(store)
-    assert not pictures.publish(store)
-    again = drawn.read(tmp_path / "pictures.npz")
-    assert again.key == config.key
-    assert again.classes.tolist() == CLASSES
-    assert list(drawn.faults(store)) == []
-    monkeypatch.setattr(store, "published", dict)
+    for config in (pilot, run):
+        assert not pictures.publish(store)  # no weights, or no record
+        checkpoint.save(store.weights(config.key), own.state_dict(), {"key": config.key})
+        assert not pictures.publish(store)  # no record
+        keys.append(config.key)
+        assert pictures.publish(store)
+        assert not pictures.publish(store)
+        again = drawn.read(tmp_path / "pictures.npz")
+        assert again.key == config.key
+        assert again.classes.tolist() == CLASSES
+        assert list(drawn.faults(store)) == []
+    keys.clear()
     (fault,) = drawn.faults(store)
-    assert fault.endswith(f"no published run has the key {config.key}")
+    assert fault.endswith(f"no published run has the key {run.key}")
