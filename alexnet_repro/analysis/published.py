@@ -16,7 +16,7 @@ from ..paper import claims, source_code
 from ..records import benchmarks, reference, verify
 from ..records.store import SUMS, Store
 
-APART = ("contributed", "downloads", "evidence", "predictions", "store", "weights")
+APART = ("contributed", "downloads", "evidence", "pictures", "predictions", "store", "weights")
 """Folders of data/ that are not published, or whose files come with digests of their own."""
 LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 RENEW = "alexnet-repro sums"

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..common import paths
 from ..common.errors import UserError
 from ..common.files import read_regular
-from .outputs import LARGEST, damage_named, write_arrays
+from .outputs import LARGEST, as_bytes, damage_named, digest_of, write_arrays
 from .store import Store
 
 TINY_IMAGENET = "pictures/tiny_imagenet.npz"
@@ -59,9 +58,10 @@ class Pictures:
 
 
 def write(path: Path, pictures: Pictures) -> None:
-    """Save pictures."""
+    """Save pictures, with their SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_arrays(path, **{each.name: getattr(pictures, each.name) for each in fields(pictures)})
+    arrays = {each.name: getattr(pictures, each.name) for each in fields(pictures)}
+    write_arrays(path, **arrays, sha256=as_bytes(_digest(arrays)))
 
 
 def read(path: Path) -> Pictures:
@@ -69,17 +69,24 @@ def read(path: Path) -> Pictures:
     with damage_named(path):
         read_regular(path, LARGEST)
         with np.load(path, allow_pickle=False) as file:
-            return Pictures(**{name: file[name] for name in file.files})
+            arrays = {name: file[name] for name in file.files}
+        if bytes(arrays.pop("sha256")).hex() != _digest(arrays):
+            raise ValueError("does not have its SHA-256")
+        return Pictures(**arrays)
 
 
-def published() -> Path:
+def _digest(arrays: dict[str, NDArray[Any]]) -> str:
+    return digest_of([[name, str(each.dtype), each.shape] for name, each in arrays.items()], *arrays.values())
+
+
+def published(store: Store) -> Path:
     """The published pictures of Tiny ImageNet; the file need not be there."""
-    return paths.data() / TINY_IMAGENET
+    return store.evidence.parent / TINY_IMAGENET
 
 
 def faults(store: Store) -> Iterator[str]:
     """A line if the published pictures are damaged, or of a run that is not published."""
-    path = published()
+    path = published(store)
     try:
         if path.is_file() and read(path).key.item() not in store.published():
             yield f"{path}: no published run has the key {read(path).key}"

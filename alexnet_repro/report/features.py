@@ -44,7 +44,7 @@ class Subject(NamedTuple):
 def subject(store: Store, scale: str = "cifar10") -> Subject | None:
     """The pictures of the baseline's first seed; None if neither they nor its weights are on this machine."""
     if scale == "tiny-imagenet":
-        file = pictures.published()
+        file = pictures.published(store)
         if not file.is_file():
             return None
         shown = pictures.read(file)

@@ -55,13 +55,13 @@ def publish(store: Store) -> bool:
     plans = [(study(name), arm) for name, arm in SHOWN_RUNS]
     configs = [plan.config(arm, plan.seeds[0]) for plan, arm in plans]
     config = next((c for c in configs if c.key in store.published() and store.weights(c.key).is_file()), None)
-    if config is None or (published().is_file() and read(published()).key == config.key):
+    if config is None or (published(store).is_file() and read(published(store)).key == config.key):
         return False
     names = [words.split(",")[0] for words in tiny_imagenet.describe().words]
     data = load(config.data.dataset)
     train, _ = parts(config, data, "cpu")
     test = Images.of(data.test_images, data.test_labels, train.mean, config.data.divisor, "cpu")
-    write(published(), pictures(network(store.weights(config.key), config), config, names, train, test))
+    write(published(store), pictures(network(store.weights(config.key), config), config, names, train, test))
     return True
 
 
