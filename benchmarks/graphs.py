@@ -27,7 +27,7 @@ CONFIGS = {
 
 
 def seconds(run: Run, steps: int) -> float:
-    """Seconds that so many steps take."""
+    """Seconds that ``steps`` training steps take."""
     torch.cuda.synchronize()
     start = time.perf_counter()
     for _ in range(steps):

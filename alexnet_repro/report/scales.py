@@ -87,7 +87,7 @@ def shown(conclusions: Sequence[Conclusion]) -> dict[str, list[Mark]]:
 
 
 def caption(drawn: Mapping[str, Sequence[Mark]]) -> str:
-    """The figure's caption: how many claims have the paper's sign wherever they were measured, then how to read it."""
+    """The figure's caption: how many effects are clearly on the paper's side at every scale, then how to read it."""
     ours = [[mark for mark in found if mark.source not in (PAPER, LOG, OTHERS)] for found in drawn.values()]
     clear = sum(all(mark.low > 0 for mark in each) for each in ours)
     return (

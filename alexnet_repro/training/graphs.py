@@ -24,7 +24,7 @@ class Recorder(Protocol):
     """What makes graphs. A test has one for the CPU."""
 
     def warm_up(self, work: Work) -> None:
-        """Do ``work`` as it will be captured."""
+        """Run ``work`` once, in the way in which it will be captured."""
 
     def capture(self, work: Work) -> Work:
         """Record what ``work`` computes, without computing it; what is returned computes it, at every call."""

@@ -50,7 +50,7 @@ SHOWN_RUNS = (("tiny_imagenet", "baseline"), ("tiny_imagenet_rates", "baseline 0
 def publish(store: Store) -> bool:
     """Publish the pictures of the first of ``SHOWN_RUNS`` that is there; False if they are published already.
 
-    Its record must be published, and its kept weights and the images of Tiny ImageNet must be here.
+    Needs the published record, the weights in the working store, and the images of Tiny ImageNet.
     """
     plans = [(study(name), arm) for name, arm in SHOWN_RUNS]
     configs = [plan.config(arm, plan.seeds[0]) for plan, arm in plans]

@@ -91,7 +91,7 @@ class Run:
 
     @property
     def first_steps(self) -> int:
-        """Steps that take longer than all later ones, with the choice of kernels and a capture in them."""
+        """Number of first steps that are slower than later ones: they choose kernels, and a graph is captured."""
         return 1 if self.graph is None else graphs.WARM_UP + 1
 
     def update(self) -> None:

@@ -1,4 +1,4 @@
-"""Runs whose steps are replayed, by a recorder that works on a CPU, beside eager ones: the same to the last bit."""
+"""Runs with replayed steps equal eager runs to the last bit; on the CPU, a recorder takes the place of CUDA graphs."""
 
 import pytest
 import torch
