@@ -16,6 +16,7 @@ from ..common.errors import NoRuns, UserError, one_of
 from ..experiments import registry
 from ..experiments.study import SCALES, Study
 from .lookup import records
+from .metrics import ERRORS, chance
 from .record import PROVENANCE, Measurement, RunRecord, identity
 from .store import Store
 
@@ -30,8 +31,8 @@ def load_runs(study: str | None = None, scale: str = "cifar10", store: str | Pat
 
     Columns: study, scale, arm, seed, key, status ("finished", "stopped" at the study's threshold, or "diverged"); every
     metric under its own name, as ``test_error``; and where the run comes from, under the names of the published CSV
-    files, as ``provenance.device`` and ``provenance.wall_seconds``. Errors are fractions. NaN: the run has no such
-    number; one that diverged has none at all, and the verdicts count its errors at chance.
+    files, as ``provenance.device`` and ``provenance.wall_seconds``. Errors are fractions; those of a run that diverged
+    are the error of random guessing, as in the verdicts. NaN: the run has no such number.
 
     study: a name as in ``alexnet-repro plan``. Studies share the runs of the baseline: ``load_runs("lrn")`` has the
     arms baseline, no_lrn and strong_lrn. Without a name, pilots are included, and a run that studies share stands
@@ -44,6 +45,7 @@ def load_runs(study: str | None = None, scale: str = "cifar10", store: str | Pat
     """
     rows: list[dict[str, Any]] = []
     metrics: set[str] = set()
+    diverged: list[tuple[dict[str, Any], RunRecord]] = []
     for name, arm, record in _found(study, scale, store):
         rows.append(
             {"study": name, "scale": scale}
@@ -53,6 +55,10 @@ def load_runs(study: str | None = None, scale: str = "cifar10", store: str | Pat
             | {PROVENANCE + field: value for field, value in record.provenance.model_dump().items()}
         )
         metrics |= record.metrics.keys()
+        if record.status == "diverged":
+            diverged.append((rows[-1], record))
+    for row, record in diverged:  # such a record leaves out most of the errors that the other runs have
+        row |= {metric: chance(record, metric) for metric in ERRORS if metric in metrics}
     metrics |= set() if rows else set(USUAL)
     columns = [*IDENTITY, "status", *sorted(metrics)]
     if rows:
