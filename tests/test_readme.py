@@ -1,5 +1,6 @@
 """What the README says was found is what the records say."""
 
+import html
 import re
 from pathlib import Path
 
@@ -7,23 +8,17 @@ import pytest
 
 from alexnet_repro.analysis.conclusions import Conclusion
 from alexnet_repro.analysis.lookup import concluded as the_concluded
-from alexnet_repro.analysis.verdicts import Verdict
 from alexnet_repro.paper import claims
 from alexnet_repro.records.store import Store
 from alexnet_repro.site import pages, readme
 
 ROOT = Path(__file__).parent.parent
-STALE = "the records have changed: run 'make readme' and commit README.md and .github/scorecard.svg"
+STALE = "the records have changed: run 'make readme' and commit README.md and .github/claims.svg"
 
 
 @pytest.fixture(scope="module")
 def concluded(tmp_path_factory: pytest.TempPathFactory) -> list[Conclusion]:
     return the_concluded(Store(tmp_path_factory.mktemp("empty")))  # what is published, not what a machine has
-
-
-@pytest.fixture(scope="module")
-def verdicts(concluded: list[Conclusion]) -> list[Verdict]:
-    return [verdict for each in concluded for verdict in each.verdicts]
 
 
 def test_lines_are_those_of_the_records(concluded: list[Conclusion]) -> None:
@@ -43,19 +38,12 @@ def test_evidence_is_counted_by_its_kind(concluded: list[Conclusion]) -> None:
     assert f"| parts of claims that cannot be tested here | {untested} |" in lines
 
 
-def test_picture_is_that_of_the_records(verdicts: list[Verdict]) -> None:
+def test_picture_is_that_of_the_records(concluded: list[Conclusion]) -> None:
     text = (ROOT / readme.PICTURE).read_text()
     said = re.search(r"<dc:description>(.*?)</dc:description>", text, re.DOTALL)
     assert said
-    assert said[1] == readme.summary(verdicts), STALE
-
-
-def test_picture_shows_every_claim_and_verdict(verdicts: list[Verdict]) -> None:
-    figure = readme.picture(verdicts)
-    texts = [text.get_text() for axes in figure.axes for text in axes.texts]
-    assert all(any(each.title in text for text in texts) for each in verdicts)
-    (legend,) = figure.legends
-    assert {text.get_text() for text in legend.get_texts()} == {each.verdict.split(": ")[-1] for each in verdicts}
+    assert html.unescape(said[1]) == readme.marks(concluded), STALE
+    assert "Every middle layer counts: the paper 2.00 (" in said[1]
 
 
 def test_readme_is_short() -> None:

@@ -3,10 +3,7 @@
 import re
 import tempfile
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
-
-from matplotlib.figure import Figure
 
 from ..analysis.conclusions import Conclusion
 from ..analysis.lookup import concluded
@@ -14,24 +11,12 @@ from ..analysis.verdicts import Verdict
 from ..common import paths
 from ..common.files import write_atomic
 from ..records.store import Store
-from ..report import effects
-from ..report.effects import LOOKS, Look
-from ..report.figures import canvas, svg
+from ..report import effects, scales
+from ..report.figures import svg
 from . import pages
 
-PICTURE = Path(".github", "scorecard.svg")
+PICTURE = Path(".github", "claims.svg")
 BLOCK = re.compile(r"(<!-- found: written by make readme -->\n).*?(<!-- end -->)", re.DOTALL)
-
-COLUMNS = {"measured": 0.7, "observed": 2.3, "audited": 3.8, "derived": 5.1, "untested": 6.5}
-"""Kind of evidence -> x of its markers."""
-OTHER_LOOKS = {
-    "agrees": Look("#009e73", "o"),
-    "disagrees": Look("#d55e00", "X"),
-    "not in the log": Look("#b87300", "s"),
-    "not run": Look("#999999", ".", "none"),
-    "no rule": Look("#0072b2", "D", "none"),
-    "not testable here": Look("#999999", "x"),
-}
 
 
 def write() -> None:
@@ -39,10 +24,9 @@ def write() -> None:
     readme = paths.repository() / "README.md"
     with tempfile.TemporaryDirectory() as nothing:  # for a working store: it is this machine's alone
         claims = concluded(Store(Path(nothing)))
-    verdicts = [verdict for each in claims for verdict in each.verdicts]
     text = readme.read_text(encoding="utf-8")
     write_atomic(readme, BLOCK.sub(lambda block: block[1] + findings(claims) + block[2], text))
-    write_atomic(paths.repository() / PICTURE, svg(picture(verdicts), summary(verdicts)))
+    write_atomic(paths.repository() / PICTURE, svg(scales.figure(claims), marks(claims)))
 
 
 def findings(claims: Sequence[Conclusion]) -> str:
@@ -69,35 +53,12 @@ def findings(claims: Sequence[Conclusion]) -> str:
     )
 
 
-def picture(verdicts: Sequence[Verdict]) -> Figure:
-    """The scorecard as a figure: a line per claim, in two columns, with a marker per kind of evidence and verdict."""
-    claims = [list(group) for _, group in groupby(verdicts, key=lambda each: each.claim)]
-    half = (len(claims) + 1) // 2
-    figure, panels = canvas(width=16.5, height=1.1 + 0.29 * half, columns=2)
-    used: dict[str, Look] = {}
-    for axes, column in zip(panels, (claims[:half], claims[half:]), strict=True):
-        axes.set_axis_off()
-        axes.set(xlim=(0, 17), ylim=(half - 0.4, -1.4))
-        for kind, x in COLUMNS.items():
-            axes.text(x, -0.9, kind, ha="center", fontsize=8, color="0.35")
-        for row, claim in enumerate(column):
-            for kind, x in COLUMNS.items():
-                names = list(dict.fromkeys(each.verdict for each in claim if each.evidence == kind))
-                for position, name in enumerate(names):
-                    last = name.split(": ")[-1]
-                    look = used.setdefault(last, (LOOKS | OTHER_LOOKS)[last])
-                    offset = 0.32 * (position - (len(names) - 1) / 2)
-                    axes.plot(x + offset, row, look.marker, color=look.color, fillstyle=look.fill, markersize=6)
-            axes.text(7.1, row, f"§ {claim[0].section}  {claim[0].title}", va="center", fontsize=9, in_layout=False)
-    for last, look in used.items():
-        panels[0].plot([], [], look.marker, color=look.color, fillstyle=look.fill, label=last)
-    figure.legend(loc="outside lower center", ncols=(len(used) + 1) // 2, frameon=False, fontsize=9, handletextpad=0.2)
-    return figure
-
-
-def summary(verdicts: Sequence[Verdict]) -> str:
-    """All verdicts as text: the picture's description in its metadata, by which a test sees if it is up to date."""
-    return "; ".join(f"{each.claim} {each.label}: {each.verdict}".replace(" :", ":") for each in verdicts)
+def marks(claims: Sequence[Conclusion]) -> str:
+    """All marks of the picture as text: its description in the metadata, by which a test sees if it is up to date."""
+    return "; ".join(
+        f"{title}: " + ", ".join(f"{each.source} {each.effect:.2f} ({each.low:.2f} to {each.high:.2f})" for each in row)
+        for title, row in scales.shown(claims).items()
+    )
 
 
 def _agreeing(verdicts: Sequence[Verdict]) -> int:
