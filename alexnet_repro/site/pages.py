@@ -68,13 +68,13 @@ def write(book: Path) -> None:
 
 
 def findings(every: Sequence[Conclusion], links: Mapping[str, str] | None = None) -> str:
-    """A list of the conclusions on the claims in ``FINDINGS``; links: claim -> its page, as ``pages`` gives them."""
+    """A list of the claims in ``FINDINGS`` with our conclusions; links: claim -> its page, as ``pages`` gives them."""
     by_claim = {each.claim: each for each in every}
     lines = []
     for name in FINDINGS:
         title = by_claim[name].verdicts[0].title
-        head = f"**{title}.**" if links is None else f"**[{title}]({links[name]}).**"
-        lines.append(f"* {head} {by_claim[name].reading} *Conclusion: {by_claim[name].conclusion}.*\n")
+        head = title if links is None else f"[{title}]({links[name]})"
+        lines.append(f"* **{head}:** *{by_claim[name].conclusion}.* {by_claim[name].reading}\n")
     return "".join(lines)
 
 
