@@ -17,7 +17,7 @@ def test_totals(config):
     assert list(table["layer"]) == [*(layer.name for layer in layers), anatomy.TOTAL]
     assert total["parameters"] == architecture.parameters(config)
     assert total["neurons"] == sum(architecture.neurons(config))
-    assert total["multiply-adds (M)"] == pytest.approx(sum(layer.multiply_adds for layer in layers) / 1e6)
+    assert total["multiply-accumulates (M)"] == pytest.approx(sum(layer.multiply_adds for layer in layers) / 1e6)
     assert total["activations (MiB)"] == pytest.approx(sum(layer.activation_bytes(128) for layer in layers) / 2**20)
 
 
@@ -35,7 +35,7 @@ def test_the_layer_table_says_what_it_counts():
     assert shown.startswith("*All columns together")
     assert "a batch of 64" in shown
     last = next(line for line in shown.splitlines() if line.startswith("| fc8"))
-    assert "| 0.0051 | 0.0024 |" in last  # 512 x 10 multiply-adds, 10 x 64 numbers of four bytes
+    assert "| 0.0051 | 0.0024 |" in last  # 512 x 10 multiply-accumulates, 10 x 64 numbers of four bytes
 
 
 def test_shares_add_up():

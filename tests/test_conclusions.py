@@ -179,6 +179,18 @@ def test_a_placeholder_that_nothing_fills_is_named():
         reading(said, (), (), lambda study, arm: {})
 
 
+def test_a_part_in_brackets_waits_for_its_numbers_and_few_pairs_are_counted():
+    text = "Error {primary@cifar10}[[, later {primary@cifar10-long}]][[, on photographs {primary@tiny-imagenet}]]."
+    said = claim("lrn").model_copy(update={"reading": text})
+    found = (
+        comparison("supported", effect=4.0, interval=(3.0, 5.0)),
+        comparison("supported", scale="cifar10-long", effect=2.0, interval=(1.0, 3.0), seeds=3),
+        comparison("not run", scale="tiny-imagenet"),
+    )
+    told = "Error 4 points (3 to 5), later 2 points (1 to 3; 3 of 5 pairs so far)."
+    assert reading(said, (), found, lambda study, arm: {}) == told
+
+
 def git(*words):
     done = subprocess.run(["git", "-C", str(paths.repository()), *words], capture_output=True, text=True, check=False)
     return done.returncode, done.stdout

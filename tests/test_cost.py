@@ -98,7 +98,7 @@ def test_the_page_counts_what_is_derived() -> None:
     table = traffic.volume(PAPER, 128)
     assert table["bytes"].sum() == cost.bytes_sent(PAPER, 128)
     column = cost.column_layers(PAPER)
-    assert table["multiply-adds"].sum() == 128 * cost.multiply_adds(PAPER, column)
+    assert table["multiply-accumulates"].sum() == 128 * cost.multiply_adds(PAPER, column)
 
 
 def times(half: float, columns: float, rounds: int) -> dict:

@@ -86,6 +86,7 @@ def test_groups_of_five_are_judged_when_whole(store):
     sizes = the_sizes(store)
     assert [len(sizes[n]) for n in range(1, 6)] == [2] * 5
     assert sizes[5][1] == found["five"][1].metric("test_error")
+    assert sizes[1][1] == pytest.approx(mean)  # over all five, not the first
 
 
 @pytest.mark.parametrize("member", [0, 1])

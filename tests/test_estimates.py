@@ -1,4 +1,4 @@
-"""Hours per GPU, from multiply-adds that are counted here again by hand."""
+"""Hours per GPU, from multiply-accumulates that are counted here again by hand."""
 
 import math
 

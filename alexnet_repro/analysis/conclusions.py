@@ -37,6 +37,9 @@ TWO_ONE_SIDED = 0.90
 
 It lies between the thresholds if two one-sided tests at 5 % both reject."""
 
+PLACEHOLDER = re.compile(r"\{([^{}]+)\}")
+OPTIONAL = re.compile(r"\[\[(.*?)\]\]")
+
 FindAt = Callable[[str, str], Records]
 """(scale of stage two, arm) -> records by seed, empty if there are none."""
 
@@ -285,31 +288,32 @@ def filled(
 ) -> str | None:
     """A text with its placeholders filled by effects of a claim; None while one of them has no number.
 
-    intervals: each with its 95 % interval, or without. Raises UserError for a placeholder that nothing fills.
+    A part in [[double brackets]] is left out while a placeholder in it has no number. intervals: each effect with its
+    95 % interval, or without. Raises UserError for a placeholder that nothing fills.
     """
 
     def shown(each: Verdict | Comparison) -> str:
-        return with_interval(each.effect, each.interval if intervals else None, each.unit)
+        text = with_interval(each.effect, each.interval if intervals else None, each.unit)
+        few = isinstance(each, Comparison) and each.provisional and intervals
+        return f"{text.removesuffix(')')}; {each.seeds} of {each.declared} pairs so far)" if few else text
 
     known = {each.label or "effect": shown(each) for each in verdicts}
     known |= {
         f"{each.label or each.role}@{each.scale}": NOT_RUN if each.verdict == NOT_RUN else shown(each) for each in found
     }
 
-    missing = False
-
-    def value(match: re.Match[str]) -> str:
-        nonlocal missing
-        name = match[1]
+    def value(name: str) -> str:
         try:
-            text = known[name] if name in known else _of_two_arms(name, find, intervals)
+            return known[name] if name in known else _of_two_arms(name, find, intervals)
         except (KeyError, UserError):
-            raise UserError(f"claim {claim!r}: nothing fills {match[0]} of its reading", 1) from None
-        missing = missing or text in (NOT_RUN, NONE)
-        return text
+            raise UserError(f"claim {claim!r}: nothing fills {{{name}}} of its reading", 1) from None
 
-    sentence = re.sub(r"\{([^{}]+)\}", value, text)
-    return None if missing else sentence
+    def fill(part: str) -> str | None:
+        values = {name: value(name) for name in PLACEHOLDER.findall(part)}
+        complete = not {NOT_RUN, NONE} & {*values.values()}
+        return PLACEHOLDER.sub(lambda match: values[match[1]], part) if complete else None
+
+    return fill(OPTIONAL.sub(lambda match: fill(match[1]) or "", text))
 
 
 def _of_two_arms(name: str, find: Find, interval: bool) -> str:

@@ -1,5 +1,7 @@
 """Ensembles of five networks: the test error of their averaged outputs (section 6, Table 2)."""
 
+from itertools import combinations
+
 import numpy as np
 
 from ..experiments.registry import study
@@ -36,7 +38,9 @@ def judged(store: Store, scale: str = "cifar10") -> dict[str, dict[int, RunRecor
 
 
 def sizes(store: Store, scale: str = "cifar10") -> dict[int, list[float]]:
-    """Test errors of the average of the first n networks of each complete group, for n from 1 to ``GROUP``."""
+    """Test errors of averages of n networks, for n from 1 to ``GROUP``: for each complete group, the mean over all
+    choices of n of its networks.
+    """
     plan = study(MEMBERS, scale)
     errors: dict[int, list[float]] = {n: [] for n in range(1, GROUP + 1)}
     for seeds in _groups(plan):
@@ -44,7 +48,8 @@ def sizes(store: Store, scale: str = "cifar10") -> dict[int, list[float]]:
         outputs = [each for each in members if each is not None]
         if len(outputs) == GROUP:
             for n in errors:
-                errors[n].append(error([each for each, _ in outputs[:n]], outputs[0][1]))
+                chosen = combinations([each for each, _ in outputs], n)
+                errors[n].append(float(np.mean([error(list(each), outputs[0][1]) for each in chosen])))
     return errors
 
 

@@ -24,7 +24,7 @@ TOTAL = "total"
 def table(config: AlexNetConfig, batch: int) -> pd.DataFrame:
     """A row per operation, then the totals.
 
-    Columns: layer, output, window, inputs of each kernel or unit, parameters, neurons, multiply-adds (millions,
+    Columns: layer, output, window, inputs of each kernel or unit, parameters, neurons, multiply-accumulates (millions,
     forward, one image), activations (MiB, float32, the whole batch). Raises UserError if batch is below 1.
     """
     check_batch(batch)
@@ -36,7 +36,7 @@ def table(config: AlexNetConfig, batch: int) -> pd.DataFrame:
             "each sees": _sees(layer),
             "parameters": layer.parameters,
             "neurons": layer.neurons,
-            "multiply-adds (M)": layer.multiply_adds / 1e6,
+            "multiply-accumulates (M)": layer.multiply_adds / 1e6,
             "activations (MiB)": layer.activation_bytes(batch) / MIB,
         }
         for layer in layers(config)
@@ -48,12 +48,12 @@ def table(config: AlexNetConfig, batch: int) -> pd.DataFrame:
 
 def layer_table(config: AlexNetConfig, batch: int) -> Markdown:
     """`table` in Markdown: operations without parameters are indented under their layer, zeros left blank."""
-    digits = {"parameters": 0, "neurons": 0, "multiply-adds (M)": 1, "activations (MiB)": 1}
+    digits = {"parameters": 0, "neurons": 0, "multiply-accumulates (M)": 1, "activations (MiB)": 1}
     rows, net = table(config, batch), layers(config)
     names = [layer.name if layer.learned else f"· {called(config, layer)}".replace(" ", UNBROKEN) for layer in net]
     numbers = {name: [_number(value, each) for value in rows[name]] for name, each in digits.items()}
     shown = rows.fillna("").assign(layer=[*names, f"**{TOTAL}**"], **numbers)
-    counted = f"*All columns together; multiply-adds for one image, activations for a batch of {batch}.*"
+    counted = f"*All columns together; multiply-accumulates for one image, activations for a batch of {batch}.*"
     return Markdown(f"{counted}\n\n{markdown(shown, right=list(digits), wide=True)}")
 
 
@@ -74,7 +74,7 @@ def side_by_side() -> pd.DataFrame:
         ("border of conv1 (pixels)", border(*PAPER.conv1_padding), border(*SOURCE.conv1_padding), border(first, first)),
         ("groups of conv1 to conv5", _groups(PAPER), _groups(SOURCE), _numbers([row["groups"] for row in learned[:5]])),
         ("parameters", *(f"{sum(n):,}" for n in _per_net(learned, "parameters"))),
-        ("multiply-adds (M)", *(f"{sum(n) / 1e6:,.0f}" for n in _per_net(learned, "multiply_adds"))),
+        ("multiply-accumulates (M)", *(f"{sum(n) / 1e6:,.0f}" for n in _per_net(learned, "multiply_adds"))),
     ]
     return pd.DataFrame(rows, columns=["", "paper preset", "source preset", "torchvision"])
 
@@ -86,11 +86,11 @@ def memory_rows(batch: int) -> Markdown:
 
 
 def shares(config: AlexNetConfig) -> pd.DataFrame:
-    """Each learned layer's share of the network's parameters, multiply-adds and neurons, in percent."""
+    """Each learned layer's share of the network's parameters, multiply-accumulates and neurons, in percent."""
     net = learned_layers(config)
     values = {
         "parameters": [layer.parameters for layer in net],
-        "multiply-adds": [layer.multiply_adds for layer in net],
+        "multiply-accumulates": [layer.multiply_adds for layer in net],
         "neurons": [layer.neurons for layer in net],
     }
     result = pd.DataFrame({name: [100 * n / sum(each) for n in each] for name, each in values.items()})
@@ -168,8 +168,8 @@ def parameters_words() -> Markdown:
         f"The eight learned layers have {total:,} parameters, of which {biases:,} are biases; the paper says 60 "
         f"million. The three fully-connected layers hold {_percent(dense / total)} of them, {biggest.name} alone "
         f"{_percent(biggest.parameters / total)}; the convolutions do "
-        f"{_percent(sum(c.multiply_adds for c in convs) / work)} of the {work / 1e6:,.0f} million multiply-adds that "
-        "one image takes forward. Without columns, every kernel seeing all maps below, there would be "
+        f"{_percent(sum(c.multiply_adds for c in convs) / work)} of the {work / 1e6:,.0f} million multiply-accumulates "
+        "that one image takes forward. Without columns, every kernel seeing all maps below, there would be "
         f"{single:,} parameters: the columns save {(single - total) / 1e6:.1f} million weights, but "
         f"{_percent(1 - work / sum(each.multiply_adds for each in layers(undivided)))} of the work."
     )

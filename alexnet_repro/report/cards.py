@@ -56,8 +56,8 @@ def rules_card(name: str) -> Markdown:
             "",
         ]
     if any(halved(each.unit, each.size, each.paper_value) for each in entry.measured):
-        text = "a lenient choice, and what the paper's whole number would say"
-        lines += [f"*The threshold is half of the paper's points:* [{text}](#size).", ""]
+        text = "why the reason that some rules give for it is false, and what the whole number would say"
+        lines += [f"*The threshold is half of the paper's points, a lenient choice:* [{text}](#size).", ""]
     return Markdown("\n".join(lines))
 
 
@@ -121,7 +121,8 @@ def conclusion_card(conclusion: Conclusion) -> Markdown:
     lines = [f"**Conclusion: {conclusion.conclusion}.** {conclusion.reading}"]
     if conclusion.comparisons:
         lines += ["Stage two, by [rules for both signs](#stage-two):", markdown(_rows(conclusion).map(unbroken))]
-        lines += [f"*{SETTINGS[each.scale].title}:* {each.note}." for each in conclusion.comparisons if each.note]
+        notes = [f"*{SETTINGS[each.scale].title}:* {each.note}." for each in conclusion.comparisons if each.note]
+        lines += dict.fromkeys(notes)
     return Markdown("\n\n".join(lines))
 
 

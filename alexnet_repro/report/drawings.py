@@ -216,7 +216,7 @@ def border_found(config: AlexNetConfig = PAPER) -> Markdown:
 
 
 def shares(config: AlexNetConfig = PAPER) -> Figure:
-    """Bar chart: each learned layer's share of the parameters, multiply-adds and neurons."""
+    """Bar chart: each learned layer's share of the parameters, multiply-accumulates and neurons."""
     table = architecture.shares(config)
     figure, (axes,) = canvas(height=5.4)
     for i, (name, hatch) in enumerate(zip(table, ("", "//", ".."), strict=True)):
@@ -272,11 +272,11 @@ def traffic_found(config: AlexNetConfig, batch: int) -> Markdown:
     """The caption of ``traffic``: the share of work in layers that send nothing, and the layer that sends most."""
     table = timings.volume(config, batch)
     shares = 100 * table / table.sum()
-    silent = shares.loc[shares["bytes"] == 0, "multiply-adds"].sum()
+    silent = shares.loc[shares["bytes"] == 0, "multiply-accumulates"].sum()
     most = shares["bytes"].idxmax()
     return caption(
-        f"{silent:.0f} % of the multiply-adds are in layers that send nothing; {shares['bytes'].max():.0f} % of the "
-        f"bytes are sent for {most}."
+        f"{silent:.0f} % of the multiply-accumulates are in layers that send nothing; {shares['bytes'].max():.0f} % of "
+        f"the bytes are sent for {most}."
     )
 
 
@@ -284,7 +284,7 @@ def traffic(config: AlexNetConfig, batch: int) -> Figure:
     """Multiply-adds of one column in a training step, and megabytes that it sends to the other, by layer."""
     table = timings.volume(config, batch)
     figure, panels = canvas(height=4.0, columns=2)
-    labels = ("multiply-adds (10⁹)", "megabytes sent")
+    labels = ("multiply-accumulates (10⁹)", "megabytes sent")
     for axes, name, label, color in zip(panels, table, labels, (PALETTE[0], LINK), strict=True):
         values = table[name] / (1e9 if axes is panels[0] else 1e6)
         bars = axes.barh(range(len(table)), values, color=color)

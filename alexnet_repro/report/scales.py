@@ -92,8 +92,8 @@ def caption(drawn: Mapping[str, Sequence[Mark]]) -> str:
     clear = sum(all(mark.low > 0 for mark in each) for each in ours)
     return (
         f"**Of {len(drawn)} claims about the error, {clear} have an effect clearly on the paper's side wherever it was "
-        "measured here.** In percentage points, with 95 % intervals; right of 0 is the paper's side. The log has one "
-        "run of each network; its bar is how far two runs of one network lie apart. Of the paper and the log, the "
+        "measured here.** In percentage points, with 95 % intervals; right of 0 is the paper's side. The author's "
+        "log has one run of each network; its bar is the scatter between two such runs. Of the paper and the log, the "
         "top-1 error is shown. Speed is a ratio, and not in this figure: see [ReLU](pages/relu_speed.ipynb)."
     )
 

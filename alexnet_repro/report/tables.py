@@ -184,8 +184,8 @@ def side_by_side(rows: Sequence[Row]) -> Markdown:
         ]
     )
     scatter = (
-        " The log has one pair of runs for each comparison; its interval adds the [scatter between two runs of one "
-        "architecture](#scatter-2012), which differ by more once in twenty times."
+        " The log has one pair of runs for each comparison; its interval is the [scatter between two runs of one "
+        "architecture](#scatter-2012): 5 % of such pairs differ by more."
     )
     logged = any(each.source == "the author's log" and each.clear is not None for each in rows)
     return Markdown(

@@ -1,4 +1,4 @@
-"""Tables and a paragraph on model parallelism: bytes sent, multiply-adds, and published times of a training step.
+"""Tables and a paragraph on model parallelism: bytes sent, multiply-accumulates, published times of a training step.
 
 Bytes and work are counted in networks/cost.py; times are measured by benchmarks/step.py.
 """
@@ -27,23 +27,23 @@ def volume(config: AlexNetConfig = PAPER, batch: int = 128) -> pd.DataFrame:
     passes = {name: 1 if name == "softmax" else 2 for name in sent}
     return pd.DataFrame(
         {
-            "multiply-adds": {name: batch * own.get(name, 0) for name in [*own, "softmax"]},
+            "multiply-accumulates": {name: batch * own.get(name, 0) for name in [*own, "softmax"]},
             "bytes": {name: batch * SINGLE * passes.get(name, 0) * sent.get(name, 0) for name in [*own, "softmax"]},
         }
     )
 
 
 def volume_table(config: AlexNetConfig = PAPER, batch: int = 128) -> pd.DataFrame:
-    """``volume`` as rounded text, with the multiply-adds per byte."""
+    """``volume`` as rounded text, with the multiply-accumulates per byte."""
     rows = []
     for name, work, sent in volume(config, batch).itertuples():
         rows.append(
             {
                 "layer": name,
                 "reads": "both columns" if sent else "the image" if name == "conv1" else "its own column",
-                "multiply-adds of a column (10⁹)": f"{work / 1e9:,.1f}" if work else "",
+                "multiply-accumulates of a column (10⁹)": f"{work / 1e9:,.1f}" if work else "",
                 "megabytes each way": f"{sent / MB:,.2f}" if sent else "",
-                "multiply-adds per byte": f"{work / sent:,.0f}" if work and sent else "",
+                "multiply-accumulates per byte": f"{work / sent:,.0f}" if work and sent else "",
             }
         )
     return pd.DataFrame(rows)
@@ -59,7 +59,7 @@ def volume_words(config: AlexNetConfig = PAPER, batch: int = 128) -> Markdown:
     even = math.ceil(batch * data / ours)
     return Markdown(
         f"In one step on {batch} images, each device sends the other {ours / MB:.1f} MB and receives as much, "
-        f"{100 * conv / ours:.0f} % of it for conv3, and computes {work / 1e9:,.0f} billion multiply-adds: "
+        f"{100 * conv / ours:.0f} % of it for conv3, and computes {work / 1e9:,.0f} billion multiply-accumulates: "
         f"{work / ours:,.0f} for each byte sent. Were every layer linked, it would send {all_linked / MB:.0f} MB, "
         f"{all_linked / ours:.1f} times as much. Data parallel, each device holding the whole net and taking half of "
         f"the batch, it would send {data / MB:.0f} MB of gradients, at any batch size: more than columns do for "

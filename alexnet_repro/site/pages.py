@@ -192,7 +192,7 @@ def sizes(verdicts: Sequence[Verdict]) -> str:
             title = ", ".join(filter(None, [each.title, each.label]))
             points = with_unit(number(each.paper_value), each.unit)
             others.append(f"* {title}: {badge(each.verdict)} would be {badge(whole)}, at {points}.")
-    head = f"At the paper's whole points, {len(others)} of these {len(halves)} verdicts would be others"
+    head = f"At the paper's whole points, {len(others)} of these {len(halves)} verdicts would change"
     return "\n".join([f"{head}:\n", *others] if others else [f"{head}."]) + "\n"
 
 
