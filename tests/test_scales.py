@@ -57,8 +57,21 @@ def test_the_caption_counts_claims_that_are_clear_at_every_scale():
     assert scales.page([SPEED]) == "No comparison has its runs yet.\n"
 
 
+def test_the_page_of_a_claim_adds_its_control_and_its_verdicts():
+    found = conclusion(
+        "lrn", *LRN.comparisons[:3], compared("lrn", "cifar10", 3.0, 2.0, 4.0, role="control", label="x")
+    )
+    drawn = scales.with_controls([found, CROPS, SPEED])
+    assert [*drawn] == [claim("lrn").title, "x", claim("augmentation").title]
+    assert drawn["x"] == [Mark("cifar10", 3.0, 2.0, 4.0)]
+    assert scales.verdicts([found]) == (
+        f"{claim('lrn').title}: supported (CIFAR-10, 24 epochs), supported (Tiny ImageNet). "
+        "Not run yet: CIFAR-10, 96 epochs."
+    )
+
+
 def test_every_mark_is_drawn_and_named():
-    figure = scales.figure([LRN, CROPS])
+    figure = scales.figure(scales.shown([LRN, CROPS]))
     (axes,) = figure.axes
     places = {line.get_label(): float(line.get_xdata()[0]) for line in axes.lines if line.get_marker() != "None"}
     assert places["Tiny ImageNet"] == 1.0
@@ -76,7 +89,7 @@ def test_every_mark_is_drawn_and_named():
 @pytest.mark.slow
 def test_the_published_effects_are_drawn_whole():
     conclusions = concluded(Store())
-    figure = scales.figure(conclusions)
+    figure = scales.figure(scales.shown(conclusions))
     (axes,) = figure.axes
     left, right = axes.get_xlim()
     ends = [end for found in scales.shown(conclusions).values() for mark in found for end in mark[1:]]

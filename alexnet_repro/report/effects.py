@@ -55,8 +55,8 @@ def write(book: Path) -> None:
     if shown(verdicts):
         write_atomic(generated / "effects.svg", svg(figure(verdicts)))
     write_atomic(generated / "effects.md", page(verdicts))
-    if scales.shown(conclusions):
-        write_atomic(generated / "scales.svg", svg(scales.figure(conclusions)))
+    if drawn := scales.shown(conclusions):
+        write_atomic(generated / "scales.svg", svg(scales.figure(drawn)))
     write_atomic(generated / "scales.md", scales.page(conclusions))
 
 

@@ -34,7 +34,7 @@ from ..records.lookup import RunsByArm, records
 from ..records.reference import linear_classifier
 from ..records.store import Store
 from ..training.launch.runs import load_or_train
-from . import captions, cards, downloads, features, figures, tables
+from . import captions, cards, downloads, features, figures, scales, tables
 from .captions import level
 from .format import TITLE, markdown
 
@@ -232,6 +232,17 @@ class Page:
             ]
         table = pd.DataFrame(rows, columns=["comparison", "seed", "effect"])
         return figures.paired_effects(table, verdicts, self.smoke, dots)
+
+    def scales(self, *names: str) -> Figure | Markdown:
+        """Figure: these claims' effects in points in the paper, in the log, by others, and here at every scale."""
+        drawn = {} if self.smoke else scales.with_controls([self._conclusions()[name] for name in names])
+        return scales.figure(drawn) if drawn else Markdown("*A rehearsal is compared with no other scale.*")
+
+    def scales_found(self, *names: str) -> Markdown:
+        """The caption of ``scales``."""
+        if self.smoke:
+            return Markdown("")
+        return captions.caption(scales.verdicts([self._conclusions()[name] for name in names]))
 
     @_or_one_line
     def effects_found(self, *names: str) -> Markdown:

@@ -1,4 +1,7 @@
-"""The home page's figure: each claim's effect on the error in the paper, in the author's log, by others, and here."""
+"""Each claim's effect on the error in the paper, in the author's log, by others, and here at every scale.
+
+The home page shows all claims in one figure, and the page of a claim its own, with its control and its gap.
+"""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..analysis import meta
-from ..analysis.conclusions import Conclusion
+from ..analysis.conclusions import Comparison, Conclusion
+from ..analysis.rules import SETTINGS
 from ..paper.claims import Claim, claim
 from . import format
 from .figures import PALETTE, WIDTH, canvas
@@ -58,17 +62,44 @@ def marks(of: Claim, found: Conclusion) -> list[Mark]:
 
     Empty where no primary comparison in points has runs.
     """
-    ours = [
-        Mark(each.scale, each.effect, *(each.interval or (math.nan, math.nan)))
-        for each in found.comparisons
-        if each.role == "primary" and each.effect is not None and each.unit == UNIT and each.scale in LOOKS
-    ]
+    ours = _ours([each for each in found.comparisons if each.role == "primary"])
     theirs = [
         Mark(row.source if row.source in LOOKS else OTHERS, row.value, row.low, row.high)
         for row in meta.rows(of, [], [])
         if row.unit == UNIT and not math.isnan(row.value) and row.what != "top-5"
     ]
     return [*theirs, *ours] if ours else []
+
+
+def _ours(comparisons: Sequence[Comparison]) -> list[Mark]:
+    return [
+        Mark(each.scale, each.effect, *(each.interval or (math.nan, math.nan)))
+        for each in comparisons
+        if each.effect is not None and each.unit == UNIT and each.scale in LOOKS
+    ]
+
+
+def with_controls(conclusions: Sequence[Conclusion]) -> dict[str, list[Mark]]:
+    """``shown``, and below each claim its control and its secondary comparisons, under their labels."""
+    rows: dict[str, list[Mark]] = {}
+    for each in conclusions:
+        rows |= shown([each])
+        for label in dict.fromkeys(other.label for other in each.comparisons if other.label):
+            rows[label] = _ours([other for other in each.comparisons if other.label == label])
+    return {title: found for title, found in rows.items() if found}
+
+
+def verdicts(conclusions: Sequence[Conclusion]) -> str:
+    """The primary verdicts on each claim by scale, as one paragraph, and the scales that have no runs yet."""
+    parts = []
+    for each in conclusions:
+        primary = [other for other in each.comparisons if other.role == "primary"]
+        found = [f"{other.verdict} ({SETTINGS[other.scale].title})" for other in primary if other.effect is not None]
+        parts.append(f"{claim(each.claim).title}: {', '.join(found) or 'not run'}.")
+    missing = [c.scale for each in conclusions for c in each.comparisons if c.role == "primary" and c.effect is None]
+    if missing:
+        parts.append(f"Not run yet: {', '.join(SETTINGS[scale].title for scale in dict.fromkeys(missing))}.")
+    return " ".join(parts)
 
 
 def page(conclusions: Sequence[Conclusion]) -> str:
@@ -98,9 +129,8 @@ def caption(drawn: Mapping[str, Sequence[Mark]]) -> str:
     )
 
 
-def figure(conclusions: Sequence[Conclusion]) -> Figure:
-    """A row per claim, its marks one below the other in the order of the legend."""
-    drawn = shown(conclusions)
+def figure(drawn: Mapping[str, Sequence[Mark]]) -> Figure:
+    """A row per claim or comparison, its marks one below the other in the order of the legend."""
     names = ["\n".join(wrap(title, MARGIN)) for title in drawn]
     heights = [
         max(STEP * len(found), 0.17 * (name.count("\n") + 1)) + 0.14

@@ -26,7 +26,7 @@ def write() -> None:
         claims = concluded(Store(Path(nothing)))
     text = readme.read_text(encoding="utf-8")
     write_atomic(readme, BLOCK.sub(lambda block: block[1] + findings(claims) + block[2], text))
-    write_atomic(paths.repository() / PICTURE, svg(scales.figure(claims), marks(claims)))
+    write_atomic(paths.repository() / PICTURE, svg(scales.figure(scales.shown(claims)), marks(claims)))
 
 
 def findings(claims: Sequence[Conclusion]) -> str:
