@@ -65,8 +65,8 @@ def test_the_page_of_a_claim_adds_its_control_and_its_verdicts():
     assert [*drawn] == [claim("lrn").title, "x", claim("augmentation").title]
     assert drawn["x"] == [Mark("cifar10", 3.0, 2.0, 4.0)]
     assert scales.verdicts([found]) == (
-        f"{claim('lrn').title}: supported (CIFAR-10, 24 epochs), supported (Tiny ImageNet). "
-        "Not run yet: CIFAR-10, 96 epochs."
+        f"{claim('lrn').title}: supported (CIFAR-10, 24 epochs), supported (Tiny ImageNet); "
+        "not run yet: CIFAR-10, 96 epochs."
     )
 
 

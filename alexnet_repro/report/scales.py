@@ -90,15 +90,14 @@ def with_controls(conclusions: Sequence[Conclusion]) -> dict[str, list[Mark]]:
 
 
 def verdicts(conclusions: Sequence[Conclusion]) -> str:
-    """The primary verdicts on each claim by scale, as one paragraph, and the scales that have no runs yet."""
+    """The primary verdicts on each claim by scale, as one paragraph, with the scales that have no runs yet."""
     parts = []
     for each in conclusions:
         primary = [other for other in each.comparisons if other.role == "primary"]
         found = [f"{other.verdict} ({SETTINGS[other.scale].title})" for other in primary if other.effect is not None]
-        parts.append(f"{claim(each.claim).title}: {', '.join(found) or 'not run'}.")
-    missing = [c.scale for each in conclusions for c in each.comparisons if c.role == "primary" and c.effect is None]
-    if missing:
-        parts.append(f"Not run yet: {', '.join(SETTINGS[scale].title for scale in dict.fromkeys(missing))}.")
+        missing = [SETTINGS[other.scale].title for other in primary if other.effect is None]
+        waiting = [f"not run yet: {', '.join(missing)}"] if missing else []
+        parts.append(f"{claim(each.claim).title}: {'; '.join([', '.join(found), *waiting])}.")
     return " ".join(parts)
 
 
