@@ -33,6 +33,8 @@ FLAGS = [
     "--disable-sync",
 ]
 WIDTHS = (1280, 360)
+PAPER = 700
+"""Width of a printed page between its margins, in pixels."""
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 PATIENCE = 120_000  # ms: a busy machine is slow, not wrong
 
@@ -53,6 +55,10 @@ SILENT_IMAGES = """() => [...document.images].filter(image =>
   !image.closest("header, nav") && (!image.alt.trim() || /\\.(png|svg)$/.test(image.alt))).map(image => image.src)"""
 UNFOUND_FIGURES = """() => [...document.querySelectorAll("figure")].filter(figure =>
   !figure.querySelector("figcaption strong")).map(figure => figure.id)"""
+# What scrolls on a screen is cut off on paper.
+CUT_OFF = """() => [...document.querySelectorAll("article div, article pre, article table")].filter(box =>
+  getComputedStyle(box).overflowX !== "visible" && box.clientWidth && box.scrollWidth > box.clientWidth + 1
+).map(box => box.textContent.trim().slice(0, 80))"""
 MATH_READY = "() => !window.MathJax || (MathJax.startup && MathJax.startup.promise)"  # until then, its settings only
 UNRENDERED_MATH = """async () => {
   if (window.MathJax) await MathJax.startup.promise;
@@ -129,6 +135,9 @@ def test_page_reads_offline_on_any_screen(name: str, page: Page, host: str, comp
         page.set_viewport_size({"width": width, "height": 900})
         content = page.evaluate("() => document.documentElement.scrollWidth")
         assert content <= width, f"{name} is {content} px wide on a screen of {width} px"
+    page.set_viewport_size({"width": PAPER, "height": 900})
+    page.emulate_media(media="print")
+    assert page.evaluate(CUT_OFF) == []
     assert complaints == []
 
 
