@@ -9,7 +9,8 @@ from typing import get_args
 
 import pytest
 
-from alexnet_repro.analysis import verdicts
+from alexnet_repro.analysis import rules, verdicts
+from alexnet_repro.analysis.lookup import concluded
 from alexnet_repro.analysis.verdicts import effect_text
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.common.files import sha256, write_atomic
@@ -208,6 +209,14 @@ def test_scorecard_has_every_claim_and_links_pages(home: Path) -> None:
     assert all(entry.reason in details for claim in every for entry in claim.untested)
 
 
+def test_scorecard_has_every_comparison_of_stage_two(home: Path) -> None:
+    every = concluded(Store())
+    text = pages.stage_two(every, dict.fromkeys((each.claim for each in every), "page"))
+    declared = sum(len(rule.seeds) for rule in rules.load())
+    assert len(text.strip().splitlines()) == declared + 2  # a head, a line below it, and a row each
+    assert "not run" in text
+
+
 def test_audits_are_not_counted_beside_measurements(home: Path) -> None:
     some = verdicts.scorecard(lambda study, arm: {})
     measured, observed, audited, derived, untested = pages.counts(some).split(". ")
@@ -235,9 +244,9 @@ def test_sizes_name_the_verdicts_that_hang_on_the_halving() -> None:
     weak = replace(some, verdict="reproduced", effect=2.0, interval=(1.0, 3.0))
     strong = replace(weak, interval=(1.7, 2.3))
     text = pages.sizes([weak, strong])
-    assert "1 of these 2 verdicts would be others" in text
+    assert "1 of these 2 verdicts would change" in text
     assert "would be [direction only]" in text
-    assert pages.sizes([strong]).endswith("0 of these 1 verdicts would be others.\n")
+    assert pages.sizes([strong]).endswith("0 of these 1 verdicts would change.\n")
 
 
 def test_level_is_the_mean_of_the_baseline() -> None:

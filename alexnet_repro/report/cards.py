@@ -120,13 +120,15 @@ def conclusion_card(conclusion: Conclusion) -> Markdown:
     """A claim's conclusion, the sentence that explains it, and a table of its stage-two comparisons at all scales."""
     lines = [f"**Conclusion: {conclusion.conclusion}.** {conclusion.reading}"]
     if conclusion.comparisons:
-        lines += ["Stage two, by [rules for both signs](#stage-two):", markdown(_rows(conclusion).map(unbroken))]
+        table = markdown(comparison_rows(conclusion).map(unbroken))
+        lines += ["Stage two, by [rules for both signs](#stage-two):", table]
         notes = [f"*{SETTINGS[each.scale].title}:* {each.note}." for each in conclusion.comparisons if each.note]
         lines += dict.fromkeys(notes)
     return Markdown("\n\n".join(lines))
 
 
-def _rows(conclusion: Conclusion) -> pd.DataFrame:
+def comparison_rows(conclusion: Conclusion) -> pd.DataFrame:
+    """A claim's comparisons of stage two as text, a row per comparison and scale."""
     rows = []
     for each in conclusion.comparisons:
         marks = [

@@ -21,6 +21,7 @@ from ..paper import claims
 from ..paper.claims import Claim
 from ..records.record import core_hours
 from ..records.store import Store
+from ..report import cards
 from ..report.captions import level
 from ..report.format import SHOWN, badge, halved, markdown, marked, papers, with_commands
 from . import elsewhere, notebooks
@@ -54,6 +55,7 @@ def write(book: Path) -> None:
     parts = {
         "findings": findings(every_conclusion, links),
         "conclusions": conclusions(every_conclusion, links),
+        "stage_two": stage_two(every_conclusion, links),
         "scorecard": table(verdicts, links, elsewhere.column(every, groups)),
         "claims": details(every, verdicts),
         "scatter": scatter(every),
@@ -90,6 +92,17 @@ def conclusions(every: Sequence[Conclusion], links: Mapping[str, str]) -> str:
         for each in every
     ]
     return f"{markdown(pd.DataFrame(rows))}\n"
+
+
+def stage_two(every: Sequence[Conclusion], links: Mapping[str, str]) -> str:
+    """A table of all comparisons of stage two: claim, scale, comparison, verdict, effect, threshold, pairs."""
+    parts = []
+    for each in every:
+        if each.comparisons:
+            rows = cards.comparison_rows(each).drop(columns="on the paper's side")
+            rows.insert(0, "Claim", f"[{each.verdicts[0].title}]({links[each.claim]})")
+            parts.append(rows)
+    return f"{markdown(pd.concat(parts).rename(columns=capital))}\n"
 
 
 def pages(every: Sequence[Claim]) -> dict[str, str]:
