@@ -8,7 +8,7 @@ from alexnet_repro.report import author_log
 
 def test_the_words_count_the_table():
     words, table = author_log.audited_words().data, author_log.audited_table()
-    assert "22 comparisons below hold a number that the paper prints against the log. 19 agree to the printed" in words
+    assert "22 comparisons below check a number that the paper prints against the log. 19 agree" in words
     assert "1 disagree (Validation and test error are alike, top-1), and 2 are not in the log" in words
     assert all(f"(../_generated/records/{name})" in words for name in audit.TABLES)
     assert len(table) == 26

@@ -84,11 +84,13 @@ def words() -> str:
     name, count = GPUS_OF_2012
     return (
         f"**Estimates, not measurements.** One image takes {operations(256) / GIGA:.2f} × 10⁹ operations in a step of "
-        f"training at 256 pixels ({operations(128) / GIGA:.2f} × 10⁹ at 128), counted on the net of the paper. "
+        f"training at 256 pixels ({operations(128) / GIGA:.2f} × 10⁹ at 128), counted on the net of the paper, "
+        "a multiplication and an addition as two. "
         f"The paper's own run, at the pace of six days, reached {100 * share():.0f} % of the peak rate of its {count} "
         f"{name}s. The table takes the same share of each GPU's peak rate (data sheets, dense: `data/gpus.csv`) for "
-        f"{EPOCHS} epochs of {TRAIN_IMAGES:,} images on one GPU, and leaves out the testing. A small net may reach "
-        "less of a large GPU; the last column is what the disk and the processor must deliver meanwhile."
+        f"{EPOCHS} epochs of {TRAIN_IMAGES:,} images on one GPU, and leaves out the testing. A small net uses "
+        "less of a large GPU, and takes longer; the last column is what the disk and the processor must deliver "
+        "meanwhile."
     )
 
 

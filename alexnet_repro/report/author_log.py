@@ -62,8 +62,8 @@ def audited_words() -> Markdown:
     wrong = printed[~agree & ~missing]
     others = ", ".join(f"{row.claim}, {row.number}" for row in wrong.itertuples()) or "none"
     return Markdown(
-        f"{len(printed)} comparisons below hold a number that the paper prints against the log. {agree.sum()} agree to "
-        f"the printed digit, {len(wrong)} disagree ({others}), and {missing.sum()} are not in the log "
+        f"{len(printed)} comparisons below check a number that the paper prints against the log. {agree.sum()} agree, "
+        f"{len(wrong)} disagree ({others}), and {missing.sum()} are not in the log "
         f"({lacking}). For {len(unprinted)} more the paper prints no number, and the log shows only the "
         f"direction. The log as tables: {', '.join(map(downloads.link, audit.TABLES))}."
     )
@@ -84,7 +84,7 @@ def scatter_words() -> Markdown:
     return Markdown(
         f"The {all_runs.n} nets have top-1 errors, over ten views, from {all_runs.low:.2f} to {all_runs.high:.2f} %, "
         f"with a standard deviation of {all_runs.sd:.2f} points. Two runs of one architecture would then differ by "
-        f"more than {all_runs.clear_from:.2f} points once in twenty times. Two things bear on that number. The "
+        f"more than {all_runs.clear_from:.2f} points once in twenty times. Three things bear on that number. The "
         "schedules differ, and one net has twice the weight decay in its fully-connected layers: both widen it. And "
         f"some nets go on from an early epoch of another ({common}), which narrows it. The {apart.n} nets "
         f"without these have a standard deviation of {apart.sd:.2f}, and would differ by more than "
