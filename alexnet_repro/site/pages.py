@@ -95,11 +95,12 @@ def conclusions(every: Sequence[Conclusion], links: Mapping[str, str]) -> str:
 
 
 def stage_two(every: Sequence[Conclusion], links: Mapping[str, str]) -> str:
-    """A table of all comparisons of stage two: claim, scale, comparison, verdict, effect, threshold, pairs."""
+    """A table of all comparisons of stage two, for screens of any width: its cells need no head."""
     parts = []
     for each in every:
         if each.comparisons:
-            rows = cards.comparison_rows(each).drop(columns="on the paper's side")
+            rows = cards.comparison_rows(each).drop(columns=["threshold", "on the paper's side"])
+            rows["pairs"] += " pairs"
             rows.insert(0, "Claim", f"[{each.verdicts[0].title}]({links[each.claim]})")
             parts.append(rows)
     return f"{markdown(pd.concat(parts).rename(columns=capital))}\n"
