@@ -67,7 +67,9 @@ def test_publishes_clean_runs_and_counts_the_others(store):
     clean, dirty = record(plan.config("relu", 0)), record(plan.config("tanh", 0), clean=False)
     for each in (clean, dirty):
         store.save(each)
+    assert store.published() == {}
     assert publish(plan, store)[:2] == (1, 1)
+    assert store.published() == {clean.key: clean}  # the same store, which has read the tables before
     read = Store(store.root.parent / "nothing", store.evidence)
     assert read.find(clean.config) == clean
     assert read.find(dirty.config) is None

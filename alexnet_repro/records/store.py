@@ -83,12 +83,16 @@ class Store:
         """The study whose table holds each published run, by key."""
         return {key: name for name, table in self._tables().items() for key in table}
 
+    def reread(self) -> None:
+        """Read the published records anew when they are next asked for: a table was written."""
+        self._published = None
+
     def folders(self) -> list[Path]:
         """The folders of the published studies; hidden folders are skipped."""
         return sorted(path for path in self.evidence.glob("*") if path.is_dir() and not is_hidden(path.name))
 
     def _tables(self) -> dict[str, dict[str, RunRecord]]:
-        """Study -> key -> record, read once."""
+        """Study -> key -> record, read once, and again after ``reread``."""
         if self._published is None:
             tables = {folder.name: read_table(folder) for folder in self.folders()}
             self._published = {name: {record.key: record for record in table} for name, table in tables.items()}

@@ -133,6 +133,7 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> Published:
     new = [record for key, (_, record) in clean.items() if key not in before]
     predicted, without = _publish_predictions(new, store) if into is None else (0, 0)
     write_table(folder, list(table.values()))
+    store.reread()
     return Published(len(table), sum(not record.provenance.clean for _, record in rows), predicted, without)
 
 
