@@ -178,7 +178,7 @@ def test_reached_counts_the_runs_that_never_did(store):
         store.save(crossing(plan.config("relu", seed), epochs))
         store.save(crossing(plan.config("tanh", seed), None))
     relu, tanh = cards.epochs_to_threshold_summary(load_or_train(plan, store, train=False), labels, 25)
-    assert relu == "ReLU: 3 of 3 runs reached 25 %; median 5.0 epochs, 4.0 to 6.5."
+    assert relu == "ReLU: 3 of 3 runs reached 25 %; median 5.0 epochs (lowest 4.0, highest 6.5)."
     assert "Tanh: none of 3 runs" in tanh
 
 

@@ -231,7 +231,7 @@ def epochs_to_threshold_summary(runs: RunsByArm, labels: Mapping[str, str], thre
         epochs = [record.metric("epochs_to_threshold") for record in runs[arm].values()]
         there = sorted(each for each in epochs if not math.isnan(each))
         if there:
-            spread = f"median {median(there):.1f} epochs, {there[0]:.1f} to {there[-1]:.1f}"
+            spread = f"median {median(there):.1f} epochs (lowest {there[0]:.1f}, highest {there[-1]:.1f})"
             lines.append(f"{capital(label)}: {len(there)} of {len(epochs)} runs reached {threshold:g} %; {spread}.")
         elif epochs:
             lines.append(f"{capital(label)}: none of {len(epochs)} runs reached {threshold:g} % within its budget.")
