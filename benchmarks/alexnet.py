@@ -9,6 +9,7 @@ input.
 """
 
 from collections.abc import Callable
+from functools import partial
 from unittest.mock import patch
 
 import torch
@@ -21,6 +22,7 @@ from alexnet_repro.networks import layers as architecture
 from alexnet_repro.networks.config import CIFAR_ALEXNET
 from alexnet_repro.records.benchmarks import Row, row
 from alexnet_repro.training.models import alexnet, lrn
+from alexnet_repro.training.models.layers import SplitConv2d
 
 
 def flops(batch: int) -> float:
@@ -72,14 +74,10 @@ def convolutions(batch: int) -> dict[str, Callable[[], object]]:
         )
         x.requires_grad_()
 
-        def whole(conv: nn.Conv2d = conv, x: Tensor = x, upper: Tensor = upper) -> None:
+        def run(conv: nn.Conv2d, x: Tensor = x, upper: Tensor = upper) -> None:
             conv(x).backward(upper)
 
-        def columns(conv: nn.Conv2d = conv, x: Tensor = x, upper: Tensor = upper) -> None:
-            parts = zip(*(t.chunk(conv.groups, d) for t, d in ((x, 1), (conv.weight, 0), (conv.bias, 0))), strict=True)
-            torch.cat([F.conv2d(a, w, b, padding=conv.padding) for a, w, b in parts], 1).backward(upper)
-
-        calls |= {layer.name: whole, f"{layer.name} by columns": columns}
+        calls |= {layer.name: partial(run, conv), f"{layer.name} by columns": partial(run, SplitConv2d.of(conv))}
     return calls
 
 

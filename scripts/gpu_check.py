@@ -22,8 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS = [
     f"tests/{name}.py"
     for name in (
-        *("gpu/test_alexnet", "gpu/test_lrn", "gpu/test_graphs", "training/test_gpu_path", "training/test_lrn_triton"),
-        *("training/test_graphs", "training/test_pinned", "training/test_optim", "training/test_precision"),
+        *("gpu/test_alexnet", "gpu/test_lrn", "gpu/test_graphs", "gpu/test_convolutions"),
+        *("training/test_gpu_path", "training/test_lrn_triton", "training/test_convolutions", "training/test_graphs"),
+        *("training/test_pinned", "training/test_optim", "training/test_precision"),
         *("training/test_stacked", "training/test_training", "training/test_resident"),
     )
 ]

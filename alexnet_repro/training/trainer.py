@@ -22,6 +22,7 @@ from ..common.rng import stream, torch_stream
 from ..experiments.config import NUMERICS_VERSION, DeviceConfig, RunConfig
 from ..records.record import Measurement, Provenance, RunRecord, Status, curve_metrics, trailing
 from . import checkpoint, graphs, provenance
+from .convolutions import split_where_faster
 from .data.load import load
 from .devices import available
 from .evaluate import top1_wrong
@@ -59,6 +60,7 @@ class Run:
         self.net: nn.Module = self.build()
         self.net.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         set_tf32(config.precision)
+        self.split_convolutions()
         # Compiled for training only; it is tested as it is.
         self.trained: nn.Module = compiled(self.net) if config.compiled else self.net
         groups, outside = param_groups(self.net, config.optimizer), config.optimizer.velocity == "gradients"
@@ -78,6 +80,10 @@ class Run:
     def build(self) -> nn.Module:
         """The network that this process trains, on the CPU."""
         return build(self.config.model, self.config.seed)
+
+    def split_convolutions(self) -> None:
+        """On a GPU, compute grouped convolutions group by group where that is faster for a full batch."""
+        split_where_faster(self.net, self.config.optimizer.batch_size, self.config.precision, self.device)
 
     @property
     def epoch_steps(self) -> int:

@@ -15,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
-from alexnet_repro.training import graphs, provenance
+from alexnet_repro.training import convolutions, graphs, provenance
 from alexnet_repro.training.models import lrn
 from alexnet_repro.training.parallel import trainer
 
@@ -175,6 +175,13 @@ def by_formula(x):
     return lrn._Passes(lrn._formula, lrn._gradient_formula)
 
 
+def no_faster(works, device):
+    """Run what is to be timed; no way is faster than another."""
+    for work in works:
+        work()
+    return [1.0] * len(works)
+
+
 def in_pretend_mode(function, *arguments):
     """Call a function in a thread of its own, where the mode of the thread that asks does not hold."""
     with pretending_mode():
@@ -189,8 +196,8 @@ def pretend_gpu(recorder=None, kind="cuda"):
 
     Not covered: what torch does in C++ alone (autocast chooses no other type, pinned memory is ordinary memory, copies
     wait, DistributedDataParallel is replaced by ``Averaged``), CUDA graphs (``recorder`` captures, or steps are eager),
-    Triton (cross-map normalization computes its formula in plain operations), NCCL (replaced by Gloo), and more than
-    one GPU a process.
+    Triton (cross-map normalization computes its formula in plain operations), NCCL (replaced by Gloo), how long a
+    convolution takes (see ``no_faster``), and more than one GPU a process.
     """
     empty = torch.empty
     with pytest.MonkeyPatch.context() as patch:
@@ -211,6 +218,7 @@ def pretend_gpu(recorder=None, kind="cuda"):
         patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
         patch.setattr(lrn, "_passes", by_formula)
         patch.setattr(graphs, "recorder", lambda device: recorder)
+        patch.setattr(convolutions, "milliseconds", no_faster)
         patch.setattr(trainer, "DistributedDataParallel", Averaged)
         submit = ThreadPoolExecutor.submit
         patch.setattr(ThreadPoolExecutor, "submit", lambda pool, *call: submit(pool, in_pretend_mode, *call))

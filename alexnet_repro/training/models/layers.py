@@ -1,5 +1,7 @@
 """Layers of 2012 that torch lacks or has in another form, dropout masks, and initial weights."""
 
+from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -49,11 +51,37 @@ class GroupedLinear(nn.Linear):
         self.groups = groups
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = zip(*(t.chunk(self.groups, d) for t, d in ((x, 1), (self.weight, 0), (self.bias, 0))), strict=True)
-        return torch.cat([F.linear(*part) for part in parts], 1)
+        return _group_by_group(F.linear, x, self)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, groups={self.groups}"
+
+
+class SplitConv2d(nn.Conv2d):
+    """A grouped convolution computed as one convolution per group, which some GPUs do faster.
+
+    The results are those of nn.Conv2d but for rounding. ``training.convolutions`` says where it is used.
+    """
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d) -> "SplitConv2d":
+        """The same layer, with the very parameters of ``conv``."""
+        split = cls(
+            conv.in_channels, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,  # type: ignore[arg-type]
+            groups=conv.groups, device="meta",
+        )  # fmt: skip
+        split.weight, split.bias = conv.weight, conv.bias
+        return split
+
+    def forward(self, x: Tensor) -> Tensor:
+        return _group_by_group(partial(F.conv2d, stride=self.stride, padding=self.padding), x, self)
+
+
+def _group_by_group(compute: Callable[..., Tensor], x: Tensor, layer: "GroupedLinear | SplitConv2d") -> Tensor:
+    """``compute`` of each group's inputs, weights and biases, one after another; the outputs side by side."""
+    weight, bias = layer.get_parameter("weight"), layer.get_parameter("bias")
+    parts = zip(*(t.chunk(layer.groups, d) for t, d in ((x, 1), (weight, 0), (bias, 0))), strict=True)
+    return torch.cat([compute(*part) for part in parts], 1)
 
 
 class Dropout(nn.Dropout):

@@ -21,6 +21,7 @@ from ...experiments.config import DeviceConfig, RunConfig
 from ...networks.config import AlexNetConfig
 from ...records.store import Store
 from .. import checkpoint, provenance
+from ..convolutions import split_where_faster
 from ..models.alexnet import AlexNet
 from ..trainer import Run, Stopped, train
 from . import model_parallel
@@ -55,6 +56,10 @@ class ParallelRun(Run):
         assert isinstance(self.config.model, AlexNetConfig)  # see group.check_parallel
         self.link = Link(self.group.column, self.group.peer, self.group.pair)
         return Column(self.config.model, self.config.seed, self.link)
+
+    def split_convolutions(self) -> None:
+        rows = self.group.rows(slice(0, self.config.optimizer.batch_size))
+        split_where_faster(self.net, rows.stop - rows.start, self.config.precision, self.device)
 
     def batch(self, part: slice) -> tuple[Tensor, Tensor]:
         return super().batch(self.group.rows(part))

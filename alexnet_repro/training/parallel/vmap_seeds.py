@@ -24,6 +24,9 @@ class Member(Run):
     def device_name(self) -> str:
         return f"{super().device_name()}, seeds stacked"
 
+    def split_convolutions(self) -> None:
+        """Leave them as they are: a Stack computes those of all its nets together, which is not what is timed."""
+
 
 class Stack:
     """Runs that differ only in their seeds and are at the same step; their weights become views of stacked tensors.
