@@ -86,6 +86,15 @@ def test_in_the_records_place_other_bits_are_not_met(run, said):
     assert found.why == f"the last bits differ, and here they should not: {said}"
 
 
+@pytest.mark.parametrize("gpu", [{"capability": "9.0", "driver": "575.1"}, {"device": "Apple GPU (arm64, macOS 15)"}])
+def test_on_a_gpu_the_same_place_has_other_bits_and_is_judged_as_elsewhere(gpu):
+    its = RECORD.model_copy(update={"provenance": RECORD.provenance.model_copy(update=gpu)})
+    found = held(fresh(**gpu), its)
+    assert (found.outcome, found.same_place) == ("equal within rounding over the first epoch", True)
+    assert compare(its, its, OTHERS, never).outcome == "bit-exact"
+    assert held(fresh({"test_error": 0.9}, **gpu), its).outcome == "not met"
+
+
 @pytest.mark.parametrize(
     ("changed", "where"),
     [

@@ -14,6 +14,8 @@ from .models.build import build
 from .optim import AlexNetSGD, param_groups
 from .precision import at_least_float32, autocast
 
+EXHAUSTED = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")
+"""What the errors say that torch, cuBLAS and cuDNN raise where memory runs out, in small letters."""
 SMALL_SIDE = 128
 """Side of the images of studies whose name ends in ``SMALL``."""
 
@@ -52,8 +54,9 @@ def fitting_batch(config: RunConfig, device: str) -> int | None:
 
 
 def says_memory(error: Exception) -> bool:
-    """Whether an error says that memory ran out."""
-    return isinstance(error, MemoryError) or "memory" in str(error)
+    """Whether an error says that memory ran out; an "illegal memory access" is another one."""
+    said = str(error).lower()
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(words in said for words in EXHAUSTED)
 
 
 def _step(config: RunConfig, device: str, batch: int) -> None:

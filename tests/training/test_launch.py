@@ -247,3 +247,11 @@ def test_a_run_that_is_tested_last_is_still_running(capsys):
     shown = [line.rpartition("left, ")[2].strip() for line in lines if "runs done" in line]
     assert "0 of 2 runs done, 2 running" in shown
     assert shown[-1] == "2 of 2 runs done, 0 running"
+
+
+@pytest.mark.parametrize(("visible", "seen"), [(None, "1"), ("", "1"), ("2, 3", "3"), ("GPU-aa,GPU-bb", "GPU-bb")])
+def test_a_worker_gets_one_of_the_gpus_that_its_parent_sees(visible, seen, monkeypatch):
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert local.environment(DeviceConfig(device="cuda"), 1)["CUDA_VISIBLE_DEVICES"] == seen

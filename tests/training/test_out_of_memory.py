@@ -116,3 +116,19 @@ def test_another_error_of_a_trial_stays_what_it_is(config, monkeypatch):
     monkeypatch.setattr(out_of_memory, "_step", broken)
     with pretend_gpu(), pytest.raises(RuntimeError, match="illegal instruction"):
         out_of_memory.remedy(config, GPU)
+
+
+@pytest.mark.parametrize(
+    ("error", "yes"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 9.00 GB)"), True),
+        (RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), True),
+        (RuntimeError("CUDA error: an illegal memory access was encountered"), False),
+        (RuntimeError("cannot pin 'cuda' memory: only dense CPU tensors can be pinned"), False),
+    ],
+)
+def test_memory_that_ran_out_is_told_from_other_errors(error, yes):
+    assert out_of_memory.says_memory(error) is yes

@@ -62,7 +62,7 @@ class Loader:
         """Draw the order, crops, flips and colour noise of an epoch."""
         self._drop()
         count = self.config.train_images
-        crops = draw_crops(self.config, self.shards.size, self.seed, epoch, count)
+        crops = draw_crops(self.config, self.shards.size, self.seed, epoch, count, self.device)
         shifts = draw_noise(self.config, self.noise, self.seed, epoch, count)
         self._epoch = Epoch(epoch, stream(self.seed, "order", epoch).permutation(count), crops, shifts)
 
@@ -85,10 +85,11 @@ class Loader:
         if self._pinned:
             labels = labels.pin_memory()
         pixels, labels = (each.to(self.device, non_blocking=self._pinned) for each in (pixels, labels))
-        crops = self._epoch.crops[part]
-        crops = Crops(*(each.to(self.device) for each in (crops.tops, crops.lefts, crops.reflected)))
-        images = Images(pixels, labels, self.mean, self.config.divisor)
-        inputs = cut(images, torch.arange(len(labels), device=self.device), crops, self.config.side)
+        images, index = (
+            Images(pixels, labels, self.mean, self.config.divisor),
+            torch.arange(len(labels), device=self.device),
+        )
+        inputs = cut(images, index, self._epoch.crops[part], self.config.side)
         return add_color_noise(inputs, shifts, self.noise, self.config.divisor), labels
 
     def close(self) -> None:

@@ -53,13 +53,19 @@ def stacks(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
     return every
 
 
+def environment(placement: DeviceConfig, gpu: int | None) -> dict[str, str]:
+    """The environment of a training process, which sees one GPU. gpu: its number among those that are visible here."""
+    found = {**os.environ, **MEMORY, "OMP_NUM_THREADS": str(placement.threads)}
+    if gpu is not None:
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        found["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu].strip() if visible else str(gpu)
+    return found
+
+
 class Worker:
     """A training process (worker.py)."""
 
     def __init__(self, placement: DeviceConfig, store: Store, gpu: int | None) -> None:
-        environment = {**os.environ, **MEMORY, "OMP_NUM_THREADS": str(placement.threads)}
-        if gpu is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = str(gpu)
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -73,7 +79,7 @@ class Worker:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env=environment,
+            env=environment(placement, gpu),
             process_group=0,  # Ctrl-C is for this process alone
         )
 

@@ -167,16 +167,16 @@ def results(found: Sequence[Beside]) -> dict[str, list[str]]:
 def next_steps(own: Store, goals: Sequence[Goal], fresh: bool) -> str:
     """What to type to look at the runs in the book or to contribute them."""
     where = f"ALEXNET_REPRO_STORE={shlex.quote(str(own.root))}"
-    said = [
-        "Two effects differ (p < 0.05) by chance once in twenty times, even where nothing is wrong.",
-        f"The book with your runs in place of the published ones: {where} make book",
-    ]
-    if fresh:
+    said = ["Two effects differ (p < 0.05) by chance once in twenty times, even where nothing is wrong."]
+    if goals[0].plan.scale == "smoke":
+        said.append("This was a rehearsal, which is no evidence: leave --scale smoke out to train what was published.")
+    elif fresh:
         names = dict.fromkeys(goal.plan.name for goal in goals)
         said.append(f"To contribute them, for each of {', '.join(names)}:")
         scale = f" --scale {goals[0].plan.scale}" * (goals[0].plan.scale != "cifar10")
         said.append(f"  {where} alexnet-repro publish STUDY{scale} --first-seed {FRESH} --to FOLDER")
         said.append("  alexnet-repro contribute FOLDER/STUDY --source YOUR-NAME")
     else:
+        said.append(f"The book with your runs in place of the published ones: {where} make book")
         said.append("With --fresh-seeds the runs are new evidence, which you can contribute.")
     return "\n".join(["", *said])
