@@ -186,10 +186,10 @@ def _cost(config: RunConfig, device: str) -> None:
 def run(
     name: StudyName,
     scale: ScaleName = "cifar10",
-    device: Annotated[
-        str, typer.Option(help="cpu, or cuda for one run per GPU; mps (Apple's) was never tried.")
-    ] = "cpu",
-    workers: Annotated[int | None, typer.Option(help="Runs at once; default: one per core or GPU.")] = None,
+    device: Annotated[str, typer.Option(help="cpu, cuda for GPUs, or mps (Apple's, never tried).")] = "cpu",
+    workers: Annotated[
+        int | None, typer.Option(help="Runs at once; default: one per core, or what suits the GPUs.")
+    ] = None,
     stack: Annotated[int, typer.Option(min=1, help="Seeds that each trains in one computation, for small nets.")] = 1,
     devices: Annotated[int, typer.Option(help="Devices that train each run together.")] = 1,
     parallel: Annotated[str, typer.Option(help="How: columns, one per device, or data, a part of the batch.")] = "data",
@@ -234,29 +234,45 @@ def reproduce(
     ] = None,
     seeds: Annotated[int | None, typer.Option(help="Pairs of each comparison, at most.")] = None,
     fresh_seeds: Annotated[bool, typer.Option("--fresh-seeds", help="Use seeds that no published run has.")] = False,
-    workers: Annotated[int | None, typer.Option(help="Runs at once; more than GPUs share them.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Runs at once; default: one per core, or what suits the GPUs.")
+    ] = None,
 ) -> None:
     """Train the runs behind claims on this machine, and set the effects beside the published ones."""
     from .analysis.reproduction import beside, goals
     from .training.launch import reproduce as plans
     from .training.launch.local import launch, places
+    from .training.launch.sharing import sharing
 
     whole = None if budget is None else plans.seconds_of(budget)
     wanted = goals(names or [], scale, fresh_seeds, seeds)
-    at_once = len(places(device, workers))
     own, published = plans.stores(device)
-    durations = plans.Durations(wanted, published, device)
+    every = own.missing([config for goal in wanted for seed in goal.seeds for config in goal.pair(seed)])
+    places(device, workers)  # checks them
+    together = sharing(every, device, workers)
+    at_once = len(places(device, together.workers))
+    durations = plans.Durations(wanted, published, device, together)
     shares, runs = plans.allot(wanted, own, durations, None if whole is None else whole * at_once)
     print(_lines(plans.table(shares, published)))
     expected = sum(each.seconds for each in shares) / min(at_once, max(len(runs), 1))
     energy = sum(each.kilowatt_hours or 0 for each in shares)
+    if together.runs > 1:
+        print(f"\n{together}")
     print(
         f"\n{len(runs)} runs to train, {at_once} at once: about {plans.spoken(expected)}"
         f"{f' and {energy:.2g} kWh of the GPU' if energy else ''}; Ctrl-C stops, the same command goes on"
     )
     if not any(each.pairs for each in shares):
         raise UserError(f"--budget {budget} is too short for {MIN_PAIRS} pairs of any comparison: give more", 1)
-    launch(runs, own, device, workers, "reproduce", sys.stderr.isatty(), seconds=math.inf if whole is None else whole)
+    launch(
+        runs,
+        own,
+        device,
+        together.workers,
+        "reproduce",
+        sys.stderr.isatty(),
+        seconds=math.inf if whole is None else whole,
+    )
     print(_lines(plans.results([beside(each.goal, own, published) for each in shares if each.pairs])))
     print(plans.next_steps(own, wanted, fresh_seeds))
 

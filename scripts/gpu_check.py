@@ -25,7 +25,7 @@ TESTS = [
         *("gpu/test_alexnet", "gpu/test_lrn", "gpu/test_graphs", "gpu/test_convolutions"),
         *("training/test_gpu_path", "training/test_lrn_triton", "training/test_convolutions", "training/test_graphs"),
         *("training/test_pinned", "training/test_optim", "training/test_precision"),
-        *("training/test_stacked", "training/test_training", "training/test_resident"),
+        *("training/test_stacked", "training/test_sharing", "training/test_training", "training/test_resident"),
     )
 ]
 FULL_SEEDS = "dropout_overfit"
@@ -36,7 +36,6 @@ def steps(device: str, scale: str, gpus: int) -> dict[str, list[str]]:
     """The command of every step, by its name."""
     python, at = sys.executable, ["--device", device]
     command, publish = [python, "-m", "alexnet_repro"], ["--publish"] * (device == "cuda")
-    workers = ["--workers", str(max(gpus, 1) * 2)]
     found = {
         "what this machine has": [*command, "doctor"],
         "tests of the GPU's path": [python, "-m", "pytest", "-q", *TESTS],
@@ -44,8 +43,8 @@ def steps(device: str, scale: str, gpus: int) -> dict[str, list[str]]:
         "several seeds in one computation": [python, "benchmarks/stack.py", *at, *publish],
         "steps as CUDA graphs": [python, "benchmarks/graphs.py", *at],
         "a step at full size": [python, "benchmarks/parallel.py", *at, *publish],
-        f"{FULL_SEEDS} at full seeds": [*command, "reproduce", FULL_SEEDS, *at, *workers, "--scale", scale],
-        "every claim in one minute": [*command, "reproduce", *at, *workers, "--scale", scale, "--budget", "1m"],
+        f"{FULL_SEEDS} at full seeds": [*command, "reproduce", FULL_SEEDS, *at, "--scale", scale],
+        "every claim in one minute": [*command, "reproduce", *at, "--scale", scale, "--budget", "1m"],
     }
     if device == "cpu":  # has no graphs, and the paper's net takes a core half an hour
         del found["steps as CUDA graphs"], found["a step at full size"]

@@ -94,6 +94,12 @@ def duration(config: RunConfig, placement: DeviceConfig, seconds: float) -> Dura
         return Duration(spent / done * run.budget_steps, view * run.data.views(run.net), watts)
 
 
+def steps_per_second(run: Run, seconds: float) -> float:
+    """The rate at which a run trains, from so many seconds and at least one step; its first steps are not counted."""
+    done, spent, _ = _steps(run, sys.maxsize, seconds)
+    return done / spent
+
+
 def _steps(run: Run, steps: int, seconds: float) -> tuple[int, float, float | None]:
     """Train at most so many steps or seconds: (steps done, seconds spent, watts of the GPU halfway)."""
     for _ in range(run.first_steps):
@@ -101,7 +107,7 @@ def _steps(run: Run, steps: int, seconds: float) -> tuple[int, float, float | No
     _wait(run)
     start, done = time.perf_counter(), 0
     watts = None
-    while done < steps and time.perf_counter() - start < seconds:
+    while done < steps and (done == 0 or time.perf_counter() - start < seconds):
         run.update()
         if done == steps // 2:
             watts = _watts(run.device)

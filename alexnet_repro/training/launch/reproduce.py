@@ -15,6 +15,7 @@ from ...experiments.config import DeviceConfig, RunConfig
 from ...records.lookup import records
 from ...records.store import Store
 from ..cost import Duration, duration
+from .sharing import Sharing
 
 ROUNDS = (3, 5, 10)
 """Every claim gets so many pairs before any gets more: an interval needs three."""
@@ -56,10 +57,11 @@ class Durations:
     """Seconds and watts of a run on this machine: each network is measured for some seconds when it is first asked for.
 
     A run that stops at a training error is given the epochs that the published runs of its arm took (the median).
+    Where runs share a GPU, each takes longer, and has its share of the power.
     """
 
-    def __init__(self, goals: Sequence[Goal], published: Store, device: str) -> None:
-        self.placement = DeviceConfig(device=device, threads=1)
+    def __init__(self, goals: Sequence[Goal], published: Store, device: str, sharing: Sharing) -> None:
+        self.placement, self.sharing = DeviceConfig(device=device, threads=1), sharing
         self.measured: dict[str, Duration] = {}
         self.shares: dict[str, float] = {}
         for goal in goals:
@@ -75,7 +77,12 @@ class Durations:
         kind = _kind(config)
         if kind not in self.measured:
             found = duration(config, self.placement, SECONDS)
-            self.measured[kind] = found._replace(training=found.training * self.shares[kind])
+            runs, slower = self.sharing.runs, self.sharing.runs / self.sharing.gain
+            self.measured[kind] = Duration(
+                training=slower * found.training * self.shares[kind],
+                testing=slower * found.testing,
+                watts=None if found.watts is None else found.watts / runs,
+            )
         return self.measured[kind]
 
     def seconds(self, config: RunConfig) -> float:

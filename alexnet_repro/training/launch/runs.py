@@ -1,6 +1,7 @@
 """Load a study's records, train the missing runs, and publish the finished ones."""
 
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,8 +27,8 @@ def load_or_train(
     """Load a study's records; with train=True, first train the missing runs.
 
     They are trained on this machine's cores, or with device "cuda" or "mps" on its GPUs. workers: how many runs at
-    once, at most. stack: how many seeds each worker trains in one computation. scheduler: the address of a Dask
-    scheduler, whose workers train instead.
+    once; by default one per core, and on CUDA devices as many as a measurement finds worth it. stack: how many seeds
+    each worker trains in one computation. scheduler: the address of a Dask scheduler, whose workers train instead.
     """
     configs = [config for _, config in plan.runs()]
     if train and scheduler is not None:
@@ -36,7 +37,13 @@ def load_or_train(
         cluster.launch(configs, store, scheduler, device, plan.name, progress)
     elif train and store.missing(configs):
         from .local import launch  # torch is imported only to train
+        from .sharing import sharing
 
+        if workers is None and stack == 1:
+            together = sharing(store.missing(configs), device)
+            workers = together.workers
+            if together.runs > 1:
+                print(together, file=sys.stderr)
         launch(configs, store, device=device, workers=workers, title=plan.name, progress=progress, stack=stack)
     return records(plan, store)
 
