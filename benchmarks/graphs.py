@@ -1,21 +1,21 @@
 """Training steps as CUDA graphs beside the same steps launched one operation at a time, data path included, in one run.
 
-    python benchmarks/graphs.py [--device cuda] [--steps 100] [--rounds 5]
+    python benchmarks/graphs.py [--device cuda] [--steps 100] [--rounds 5] [--json PATH] [--publish]
 
 Both take turns, in one process; the results are medians. The first turn, with the capture in it, is left out. Training
 on the bundled sample, in full batches alone.
 """
 
-import argparse
 import statistics
 import sys
 import time
 
 import torch
+from common import finish, machine, options
 
 from alexnet_repro.experiments.config import DeviceConfig, RunConfig
 from alexnet_repro.experiments.registry import study
-from alexnet_repro.records import benchmarks
+from alexnet_repro.records.benchmarks import row
 from alexnet_repro.training.trainer import Run
 
 FULL = {"data.dataset": "sample", "data.train_images": 7 * 128}
@@ -47,18 +47,16 @@ def measure(config: RunConfig, device: str, steps: int, rounds: int) -> tuple[fl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = options(__doc__, steps=100, rounds=5)
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     if not arguments.device.startswith("cuda") or not torch.cuda.is_available():
         sys.exit("error: this needs a CUDA GPU: other devices have no graphs")
-    rows = []
+    about, rows = machine(arguments.device), []
     for name, config in CONFIGS.items():
         ours, peer = measure(config, arguments.device, arguments.steps, arguments.rounds)
-        rows.append(benchmarks.row(name, "an operation at a time", "images/s", ours, peer))
-    print(benchmarks.table(rows).to_string(index=False))
+        rows.append(row(name, "an operation at a time", "images/s", ours, peer))
+    finish("graphs", arguments, about, rows)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ WARM = 2
 """Batches before the clock starts: processes are up, and as many batches are ahead as will be left at the end."""
 
 
-def _make(root: Path, count: int) -> None:
+def make(root: Path, count: int) -> None:
     """Smooth pictures with grain: files of about 100 KB, as ImageNet's."""
     rng = np.random.default_rng(0)
     for i in range(count):
@@ -55,7 +55,8 @@ def _make(root: Path, count: int) -> None:
         Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).save(folder / f"{i}.JPEG", quality=90)
 
 
-def _theirs(root: Path, batch: int, cores: int) -> Generator[torch.Tensor]:
+def theirs(root: Path, batch: int, cores: int, pinned: bool = False) -> Generator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches and labels as torchvision reads them, without end."""
     steps = [
         transforms.Resize(256),
         transforms.RandomCrop(224),
@@ -64,12 +65,10 @@ def _theirs(root: Path, batch: int, cores: int) -> Generator[torch.Tensor]:
     ]
     folder = ImageFolder(str(root / "train"), transforms.Compose(steps))
     sampler = RandomSampler(folder, replacement=True, num_samples=10**9)  # no epoch ends, no worker starts anew
-    loader = DataLoader(folder, batch, sampler=sampler, num_workers=cores)
-    for inputs, _ in loader:
-        yield inputs
+    yield from DataLoader(folder, batch, sampler=sampler, num_workers=cores, pin_memory=pinned)
 
 
-def _ours(batch: int) -> Generator[torch.Tensor]:
+def _ours(batch: int) -> Generator[tuple[torch.Tensor, torch.Tensor]]:
     manifest = prepared.read(prepared.folder(256))
     shards = Shards(prepared.folder(256), manifest, "train")
     data = baseline(Images.of(manifest)).data
@@ -81,7 +80,7 @@ def _ours(batch: int) -> Generator[torch.Tensor]:
         for epoch in range(10**6):
             loader.start(epoch)
             for start in range(0, len(shards) - batch + 1, batch):
-                yield loader.batch(torch.empty(0), slice(start, start + batch))[0]
+                yield loader.batch(torch.empty(0), slice(start, start + batch))
     finally:
         loader.close()
 
@@ -100,13 +99,13 @@ def _cpu() -> float:
     return total
 
 
-def _turn(batches: Generator[torch.Tensor], count: int) -> tuple[float, float]:
+def _turn(batches: Generator[tuple[torch.Tensor, torch.Tensor]], count: int) -> tuple[float, float]:
     """Images per second, of the clock and of the CPU, once all is under way; ends what the batches come from."""
     for _ in range(WARM):
         next(batches)
     start, start_cpu, images = time.perf_counter(), _cpu(), 0
     for _ in range(count):
-        inputs = next(batches)
+        inputs, _ = next(batches)
         assert inputs.shape[1:] == (3, 224, 224)
         images += len(inputs)
     rates = images / (time.perf_counter() - start), images / (_cpu() - start_cpu)
@@ -119,13 +118,13 @@ def measure(images: int, batches: int, batch: int, cores: int) -> dict[str, Any]
     torch.set_num_threads(cores)
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch) / "images"
-        _make(root, images)
+        make(root, images)
         os.environ["ALEXNET_REPRO_DATA"] = scratch
         start, start_cpu = time.perf_counter(), _cpu()
         prepare.prepare(root, 256, 1, progress=False, say=lambda _: None)
         rates = {"preparing": [(images / (time.perf_counter() - start), images / (_cpu() - start_cpu))]}
         for _ in range(TURNS):
-            rates.setdefault("torchvision", []).append(_turn(_theirs(root, batch, cores), batches))
+            rates.setdefault("torchvision", []).append(_turn(theirs(root, batch, cores), batches))
             rates.setdefault("ours", []).append(_turn(_ours(batch), batches))
     names = ("images_per_second", "per_cpu_second")
     return {

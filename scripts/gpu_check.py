@@ -41,13 +41,14 @@ def steps(device: str, scale: str, gpus: int) -> dict[str, list[str]]:
         "tests of the GPU's path": [python, "-m", "pytest", "-q", *TESTS],
         "normalization beside torch's": [python, "benchmarks/lrn.py", *at, *publish],
         "several seeds in one computation": [python, "benchmarks/stack.py", *at, *publish],
-        "steps as CUDA graphs": [python, "benchmarks/graphs.py", *at],
+        "steps as CUDA graphs": [python, "benchmarks/graphs.py", *at, *publish],
         "a step at full size": [python, "benchmarks/parallel.py", *at, *publish],
+        "full size, images from disk": [python, "benchmarks/full_size.py", *at, *publish],
         f"{FULL_SEEDS} at full seeds": [*command, "reproduce", FULL_SEEDS, *at, "--scale", scale],
         "every claim in one minute": [*command, "reproduce", *at, "--scale", scale, "--budget", "1m"],
     }
     if device == "cpu":  # has no graphs, and the paper's net takes a core half an hour
-        del found["steps as CUDA graphs"], found["a step at full size"]
+        del found["steps as CUDA graphs"], found["a step at full size"], found["full size, images from disk"]
     if gpus > 1:
         found["tests of several GPUs"] = [python, "-m", "pytest", "-q", "tests/gpu/test_parallel.py"]
     return found
