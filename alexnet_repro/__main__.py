@@ -263,7 +263,10 @@ def reproduce(
         f"{f' and {energy:.2g} kWh of the GPU' if energy else ''}; Ctrl-C stops, the same command goes on"
     )
     if not any(each.pairs for each in shares):
-        raise UserError(f"--budget {budget} is too short for {MIN_PAIRS} pairs of any comparison: give more", 1)
+        least = plans.spoken(plans.least(wanted, own, durations) / at_once)
+        raise UserError(
+            f"--budget {budget} is too short for {MIN_PAIRS} pairs of any comparison: the quickest takes {least}", 1
+        )
     launch(
         runs,
         own,

@@ -176,6 +176,14 @@ def test_runs_that_are_there_cost_nothing(own):
     assert planned(own, None, names=["two_gpu_error"])[1][0].runs == 30
 
 
+def test_the_least_that_can_be_asked_for(own):
+    many = goals(["two_gpu_error", "pca_color"], "cifar10")
+    assert reproduce.least(many, own, Alike()) == 60.0
+    goal = goals(["pca_color"], "cifar10")[0]
+    own.save(record(goal.plan.config(goal.entry.arm, 0), metrics={"test_error": 0.4}))
+    assert reproduce.least(many, own, Alike()) == 50.0
+
+
 def test_half_the_interval_that_pairs_would_give(own, published):
     goal = one()
     save(published, goal, (1.0, 2.0, 3.0))

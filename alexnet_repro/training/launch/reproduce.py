@@ -130,6 +130,12 @@ def allot(
     return shares, list(chosen.values())
 
 
+def least(goals: Sequence[Goal], store: Store, durations: Durations) -> float:
+    """Seconds of a worker that the comparison takes whose first ``MIN_PAIRS`` pairs are the quickest to train."""
+    pairs = ([config for seed in goal.seeds[:MIN_PAIRS] for config in goal.pair(seed)] for goal in goals)
+    return min(sum(map(durations.seconds, store.missing(configs))) for configs in pairs)
+
+
 def _share(goal: Goal, pairs: int, runs: Sequence[RunConfig], durations: Durations) -> Share:
     parts = [durations.of(config) for config in runs]
     seconds = [each.training + each.testing for each in parts]
