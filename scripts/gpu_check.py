@@ -72,6 +72,8 @@ def main() -> None:
     print(f"\n{'step':<36}{'result':<26}seconds")
     for name, result, seconds in rows:
         print(f"{name:<36}{result:<26}{seconds:7.1f}")
+    if arguments.device == "cuda":
+        print("\nresults are in data/benchmarks/: 'make sums' before you commit them, and 'make book' shows them")
     sys.exit(any(result != "passed" for _, result, _ in rows))
 
 

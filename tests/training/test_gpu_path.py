@@ -50,6 +50,15 @@ def test_a_run_stops_resumes_and_is_evaluated_as_on_the_cpu(net, tmp_path):
     assert record.provenance.weights == expected.provenance.weights
 
 
+def test_a_run_in_bfloat16_stays_on_the_gpu():
+    # autocast chooses no other type here, so that the numbers are those of single precision.
+    expected = one_device(ALEXNET, 5)
+    with pretend_gpu():
+        run = Run(ALEXNET.changed(precision="bfloat16"), GPU)
+        advance(run, 5)
+        same(found(run), expected)
+
+
 @pytest.mark.parametrize("net", NETS)
 def test_a_run_needs_no_float64_on_apples_gpus(net, tmp_path):
     """What is counted on the way has the same numbers; the loss is summed in single precision there."""

@@ -50,6 +50,7 @@ def sharing(configs: Sequence[RunConfig], device: str, workers: int | None = Non
     counts = [1, -(-asked // gpus)] if asked else [count for count in COUNTS if count <= most]
     if counts[-1] == 1:
         return Sharing(workers)
+    print(f"trying how many runs should share a GPU: {', '.join(map(str, counts))}", file=sys.stderr, flush=True)
     kinds = {config.changed(seed=0).key: config for config in small}
     commonest, _ = Counter(config.changed(seed=0).key for config in small).most_common(1)[0]
     rates = steps_per_second(kinds[commonest], spots[0], counts)
