@@ -4,6 +4,7 @@ import resource
 import sys
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -56,7 +57,8 @@ def measure(config: RunConfig, placement: DeviceConfig, steps: int = STEPS, seco
 def _measure(config: RunConfig, placement: DeviceConfig, steps: int, seconds: float) -> Cost:
     run = Run(config, placement)
     assert isinstance(run.data, OnDiskData)
-    done, spent, watts = _steps(run, steps, seconds)
+    done, spent = _steps(run, steps, seconds)
+    watts = _watts_in_training(run)
     tested = min(CHUNK, len(run.data.test))
     view = _seconds_per_view(run, list(run.data.chunks(run.data.test, tested)), tested)
     run.data.loader.close()
@@ -88,7 +90,8 @@ def duration(config: RunConfig, placement: DeviceConfig, seconds: float) -> Dura
     with resource_errors(config, placement):
         run = Run(config, placement)
         assert isinstance(run.data, InMemoryData)
-        done, spent, watts = _steps(run, STEPS, seconds)
+        done, spent = _steps(run, sys.maxsize, seconds)
+        watts = _watts_in_training(run)
         some = run.data.test.first(BATCH)
         view = _seconds_per_view(run, [some], len(some.labels))
         return Duration(spent / done * run.budget_steps, view * run.data.views(run.net), watts)
@@ -96,26 +99,23 @@ def duration(config: RunConfig, placement: DeviceConfig, seconds: float) -> Dura
 
 def steps_per_second(run: Run, seconds: float) -> float:
     """The rate at which a run trains, from so many seconds and at least one step; its first steps are not counted."""
-    done, spent, _ = _steps(run, sys.maxsize, seconds)
+    done, spent = _steps(run, sys.maxsize, seconds)
     return done / spent
 
 
-def _steps(run: Run, steps: int, seconds: float) -> tuple[int, float, float | None]:
-    """Train at most so many steps or seconds: (steps done, seconds spent, watts of the GPU halfway)."""
+def _steps(run: Run, steps: int, seconds: float) -> tuple[int, float]:
+    """Train at most so many steps or seconds, and at least one step: (steps done, seconds spent)."""
     for _ in range(run.first_steps):
         run.update()
     _wait(run)
     start, done = time.perf_counter(), 0
-    watts = None
     while done < steps and (done == 0 or time.perf_counter() - start < seconds):
         run.update()
-        if done == steps // 2:
-            watts = _watts(run.device)
         done += 1
         if done % 10 == 0:
             _wait(run)  # steps are only queued on a GPU: let the clock see them
     _wait(run)
-    return done, time.perf_counter() - start, watts
+    return done, time.perf_counter() - start
 
 
 def _seconds_per_view(run: Run, images: Sequence[Images], count: int) -> float:
@@ -135,10 +135,20 @@ def _wait(run: Run) -> None:
         torch.mps.synchronize()
 
 
-def _watts(device: str) -> float | None:
-    """The power of a GPU now, by nvidia-smi; None for a CPU, and if nvidia-smi fails."""
-    if not device.startswith("cuda"):
+def _watts_in_training(run: Run) -> float | None:
+    """The power of a GPU while it trains on; None for a CPU. nvidia-smi takes as long as many steps."""
+    if not run.device.startswith("cuda"):
         return None
+    with ThreadPoolExecutor(1) as thread:
+        asked = thread.submit(_watts, run.device)
+        while not asked.done():
+            run.update()
+            _wait(run)
+        return asked.result()
+
+
+def _watts(device: str) -> float | None:
+    """The power of a GPU now, by nvidia-smi; None if that fails."""
     try:
         return float(provenance.query_nvidia_smi(device, "power.draw") or "")
     except ValueError:

@@ -74,13 +74,17 @@ class OnDiskData:
     def chunks(self, shards: Shards, count: int) -> Iterator[Images]:
         """The first ``count`` images of ``shards`` on the device, ``CHUNK`` at a time, while the next are read."""
 
+        pinned = self.device.startswith("cuda")
+
         def read(start: int) -> Images:
             number = np.arange(start, min(start + CHUNK, count))
-            pixels = torch.empty((len(number), shards.size, shards.size, 3), dtype=torch.uint8)
+            pixels = torch.empty((len(number), shards.size, shards.size, 3), dtype=torch.uint8, pin_memory=pinned)
             shards.read(number, pixels.numpy())
             labels = torch.from_numpy(shards.labels[number])
             mean = self.loader.mean
-            return Images(pixels.to(self.device), labels.to(self.device), mean, self.config.data.divisor)
+            return Images(
+                pixels.to(self.device, non_blocking=pinned), labels.to(self.device), mean, self.config.data.divisor
+            )
 
         with ThreadPoolExecutor(1) as thread:
             ahead = thread.submit(read, 0)

@@ -1,12 +1,14 @@
 """What a run does on a GPU, done on a CPU: a tensor on the wrong device fails here. pretend_gpu says what is left."""
 
+import time
+
 import pytest
 import torch
 
 from alexnet_repro.experiments import imagenet
 from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.networks.config import CIFAR_ALEXNET
-from alexnet_repro.training import cost
+from alexnet_repro.training import cost, provenance
 from alexnet_repro.training.data import augment, prepare
 from alexnet_repro.training.data.images import Images
 from alexnet_repro.training.models import lrn
@@ -78,6 +80,23 @@ def test_a_run_is_measured_and_repeated_on_apples_gpus():
     with pretend_gpu(kind="mps"):
         assert cost.duration(CUDA_CONVNET, APPLE, 0.1).watts is None
         assert len(repeats_with_other_rounding(CUDA_CONVNET, APPLE, 1)) == 1
+
+
+def test_a_gpus_power_is_asked_for_while_the_run_trains_on():
+    with pretend_gpu(), pytest.MonkeyPatch.context() as patch:
+        run = Run(CUDA_CONVNET, GPU)
+
+        def answer(device, question):
+            while run.step < 2:
+                time.sleep(0.001)
+            return "321.5"
+
+        patch.setattr(provenance, "query_nvidia_smi", answer)
+        patch.setattr(torch.cuda, "synchronize", lambda device: None)
+        assert cost._watts_in_training(run) == 321.5
+        patch.setattr(provenance, "query_nvidia_smi", lambda device, question: None)
+        assert cost._watts_in_training(run) is None
+    assert run.step >= 2
 
 
 def test_float64_on_apples_gpus_fails():

@@ -183,7 +183,7 @@ def test_a_graph_reads_and_writes_on_the_gpu(monkeypatch):
 
 def test_a_cost_counts_no_capture(recorder):
     run = Run(TINY, DeviceConfig())
-    done, _, _ = cost._steps(run, 2, 60.0)
+    done, _ = cost._steps(run, 2, 60.0)
     assert (done, run.step, recorder.captures) == (2, graphs.WARM_UP + 3, 1)
     run.graph = None
     assert run.first_steps == 1
