@@ -511,7 +511,7 @@ def doctor() -> None:
         "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
         "processor": f"{provenance.device_name('cpu')}, {cores()} cores: {cores()} runs at once",
         "computes": f"{here['processor']}; torch uses {here['instructions']}, {'' if here['onednn'] else 'no '}oneDNN",
-        "GPUs": f"{', '.join(gpus)}: --device cuda trains {len(gpus)} runs at once"
+        "GPUs": f"{', '.join(gpus)}: --device cuda trains as many runs on each as gain by it"
         if gpus
         else "Apple's: --device mps, which was never tried"
         if torch.backends.mps.is_available()

@@ -130,9 +130,9 @@ def measure(root: Path, batch: int, steps: int, rounds: int, workers: int, devic
         rows.append(
             row(said, f"{PEER} and DataLoader", "images/s", *rates(run.update, theirs, batch, steps, rounds, device))
         )
-        rows += grouped(batch, precision, device) if device == "cuda" else []
         batches.close()
         run.data.loader.close()
+        rows += grouped(batch, precision, device) if device == "cuda" else []
         set_tf32("float32")
     return rows
 
