@@ -62,3 +62,12 @@ def test_the_table_covers_every_gpu_and_says_that_it_estimates():
     assert table.notna().all(axis=None)
     assert all(source for source in gpu_hours.gpus()["source"])
     assert gpu_hours.words().startswith("**Estimates, not measurements.**")
+
+
+def test_small_networks_are_measured_on_one_card_and_estimated_on_others():
+    table = gpu_hours.small_table().set_index("GPU")
+    assert dict(table[""]) == {gpu: "measured" if gpu == "H200" else "estimated" for gpu in gpu_hours.gpus().index}
+    assert gpu_hours.small_images_per_second("T4") == pytest.approx(86_000 * 0.32 / 4.8)
+    assert gpu_hours.small_images_per_second("H200") == 61_100
+    # 40 runs of 24 epochs of 10,000 images
+    assert table.loc["H200", "20 pairs, 24 epochs"] == f"{40 * 24 * 10_000 / 61_100 / 60:.1f} min"

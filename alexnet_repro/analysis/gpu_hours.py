@@ -1,6 +1,7 @@
-"""Estimate the hours of full-size training on a GPU, from multiply-accumulates and its data sheet. Needs no torch.
+"""Estimate the time of training on a GPU, from its data sheet. Needs no torch.
 
-Estimates only: measured step times are in ``experiments.step_timing``.
+Full-size training is estimated from multiply-accumulates, the small networks from what one card was measured to do.
+Measured step times are in ``experiments.step_timing``.
 """
 
 import math
@@ -10,6 +11,7 @@ import pandas as pd
 from ..common import paths
 from ..common.errors import UserError
 from ..common.files import read_csv
+from ..experiments.registry import study
 from ..networks.config import PAPER
 from ..networks.cost import multiply_adds
 from ..paper.claims import claim
@@ -21,11 +23,19 @@ EPOCHS = 90
 SIZES = (256, 128)
 PRECISIONS = {"single": "single precision", "tf32": "TF32", "bf16": "bf16"}
 TERA, GIGA = 1e12, 1e9
-COLUMNS = {"gpu": str, "year": float, **dict.fromkeys(PRECISIONS, float), "source": str}
+COLUMNS = {"gpu": str, "year": float, **dict.fromkeys(PRECISIONS, float), "bandwidth": float, "source": str}
+
+MEASURED = "H200"
+TOGETHER, BUSY = 61_100, 86_000
+"""Images per second of the small network on that card, float32, November 2026.
+
+TOGETHER: of four runs that share it, tests left out, before steps were CUDA graphs. BUSY: of one run whose whole step
+is one graph, a prototype that keeps the card busy.
+"""
 
 
 def gpus() -> pd.DataFrame:
-    """data/gpus.csv: a row per GPU, by name; its peak rates in 10^12 operations per second, dense, by precision.
+    """data/gpus.csv: a row per GPU, by name; peak rates in 10^12 operations per second, dense, and bytes of bandwidth.
 
     Raises UserError if the file is missing or damaged.
     """
@@ -77,6 +87,41 @@ def table() -> pd.DataFrame:
         row["read at the fastest"] = f"{fastest * SIZES[0] ** 2 * 3 / GIGA:.2f} GB/s"
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def small_images_per_second(gpu: str) -> float:
+    """Images per second of several runs of the small network on a GPU: measured on the H200, estimated on others.
+
+    On a card of less bandwidth the runs keep it busy, and then as many fewer images pass as its memory is slower.
+    """
+    bandwidth = gpus()["bandwidth"]
+    return min(TOGETHER, BUSY * float(bandwidth[gpu]) / float(bandwidth[MEASURED]))
+
+
+def small_table() -> pd.DataFrame:
+    """A row per GPU: time for comparisons of 24 and 96 epochs of the small network, and for all runs of stage one."""
+    figures = {
+        "20 pairs, 24 epochs": _images("ablations", 40),
+        "5 pairs, 96 epochs": _images("cifar10_long", 10),
+        "all of `ablations`": _images("ablations", len(study("ablations").runs())),
+    }
+    rows = []
+    for gpu in map(str, gpus().index):
+        rate = small_images_per_second(gpu)
+        row = {"GPU": gpu, "images/s": f"{rate:,.0f}", "": "measured" if gpu == MEASURED else "estimated"}
+        rows.append(row | {name: _minutes(images / rate) for name, images in figures.items()})
+    return pd.DataFrame(rows)
+
+
+def _images(name: str, runs: int) -> int:
+    """Training images of so many runs of a study's baseline."""
+    baseline = study(name).baseline
+    return runs * int(baseline.budget.epochs * baseline.data.train_images)
+
+
+def _minutes(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes / 60:.1f} h" if minutes >= 60 else f"{minutes:.0f} min" if minutes >= 10 else f"{minutes:.1f} min"
 
 
 def words() -> str:

@@ -63,6 +63,7 @@ def write(book: Path) -> None:
         "cost": cost(store),
         "full_size": elsewhere.full_size(groups),
         "contributed": elsewhere.by_others([g for g in contributed.groups(store) if not g.images]),
+        "small_times": f"{markdown(gpu_hours.small_table())}\n",
         "times": f"{gpu_hours.words()}\n\n{markdown(gpu_hours.table())}\n",
     }
     for name, text in parts.items():
