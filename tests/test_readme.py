@@ -10,7 +10,7 @@ from alexnet_repro.analysis.conclusions import Conclusion
 from alexnet_repro.analysis.lookup import concluded as the_concluded
 from alexnet_repro.paper import claims
 from alexnet_repro.records.store import Store
-from alexnet_repro.site import pages, readme
+from alexnet_repro.site import readme
 
 ROOT = Path(__file__).parent.parent
 STALE = "the records have changed: run 'make readme' and commit README.md and .github/claims.svg"
@@ -25,7 +25,7 @@ def test_lines_are_those_of_the_records(concluded: list[Conclusion]) -> None:
     block = readme.BLOCK.search((ROOT / "README.md").read_text())
     assert block, "README.md has lost the place of its findings"
     lines = readme.findings(concluded)
-    assert lines.count("\n* ") == len(pages.FINDINGS) - 1
+    assert lines.count("\n* ") == len(claims.FIRST) - 1
     assert lines in block[0], STALE
 
 

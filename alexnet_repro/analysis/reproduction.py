@@ -83,14 +83,14 @@ class Beside:
 
 
 def goals(names: Sequence[str], scale: str, fresh: bool = False, most: int | None = None) -> list[Goal]:
-    """The comparisons of these claims that training can reproduce at a scale, in the paper's order; all for no names.
+    """The comparisons of these claims that training can reproduce at a scale, ``claims.FIRST`` first; all for no names.
 
     fresh: with seeds that no study has. most: pairs of each, at most. Raises UserError for an unknown claim, one that
     no runs can reproduce, and a number of pairs that is too small for an interval.
     """
     if most is not None and most < MIN_PAIRS:
         raise UserError(f"--seeds {most}: an interval needs {MIN_PAIRS} pairs or more")
-    every: dict[str, list[Goal]] = {each.id: [] for each in claims.load()}
+    every: dict[str, list[Goal]] = {name: [] for name in (*claims.FIRST, *(each.id for each in claims.load()))}
     for name in names:
         claims.claim(name)
     for entry_of, plan, entry, count in _entries(scale):

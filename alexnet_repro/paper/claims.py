@@ -19,6 +19,8 @@ Text = Annotated[str, Field(min_length=1)]
 
 KINDS = ("measured", "observed", "audited", "published", "sourced", "derived", "untested")
 """The kinds of evidence that a claim may list; data/claims.toml explains each."""
+FIRST = ("relu_speed", "lrn", "two_gpu_error", "augmentation", "dropout_overfit")
+"""The claims that matter most: the home page and the README tell their findings, and ``reproduce`` plans them first."""
 
 
 class ArmComparison(Strict):

@@ -36,9 +36,6 @@ KINDS = {
 }
 """Kind of evidence -> its name where the scorecard counts verdicts; each kind is counted separately."""
 
-FINDINGS = ("relu_speed", "lrn", "two_gpu_error", "augmentation", "dropout_overfit")
-"""The claims whose conclusions the home page and the README give, for those who read nothing else."""
-
 INTRODUCTION = """\
 What the paper says, how this replication tests it, and what came of it. A rule is completed and committed before the
 first run that it judges; one that is still a draft says so, and judges nothing.
@@ -71,10 +68,10 @@ def write(book: Path) -> None:
 
 
 def findings(every: Sequence[Conclusion], links: Mapping[str, str] | None = None) -> str:
-    """A list of the claims in ``FINDINGS`` with our conclusions; links: claim -> its page, as ``pages`` gives them."""
+    """A list of ``claims.FIRST`` with our conclusions; links: claim -> its page, as ``pages`` gives them."""
     by_claim = {each.claim: each for each in every}
     lines = []
-    for name in FINDINGS:
+    for name in claims.FIRST:
         title = by_claim[name].verdicts[0].title
         head = title if links is None else f"[{title}]({links[name]})"
         lines.append(f"* **{head}:** *{by_claim[name].conclusion}.* {by_claim[name].reading}\n")
