@@ -98,7 +98,7 @@ def duration(config: RunConfig, placement: DeviceConfig, seconds: float) -> Dura
 
 
 def steps_per_second(run: Run, seconds: float) -> float:
-    """The rate at which a run trains, from so many seconds and at least one step; its first steps are not counted."""
+    """A run's training steps per second, over so many seconds and at least one step; first steps do not count."""
     done, spent = _steps(run, sys.maxsize, seconds)
     return done / spent
 

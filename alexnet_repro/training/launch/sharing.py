@@ -70,7 +70,7 @@ def most_useful(rates: dict[int, float]) -> int:
 def steps_per_second(
     config: RunConfig, place: tuple[DeviceConfig, int | None], counts: Sequence[int]
 ) -> dict[int, float]:
-    """Training steps per second of so many processes together, by their number; without those that can't all start."""
+    """Number of processes -> their training steps per second together; a number that can't start is left out."""
     placement, gpu = place
     words = [json.dumps(config.model_dump(mode="json")), placement.model_dump_json()]
     team = [
@@ -96,7 +96,7 @@ def steps_per_second(
 
 
 def _turn(processes: Sequence["subprocess.Popen[str]"]) -> list[str]:
-    """Let all of them train at the same time; what they answer."""
+    """Let all of these processes train at the same time, and return their answers."""
     for process in processes:
         assert process.stdin is not None
         with suppress(OSError):  # it has ended, and so answers nothing
