@@ -4,29 +4,22 @@ import json
 import math
 import os
 import shlex
-import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from enum import StrEnum
-from io import StringIO
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
 import typer
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
 
-from .analysis.conclusions import Conclusion, comparison_text
 from .analysis.contributed import contribute
 from .analysis.lookup import concluded
 from .analysis.verdicts import MIN_PAIRS
 from .common import paths
 from .common.errors import UserError, one_of
-from .common.machine import check_device, columns_of, cores, launched
-from .common.terminal import print_what_can_be_shown
+from .common.machine import check_device, columns_of, launched
+from .common.terminal import print_what_can_be_shown, text_table
 from .experiments import manifest
 from .experiments.config import DIGESTS, PRECISIONS, DeviceConfig, RunConfig
 from .experiments.registry import STUDIES, study
@@ -34,7 +27,7 @@ from .experiments.study import FRESH_SEEDS, PILOT_SEEDS, SCALES, SEEDS_END, Stud
 from .records.lookup import records
 from .records.outputs import MEMBERS
 from .records.store import Store
-from .report.format import marked
+from .report import verdict_tables
 from .training.launch.rerun import rerun
 from .training.launch.runs import launch_distributed, load_or_train, publish, train_distributed
 
@@ -253,7 +246,7 @@ def reproduce(
     at_once = len(places(device, together.workers))
     durations = plans.Durations(wanted, published, device, together)
     shares, runs = plans.allot(wanted, own, durations, None if whole is None else whole * at_once)
-    print(_lines(plans.table(shares, published)))
+    print(text_table(plans.table(shares, published)))
     expected = sum(each.seconds for each in shares) / min(at_once, max(len(runs), 1))
     energy = sum(each.kilowatt_hours or 0 for each in shares)
     if together.runs > 1:
@@ -276,7 +269,7 @@ def reproduce(
         sys.stderr.isatty(),
         seconds=math.inf if whole is None else whole,
     )
-    print(_lines(plans.results([beside(each.goal, own, published) for each in shares if each.pairs])))
+    print(text_table(plans.results([beside(each.goal, own, published) for each in shares if each.pairs])))
     print(plans.next_steps(own, wanted, fresh_seeds))
 
 
@@ -306,67 +299,11 @@ def verdict(
     """Print every claim's conclusion and all its comparisons, from the records."""
     claims = concluded(Store())
     if output is Format.table:
-        print(_short(claims))
+        print(verdict_tables.text(claims))
     elif output is Format.csv:
-        print(_flat(claims).to_csv(index=False), end="")
+        print(verdict_tables.flat(claims).to_csv(index=False), end="")
     else:
         print(json.dumps([each.row() for each in claims], indent=1))
-
-
-def _flat(claims: list[Conclusion]) -> pd.DataFrame:
-    """A row per comparison of both stages; intervals as two columns, low and high, an infinite end empty."""
-    rows = [claim.row() for claim in claims]
-    shared = ("claim", "section", "title", "paper", "conclusion")
-    table = pd.DataFrame(
-        [comparison | {name: row[name] for name in shared} for row in rows for comparison in row["comparisons"]]
-    )
-    for name in ("interval", "bootstrap", "narrow"):
-        ends = table.pop(name)
-        for end, index in (("low", 0), ("high", 1)):
-            table[f"{name}_{end}"] = [pair[index] if isinstance(pair, list) else None for pair in ends]
-    return table.astype({"seeds": "Int64", "declared": "Int64", "seen": "Int64"})
-
-
-def _short(claims: list[Conclusion]) -> str:
-    verdicts = [each for claim in claims for each in claim.verdicts]
-    comparisons = [each for claim in claims for each in claim.comparisons]
-    one: dict[str, list[str]] = {
-        "claim": [each.claim for each in verdicts],
-        "section": [each.section for each in verdicts],
-        "": [each.label for each in verdicts],
-        "paper": [each.paper for each in verdicts],
-        "evidence": [each.evidence for each in verdicts],
-        "verdict": [each.verdict for each in verdicts],
-        "found (95 % interval)": [marked(each) for each in verdicts],
-        "seeds": [each.pairs_judged for each in verdicts],
-    }
-    two: dict[str, list[str]] = {
-        "claim": [each.claim for each in comparisons],
-        "scale": [each.scale for each in comparisons],
-        "": [each.label or each.role for each in comparisons],
-        "verdict": [f"{each.verdict}{', seen in advance' if each.in_advance else ''}" for each in comparisons],
-        "found (95 % interval)": [comparison_text(each) for each in comparisons],
-        "seeds": [f"{each.seeds} of {each.declared}" for each in comparisons],
-    }
-    last = {"claim": [each.claim for each in claims], "conclusion": [each.conclusion for each in claims]}
-    mark = "\n† excludes zero, but would not once corrected for all comparisons (Holm)"
-    parts = [
-        ("Stage one", f"{_lines(one)}{mark if any(each.lost_after_holm for each in verdicts) else ''}"),
-        ("Stage two", _lines(two)),
-        ("Conclusions", _lines(last)),
-    ]
-    return "\n\n".join(f"{title}\n{text}" for title, text in parts)
-
-
-def _lines(columns: Mapping[str, Sequence[str]]) -> str:
-    """The columns as a text table, with cells folded to fit the width of the terminal (or COLUMNS)."""
-    heads = [Column(name, overflow="fold") for name in columns]
-    table = Table(*heads, box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for row in zip(*columns.values(), strict=True):
-        table.add_row(*map(Text, row))
-    folded = StringIO()
-    Console(file=folded, width=shutil.get_terminal_size((400, 24)).columns, highlight=False).print(table)
-    return "\n".join(line.rstrip() for line in folded.getvalue().splitlines())
 
 
 @app.command("publish")
@@ -484,64 +421,14 @@ def readme() -> None:
 @app.command()
 def doctor() -> None:
     """Print what this machine has (versions, GPUs, data sets, records) and what it can train."""
-    import torch
+    from .training.doctor import rows
 
-    from .training import provenance
-    from .training.data import cifar10, tiny_imagenet
-
-    commit, clean = provenance.commit()
-    here = provenance.place("cpu")
-    gpus = [_gpu(f"cuda:{i}") for i in range(torch.cuda.device_count())]
-    store = Store()
-
-    def cifar() -> str:
-        cifar10.cifar10(fetch=False)
-        return "here and verified"
-
-    def tiny() -> str:
-        tiny_imagenet.load()
-        return "here and verified"
-
-    def runs() -> str:
-        return f"{sum(1 for _ in store.records())} runs of your own, {len(store.published())} published"
-
-    free = shutil.disk_usage(paths.repository()).free
-    rows = {
-        "checkout": f"{paths.repository()}, commit {commit[:12]}{'' if clean else ', changed: nothing to publish'}",
-        "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
-        "processor": f"{provenance.device_name('cpu')}, {cores()} cores: {cores()} runs at once",
-        "computes": f"{here['processor']}; torch uses {here['instructions']}, {'' if here['onednn'] else 'no '}oneDNN",
-        "GPUs": f"{', '.join(gpus)}: --device cuda trains as many runs on each as gain by it"
-        if gpus
-        else "Apple's: --device mps, which was never tried"
-        if torch.backends.mps.is_available()
-        else "none: train on the CPU",
-        "disk": f"{free / 1e9:.0f} GB free",
-        "CIFAR-10": _or_why(cifar),
-        "Tiny ImageNet": _or_why(tiny),
-        "store": _or_why(runs),
-    }
-    for name, text in rows.items():
+    for name, text in rows(Store()).items():
         print(f"{name:<13} {text.removeprefix(f'{name} is ')}")
-
-
-def _gpu(device: str) -> str:
-    from .training import provenance
-
-    here = provenance.place(device)
-    return f"{provenance.device_name(device)} (capability {here['capability']}, driver {here['driver'] or 'unknown'})"
 
 
 def _faults(listed: list[str]) -> str:
     return "1 fault" if len(listed) == 1 else f"{len(listed)} faults"
-
-
-def _or_why(find: Callable[[], str]) -> str:
-    """The result of ``find``, or its error message, so that one fault does not hide the other lines."""
-    try:
-        return find()
-    except UserError as error:
-        return str(error)
 
 
 def main() -> None:

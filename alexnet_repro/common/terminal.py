@@ -1,9 +1,15 @@
-"""Print to terminals whose encoding lacks some characters: "×" becomes "x" instead of an error."""
+"""Print tables that fit the terminal, and "x" where its encoding has no "×"."""
 
 import codecs
 import io
+import shutil
 import sys
 import unicodedata
+from collections.abc import Mapping, Sequence
+
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
 
 PLAIN = {
     "×": "x",
@@ -40,3 +46,14 @@ def print_what_can_be_shown() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # none where it is closed; a notebook has its own kind
             stream.reconfigure(errors="plain")
+
+
+def text_table(columns: Mapping[str, Sequence[str]]) -> str:
+    """The columns as a text table, with cells folded to fit the width of the terminal (or COLUMNS)."""
+    heads = [Column(name, overflow="fold") for name in columns]
+    table = Table(*heads, box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for row in zip(*columns.values(), strict=True):
+        table.add_row(*map(Text, row))
+    folded = io.StringIO()
+    Console(file=folded, width=shutil.get_terminal_size((400, 24)).columns, highlight=False).print(table)
+    return "\n".join(line.rstrip() for line in folded.getvalue().splitlines())
