@@ -27,7 +27,7 @@ def test_a_caption_is_marked_as_one() -> None:
     assert captions.caption("Found.")._repr_markdown_() == ("Found.", {CAPTION: True})
 
 
-def test_effects_are_grouped_by_verdict(not_run: Verdict) -> None:
+def test_effects_have_their_verdict(not_run: Verdict) -> None:
     found = {
         "one": dataclasses.replace(not_run, verdict="reproduced", effect=2.0, unit="points", seeds=3, declared=20),
         "two": not_run,
@@ -36,7 +36,8 @@ def test_effects_are_grouped_by_verdict(not_run: Verdict) -> None:
     }
     assert (
         captions.effects(found).data
-        == "Stage one: reproduced: one (2 points, provisional), three (1.50×); not run: two, begun (2 of 20 so far)."
+        == "In stage one: one: 2 points, reproduced, provisional; two: not run; begun: not run (2 of 20 so far); "
+        "three: 1.50×, reproduced."
     )
 
 

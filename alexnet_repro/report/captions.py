@@ -29,17 +29,16 @@ def caption(text: str) -> Markdown:
 
 
 def effects(verdicts: Mapping[str, Verdict]) -> Markdown:
-    """Which comparisons have which verdict; verdicts: name of the comparison in the figure -> verdict."""
-    groups: dict[str, list[str]] = {}
+    """The effect and verdict of each comparison; verdicts: name of the comparison in the figure -> verdict."""
+    parts = []
     for name, verdict in verdicts.items():
         if verdict.effect is None:
-            facts = [f"{verdict.pairs_judged} so far"] if verdict.seeds else []
+            found = f"{verdict.verdict}{f' ({verdict.pairs_judged} so far)' * bool(verdict.seeds)}"
         else:
-            facts = [with_unit(number(verdict.effect), verdict.unit)] + ["provisional"] * verdict.provisional
-        shown = f"{name} ({', '.join(facts)})" if facts else name
-        groups.setdefault(verdict.verdict, []).append(shown)
-    parts = "; ".join(f"{verdict}: {', '.join(names)}" for verdict, names in groups.items())
-    return caption(f"Stage one: {parts}.")
+            found = f"{with_unit(number(verdict.effect), verdict.unit)}, {verdict.verdict}"
+            found += ", provisional" * verdict.provisional
+        parts.append(f"{name}: {found}")
+    return caption(f"In stage one: {'; '.join(parts)}.")
 
 
 def curves(runs: RunsByArm, labels: Mapping[str, str]) -> Markdown:
