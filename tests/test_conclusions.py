@@ -83,6 +83,14 @@ def test_a_diverged_run_counts_at_chance():
     assert judged.note == "1 of 5 runs of 'no_lrn' diverged"
 
 
+def test_the_gap_of_a_diverged_run_is_none():
+    gap = RULE.model_copy(update={"metric": "gap"})
+    arm = {i: record(tiny(seed=i), metrics={"gap": 0.2}) for i in range(4)}
+    against = {i: record(tiny(seed=i), metrics={"gap": 0.1}) for i in range(5)}
+    judged = compare(gap, "cifar10", arm | {4: record(tiny(seed=4), "diverged", metrics={})}, against)
+    assert judged.effect == pytest.approx((4 * 10 - 10) / 5)
+
+
 def test_unseen_pairs_are_judged_alone_too():
     rule = RULE.model_copy(update={"seen": {"cifar10": 2}})
     judged = compare(rule, "cifar10", errors(60.0, 60.3, 39.8, 40.2, 40.0), BASE)
@@ -124,8 +132,11 @@ def test_holm_over_the_primary_comparisons_that_were_not_seen_in_advance():
         (["direction only", "opposite direction", "inconclusive"], "depends on scale"),
         (["supported", "inconclusive"], "supported, with a scale inconclusive"),
         (["direction only", "inconclusive"], "not shown"),
-        (["equivalent", "opposite direction"], "not shown"),
+        (["equivalent", "opposite direction"], "not supported at any scale"),
         (["supported", "not run"], "supported"),
+        (["supported", "supported", "not run"], "supported at 2 scales"),
+        (["equivalent", "contradicted"], "not supported at any scale"),
+        (["equivalent", "contradicted", "inconclusive"], "not shown"),
     ],
 )
 def test_every_conclusion(verdicts, words):
@@ -137,7 +148,9 @@ def test_every_conclusion(verdicts, words):
     [
         (["equivalent", "equivalent"], "explained by its scaling"),
         (["contradicted"], "explained by its scaling"),
-        (["equivalent", "inconclusive"], "supported"),
+        (["equivalent", "inconclusive"], "explained by its scaling at 1 of 2 scales"),
+        (["equivalent", "supported", "contradicted"], "explained by its scaling at 2 of 3 scales"),
+        (["inconclusive"], "supported"),
         (["supported"], "supported"),
         (["not run"], "supported"),
     ],
@@ -150,6 +163,9 @@ def test_a_control_explains_an_effect(control, words):
 def test_a_conclusion_on_fewer_pairs_than_declared_says_so():
     assert conclude("lrn", [comparison("supported", seeds=3)], "") == "supported, so far"
     assert conclude("lrn", [comparison("supported"), comparison("not run", seeds=0)], "") == "supported, so far"
+    seen = comparison("supported", seeds=5, seen=5)
+    assert conclude("lrn", [seen, comparison("not run", seeds=0)], "") == "supported, seen in advance, so far"
+    assert conclude("lrn", [seen, comparison("supported")], "") == "supported at every scale"
     secondary = comparison("inconclusive", "secondary", seeds=3)
     assert conclude("lrn", [comparison("supported"), secondary], "") == "supported"
 
@@ -197,26 +213,29 @@ def git(*words):
 
 
 def entries(text):
-    """What each rule of a version of the file says, without its reasons, for each of its scales."""
+    """What each rule of a version of the file says, without its reasons, for each of its scales -> how many pairs."""
+    found = {}
     for rule in tomllib.loads(text)["rule"]:
         for scale, count in rule["seeds"].items():
             fixed = {name: value for name, value in rule.items() if name not in ("seeds", "seen", "why", "explains")}
-            yield json.dumps(fixed | {"scale": scale, "count": count, "seen": rule.get("seen", {}).get(scale, 0)})
+            found[json.dumps(fixed | {"scale": scale, "seen": rule.get("seen", {}).get(scale, 0)})] = count
+    return found
 
 
 @cache
 def declared():
-    """The commit in which each rule came to stand as it stands now."""
+    """The commit since which each rule stands as it stands now, for each of its pairs."""
     file = f"data/{rules.FILE}"
     code, out = git("log", "--reverse", "--format=%H", "--", file)
     commits = out.split()
     if code or not commits or git("rev-parse", "--is-shallow-repository")[1].strip() == "true":
         pytest.skip("needs the project's whole git history")
-    now = set(entries((paths.data() / rules.FILE).read_text()))
+    now = entries((paths.data() / rules.FILE).read_text())
     since = {}
     for commit in commits:
-        there = set(entries(git("show", f"{commit}:{file}")[1]))
-        since = {entry: since.get(entry, commit) for entry in there & now}
+        there = entries(git("show", f"{commit}:{file}")[1])
+        pairs = [(entry, i) for entry in there.keys() & now.keys() for i in range(there[entry])]
+        since = {pair: since.get(pair, commit) for pair in pairs}
     return since
 
 
@@ -235,12 +254,12 @@ def test_every_rule_is_older_than_the_runs_that_it_judges():
                 if (said := json.loads(each))["scale"] == scale
                 and (said["claim"], said.get("label", "")) == (rule.claim, rule.label)
             ]  # fmt: skip
-            if entry not in since:
-                assert git("status", "--porcelain", "--", f"data/{rules.FILE}")[1], f"{entry} is in no commit"
-                continue
-            for seed in sorted(arm.keys() & against.keys())[rule.seen.get(scale, 0) : count]:
+            for i, seed in [*enumerate(sorted(arm.keys() & against.keys()))][rule.seen.get(scale, 0) : count]:
+                if (entry, i) not in since:
+                    assert git("status", "--porcelain", "--", f"data/{rules.FILE}")[1], f"{entry} is in no commit"
+                    continue
                 made = {arm[seed].provenance.commit, against[seed].provenance.commit}
-                assert any(git("merge-base", "--is-ancestor", since[entry], commit)[0] == 0 for commit in made), (
+                assert any(git("merge-base", "--is-ancestor", since[entry, i], commit)[0] == 0 for commit in made), (
                     f"{rule.claim} {rule.label} at {scale}: seed {seed} was trained before its rule stood"
                 )
                 checked += 1

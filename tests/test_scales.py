@@ -16,7 +16,15 @@ from . import legible
 
 
 def compared(name, scale, effect, low, high, **changes):
-    about = {"role": "primary", "label": "", "verdict": "supported", "unit": "points", "threshold": 1.0, "declared": 5}
+    about = {
+        "role": "primary",
+        "label": "",
+        "verdict": "supported",
+        "unit": "points",
+        "threshold": 1.0,
+        "declared": 5,
+        "seeds": 5,
+    }
     return Comparison(name, scale=scale, effect=effect, interval=(low, high), **(about | changes))
 
 
@@ -28,10 +36,10 @@ LRN = conclusion(
     "lrn",
     compared("lrn", "cifar10", 4.0, 3.0, 5.0),
     compared("lrn", "tiny-imagenet", 1.0, 0.5, 1.5),
-    compared("lrn", "cifar10-long", None, 0.0, 0.0),  # not run
+    compared("lrn", "cifar10-long", None, 0.0, 0.0, verdict="not run", seeds=0),
     compared("lrn", "cifar10", 3.0, 2.0, 4.0, role="control"),
 )
-CROPS = conclusion("augmentation", compared("augmentation", "cifar10", -0.5, -1.0, 0.1))
+CROPS = conclusion("augmentation", compared("augmentation", "cifar10", -0.5, -1.0, 0.1, verdict="inconclusive"))
 SPEED = conclusion("relu_consistent", compared("relu_consistent", "cifar10-threshold", 2.4, 2.2, 2.7, unit="×"))
 
 
@@ -50,9 +58,11 @@ def test_ratios_and_claims_without_runs_are_left_out():
     assert [*scales.shown([LRN, SPEED, CROPS])] == [claim("lrn").title, claim("augmentation").title]
 
 
-def test_the_caption_counts_claims_that_are_clear_at_every_scale():
+def test_the_caption_counts_claims_that_are_supported_at_every_scale():
     assert "Of 2 claims about the error, 1 have" in scales.page([LRN, CROPS])
-    against = conclusion("lrn", *LRN.comparisons, compared("lrn", "cifar10-fresh", 0.5, -0.1, 1.1))
+    against = conclusion(
+        "lrn", *LRN.comparisons, compared("lrn", "cifar10-fresh", 0.5, -0.1, 1.1, verdict="inconclusive")
+    )
     assert "Of 2 claims about the error, 0 have" in scales.page([against, CROPS])
     assert scales.page([SPEED]) == "No comparison has its runs yet.\n"
 
@@ -66,7 +76,16 @@ def test_the_page_of_a_claim_adds_its_control_and_its_verdicts():
     assert drawn["x"] == [Mark("cifar10", 3.0, 2.0, 4.0)]
     assert scales.verdicts([found]) == (
         f"{claim('lrn').title}: supported (CIFAR-10, 24 epochs), supported (Tiny ImageNet); "
-        "not run yet: CIFAR-10, 96 epochs."
+        "no verdict yet: CIFAR-10, 96 epochs."
+    )
+    begun = conclusion(
+        "lrn",
+        compared("lrn", "cifar10-long", 4.0, 3.0, 5.0, seeds=3),
+        compared("lrn", "tiny-imagenet", None, 0.0, 0.0, verdict="not run", seeds=1),
+    )
+    assert scales.verdicts([begun]) == (
+        f"{claim('lrn').title}: supported (CIFAR-10, 96 epochs, 3 of 5 pairs); "
+        "no verdict yet: Tiny ImageNet, 1 of 5 pairs."
     )
 
 

@@ -80,6 +80,11 @@ class Comparison:
         return 0 < self.seeds < self.declared
 
     @property
+    def pairs_judged(self) -> str:
+        """Number of pairs judged, and of how many if there are fewer than the rule declares: "5", "3 of 5"."""
+        return str(self.seeds) if self.seeds == self.declared else f"{self.seeds} of {self.declared}"
+
+    @property
     def in_advance(self) -> bool:
         """Whether every pair had been published when the rule was written."""
         return self.seen == self.declared
@@ -211,28 +216,36 @@ def conclude(claim: str, found: Sequence[Comparison], explains: str) -> str:
     ours = [each for each in every if each.verdict != "not run"]
     so_far = ", so far" if any(each.seeds < each.declared for each in every) else ""
     primary = [each.verdict for each in ours if each.role == "primary"]
-    control = [each.verdict for each in ours if each.role == "control"]
-    positive, none, negative = (
-        [name for name in primary if name in kind] for kind in (POSITIVE, ("equivalent",), NEGATIVE)
-    )
     if not primary:
-        return "not run"
-    if positive and control and not none + negative and all(n in ("equivalent", *NEGATIVE) for n in control):
-        return f"explained by {explains}{so_far}"
-    return _over_scales(primary, len(positive), len(none), len(negative)) + so_far
+        return NOT_RUN
+    seen = ", seen in advance" if all(each.in_advance for each in ours if each.role == "primary") else ""
+    positive, none, negative = (sum(name in kind for name in primary) for kind in (POSITIVE, ("equivalent",), NEGATIVE))
+    control = [each.verdict for each in ours if each.role == "control"]
+    alike = sum(name in ("equivalent", *NEGATIVE) for name in control)
+    if positive and alike and not none + negative:
+        part = "" if alike == len(control) else f" at {alike} of {len(control)} scales"
+        return f"explained by {explains}{part}{seen}{so_far}"
+    declared = sum(each.role == "primary" for each in every)
+    return f"{_over_scales(primary, positive, none, negative, declared)}{seen}{so_far}"
 
 
-def _over_scales(primary: Sequence[Name], positive: int, none: int, negative: int) -> str:
-    """The conclusion where no control explains the effect, from the primary verdicts and how many are of each kind."""
+def _over_scales(primary: Sequence[Name], positive: int, none: int, negative: int, declared: int) -> str:
+    """The conclusion where no control explains the effect, from the primary verdicts and how many are of each kind.
+
+    declared: how many scales have a primary comparison, with runs or without.
+    """
     whole = len(primary)
     if set(primary) == {"supported"}:
-        return "supported at every scale" if whole > 1 else "supported"
+        several = "supported at every scale" if whole == declared else f"supported at {whole} scales"
+        return several if whole > 1 else "supported"
     if positive == whole:
         return "right in direction"
     if none == whole:
         return "no effect"
     if negative == whole:
         return "contradicted"
+    if none + negative == whole:
+        return "not supported at any scale"
     if positive and none + negative:
         return "depends on scale"
     return "supported, with a scale inconclusive" if set(primary) == {"supported", "inconclusive"} else "not shown"
@@ -294,8 +307,9 @@ def filled(
 
     def shown(each: Verdict | Comparison) -> str:
         text = with_interval(each.effect, each.interval if intervals else None, each.unit)
-        few = isinstance(each, Comparison) and each.provisional and intervals
-        return f"{text.removesuffix(')')}; {each.seeds} of {each.declared} pairs so far)" if few else text
+        if not isinstance(each, Comparison) or not each.provisional:
+            return text
+        return f"{text.removesuffix(')')}; {each.pairs_judged} pairs so far)" if intervals else f"{text} so far"
 
     known = {each.label or "effect": shown(each) for each in verdicts}
     known |= {

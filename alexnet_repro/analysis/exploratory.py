@@ -91,22 +91,19 @@ def parts(arm: Records, against: Records) -> pd.DataFrame:
         return pd.DataFrame(columns=["part", "metric", "mean", "low", "high", "side", "pairs"])
     rows = []
     for metric, part in PARTS.items():
-        first, second = (np.array([_points(side[seed], metric) for seed in seeds]) for side in (arm, against))
+        first, second = (
+            np.array([100 * scored_metric(side[seed], metric) for seed in seeds]) for side in (arm, against)
+        )
         mean, low, high = map(float, t_interval(first - second))
         side = float((first > second).mean())
         rows.append((part, metric, mean, low, high, side, len(seeds)))
     return pd.DataFrame(rows, columns=["part", "metric", "mean", "low", "high", "side", "pairs"])
 
 
-def _points(record: RunRecord, metric: str) -> float:
-    """An error or gap in percent, as it counts; both errors of a diverged run are chance, so that its gap is 0."""
-    return 0.0 if metric == "gap" and record.status == "diverged" else 100 * scored_metric(record, metric)
-
-
 def values(runs: Mapping[str, Records], metric: str) -> pd.DataFrame:
     """A metric of every run, a row each: arm, seed, value; errors and gaps in percent. Runs without it are left out."""
     rows = [
-        (arm, seed, _points(record, metric) if metric in PARTS else scored_metric(record, metric))
+        (arm, seed, (100 if metric in PARTS else 1) * scored_metric(record, metric))
         for arm, by_seed in runs.items()
         for seed, record in by_seed.items()
         if metric in record.metrics or record.status == "diverged"

@@ -33,6 +33,8 @@ class Judged:
     stage: 1 for a rule of data/claims.toml, or a comparison without one (verdict "no rule"); 2 for a rule of
     data/rules_stage_2.toml. name: a formula, "no_lrn - baseline". against: an arm, or a number of the paper. effect,
     low and high (the 95 % interval) and threshold are in ``unit``; NaN if missing, infinite if an end is open.
+    declared: how many pairs the rule asks for, 0 without one. seen_in_advance: all of these runs had been published
+    when stage two's rule was written.
     """
 
     stage: Literal[1, 2]
@@ -44,11 +46,13 @@ class Judged:
     metric: str
     unit: str
     pairs: int
+    declared: int
     effect: float
     low: float
     high: float
     threshold: float
     verdict: str
+    seen_in_advance: bool
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,9 @@ class Judgement:
                     "stage": each.stage,
                     "comparison": each.name,
                     "effect (95 % interval)": with_interval(effect, interval, each.unit),
-                    "verdict": each.verdict,
+                    "verdict": f"{each.verdict}{', seen in advance' * each.seen_in_advance}",
                     "threshold": NONE if math.isnan(each.threshold) else with_unit(number(each.threshold), each.unit),
-                    "pairs": each.pairs,
+                    "pairs": f"{each.pairs} of {each.declared}" if each.pairs < each.declared else str(each.pairs),
                     "metric": each.metric,
                     "runs": each.setting if each.stage == 2 else "",
                 }
@@ -167,7 +171,8 @@ def _judged(
     low, high = found.interval or (math.nan, math.nan)
     effect, threshold = (math.nan if each is None else each for each in (found.effect, threshold))
     return Judged(stage, setting, label, _formula(entry), entry.arm, entry.against, entry.metric, found.unit,
-                  found.seeds or 0, effect, low, high, threshold, found.verdict)  # fmt: skip
+                  found.seeds or 0, found.declared or 0, effect, low, high, threshold, found.verdict,
+                  isinstance(found, Comparison) and found.in_advance)  # fmt: skip
 
 
 def _formula(entry: Measured | Observed | Rule) -> str:

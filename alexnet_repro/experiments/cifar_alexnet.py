@@ -241,7 +241,7 @@ SCALED: Mapping[str, Scaled] = {
         | {"pool_2_2": {"model.pool": (2, 2), "model.pool_rounding": "floor"}}
         | arms("no_color", "no_conv4")
         | {"tanh": {"model.nonlinearity": "tanh"}},
-        3,
+        5,
     ),
 }
 """The scales of stage two, data/rules_stage_2.toml."""

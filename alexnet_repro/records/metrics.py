@@ -1,4 +1,4 @@
-"""Metrics as they count in comparisons: a diverged run's errors are those of chance.
+"""Metrics as they count in comparisons: a diverged run's errors are those of chance, its gap is 0.
 
 A time that was not reached is censored.
 """
@@ -28,7 +28,12 @@ def outcome(record: RunRecord, metric: str) -> tuple[float, bool]:
 
 
 def scored_metric(record: RunRecord, metric: str) -> float:
-    """A metric as averages and comparisons use it: a diverged run counts with the error of random guessing."""
+    """A metric as averages and comparisons use it: a diverged run counts with the error of random guessing.
+
+    Its gap is then 0: it guesses on training images, too.
+    """
+    if record.status == "diverged" and metric == "gap":
+        return 0.0
     return chance(record, metric) if record.status == "diverged" and metric in ERRORS else record.metric(metric)
 
 

@@ -30,7 +30,7 @@ from ..records.lookup import RunsByArm, records, select_learning_rates
 from ..records.record import RunRecord, core_hours
 from ..records.store import Store
 from . import downloads
-from .format import badge, halved, markdown, papers, unbroken, with_commands
+from .format import badge, halved, markdown, papers, unbroken, waiting, with_commands, with_pairs
 
 ENDS = {"finished": "its budget used up", "stopped": "at the threshold", "diverged": "diverged"}
 """Status of a record -> how a page says that the run ended."""
@@ -71,13 +71,12 @@ def answer(entry: Claim, conclusion: Conclusion | None) -> str:
         return "\n".join([*lines, "**The answer:** none; this is a rehearsal on the bundled sample.", ""])
     lines += [f"**The answer:** {conclusion.reading}", "", f"**The verdict:** {conclusion.conclusion}."]
     primary = [each for each in conclusion.comparisons if each.role == "primary"]
-    there = [SETTINGS[each.scale].title for each in primary if each.verdict != "not run"]
-    missing = [SETTINGS[each.scale].title for each in primary if each.verdict == "not run"]
+    there = [with_pairs(each) for each in primary if each.verdict != "not run"]
     settings = [each.setting.partition(": speaks")[0] for each in entry.measured]
     settings += [each.setting.partition(": speaks")[0] for each in entry.observed]
     if primary:
         lines[-1] += f" Scales: {'; '.join(there) or 'none yet'}."
-        lines[-1] += f" Not run yet: {'; '.join(missing)}." if missing else ""
+        lines[-1] += f" {capital(missing)}." if (missing := waiting(primary)) else ""
     elif settings:
         lines[-1] += f" Scale: {settings[0]}."
     return "\n".join([*lines, ""])
@@ -143,7 +142,7 @@ def comparison_rows(conclusion: Conclusion) -> pd.DataFrame:
                 "verdict": "; ".join(filter(None, [f"**{each.verdict}**", *marks])),
                 "effect (95 % interval)": NONE if each.verdict == "not run" else comparison_text(each),
                 "threshold": threshold if each.unit == "×" else f"± {threshold}",
-                "pairs": f"{each.seeds} of {each.declared}" if each.provisional or not each.seeds else str(each.seeds),
+                "pairs": each.pairs_judged,
                 "on the paper's side": "" if each.side is None else f"{100 * each.side:.0f} %",
             }
         )

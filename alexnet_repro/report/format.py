@@ -8,6 +8,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from ..analysis.conclusions import NOT_RUN, Comparison
+from ..analysis.rules import SETTINGS
 from ..analysis.verdicts import Verdict, effect_text
 from ..common.text import NONE, with_unit
 
@@ -77,3 +79,15 @@ def unbroken(text: str) -> str:
 
 def _cell(value: object) -> str:
     return str(value).replace("|", "\\|")
+
+
+def with_pairs(each: Comparison) -> str:
+    """The scale of a comparison and, if it has fewer pairs than declared, how many: "Tiny ImageNet, 3 of 5 pairs"."""
+    pairs = "" if each.seeds in (0, each.declared) else f", {each.pairs_judged} pairs"
+    return f"{SETTINGS[each.scale].title}{pairs}"
+
+
+def waiting(primary: Sequence[Comparison]) -> str:
+    """At which scales there are too few pairs for a verdict; empty if there are none."""
+    missing = [with_pairs(each) for each in primary if each.verdict == NOT_RUN]
+    return f"no verdict yet: {'; '.join(missing)}" if missing else ""

@@ -98,13 +98,13 @@ class Page:
     def title(self, name: str, finding: str, when: str) -> Markdown:
         """A finding on a claim in a few words, which the book adds to the page's title.
 
-        finding: a text with the placeholders of the claim's reading; their intervals are left out. when: the conclusion
-        (without "so far") for which the text is true; for any other conclusion, the conclusion itself is shown.
+        finding: a text with the placeholders of the claim's reading; their intervals are left out. when: how the
+        conclusion begins for which the text is true; for any other conclusion, the conclusion itself is shown.
         """
         if self.smoke:
             return Markdown("")
         conclusion, words = self._conclusions()[name], None
-        if conclusion.conclusion.removesuffix(", so far") == when:
+        if conclusion.conclusion.startswith(when):
             find = self._find("cifar10")
             words = filled(finding, name, conclusion.verdicts, conclusion.comparisons, find, intervals=False)
         return Markdown(words or conclusion.conclusion, metadata={TITLE: True})

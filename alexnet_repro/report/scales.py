@@ -13,8 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ..analysis import meta
-from ..analysis.conclusions import Comparison, Conclusion
-from ..analysis.rules import SETTINGS
+from ..analysis.conclusions import NOT_RUN, Comparison, Conclusion
 from ..paper.claims import Claim, claim
 from . import format
 from .figures import PALETTE, WIDTH, canvas
@@ -90,14 +89,14 @@ def with_controls(conclusions: Sequence[Conclusion]) -> dict[str, list[Mark]]:
 
 
 def verdicts(conclusions: Sequence[Conclusion]) -> str:
-    """The primary verdicts on each claim by scale, as one paragraph, with the scales that have no runs yet."""
+    """The primary verdicts on each claim by scale, as one paragraph, with the scales that have too few runs yet."""
     parts = []
     for each in conclusions:
         primary = [other for other in each.comparisons if other.role == "primary"]
-        found = [f"{other.verdict} ({SETTINGS[other.scale].title})" for other in primary if other.effect is not None]
-        missing = [SETTINGS[other.scale].title for other in primary if other.effect is None]
-        waiting = [f"not run yet: {', '.join(missing)}"] if missing else []
-        parts.append(f"{claim(each.claim).title}: {'; '.join([', '.join(found), *waiting])}.")
+        found = [f"{other.verdict} ({format.with_pairs(other)})" for other in primary if other.verdict != NOT_RUN]
+        parts.append(
+            f"{claim(each.claim).title}: {'; '.join([', '.join(found), *filter(None, [format.waiting(primary)])])}."
+        )
     return " ".join(parts)
 
 
@@ -107,7 +106,7 @@ def page(conclusions: Sequence[Conclusion]) -> str:
     if not drawn:
         return "No comparison has its runs yet.\n"
     alt = "Interval plot, a row per claim: a mark for the paper, the log, others, and each scale that was run here."
-    return format.figure("scales", alt, caption(drawn))
+    return format.figure("scales", alt, caption(conclusions, drawn))
 
 
 def shown(conclusions: Sequence[Conclusion]) -> dict[str, list[Mark]]:
@@ -116,15 +115,16 @@ def shown(conclusions: Sequence[Conclusion]) -> dict[str, list[Mark]]:
     return {title: found for title, found in every.items() if found}
 
 
-def caption(drawn: Mapping[str, Sequence[Mark]]) -> str:
-    """The figure's caption: how many effects are clearly on the paper's side at every scale, then how to read it."""
-    ours = [[mark for mark in found if mark.source not in (PAPER, LOG, OTHERS)] for found in drawn.values()]
-    clear = sum(all(mark.low > 0 for mark in each) for each in ours)
+def caption(conclusions: Sequence[Conclusion], drawn: Mapping[str, Sequence[Mark]]) -> str:
+    """The figure's caption: how many claims are supported at every scale with a verdict, then how to read it."""
+    ours = [each.comparisons for each in conclusions if claim(each.claim).title in drawn]
+    judged = [{each.verdict for each in found if each.role == "primary"} - {NOT_RUN} for found in ours]
     return (
-        f"**Of {len(drawn)} claims about the error, {clear} have an effect clearly on the paper's side wherever it was "
-        "measured here.** In percentage points, with 95 % intervals; right of 0 is the paper's side. The author's "
-        "log has one run of each network; its bar is the scatter between two such runs. Of the paper and the log, the "
-        "top-1 error is shown. Speed is a ratio, and not in this figure: see [ReLU](pages/relu_speed.ipynb)."
+        f"**Of {len(drawn)} claims about the error, {judged.count({'supported'})} have an effect of at least their "
+        "threshold, on the paper's side, at every scale that has a verdict.** In percentage points, with 95 % "
+        "intervals; right of 0 is the paper's side. The author's log has one run of each network; its bar is the "
+        "scatter between two such runs. Of the paper and the log, the top-1 error is shown. Speed is a ratio, and not "
+        "in this figure: see [ReLU](pages/relu_speed.ipynb)."
     )
 
 

@@ -27,7 +27,7 @@ def text(claims: list[Conclusion]) -> str:
         "": [each.label or each.role for each in comparisons],
         "verdict": [f"{each.verdict}{', seen in advance' if each.in_advance else ''}" for each in comparisons],
         "found (95 % interval)": [comparison_text(each) for each in comparisons],
-        "seeds": [f"{each.seeds} of {each.declared}" for each in comparisons],
+        "seeds": [each.pairs_judged for each in comparisons],
     }
     last = {"claim": [each.claim for each in claims], "conclusion": [each.conclusion for each in claims]}
     mark = "\n† excludes zero, but would not once corrected for all comparisons (Holm)"
