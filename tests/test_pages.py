@@ -1,5 +1,7 @@
 """The pages of the ablations: every cell's call, on records that no training made."""
 
+import dataclasses
+
 import pytest
 
 from alexnet_repro.common.errors import UserError
@@ -287,29 +289,27 @@ def test_the_box_has_the_claim_the_answer_and_the_scales(page):
     assert first.startswith("section 3.3):** Local response normalization after conv1 and conv2")
     assert "Not all of the runs that this sentence needs are there yet." in first
     assert (
-        "**The verdict:** supported, so far. Scales: CIFAR-10, 24 epochs. Not run yet: CIFAR-10, 24 epochs, fresh"
-        in first
+        "**The verdict:** supported, so far. Scales: CIFAR-10, 24 epochs, 4 of 20 pairs. "
+        "No verdict yet: CIFAR-10, 24 epochs, fresh" in first
     )
     assert second.startswith("section 3.1, Fig. 1):**")
-    assert "Not run yet: AlexNet in CIFAR size, to 50 % training error." in second
+    assert "No verdict yet: AlexNet in CIFAR size, to 50 % training error." in second
     assert text.startswith(":::{admonition}")
     assert text.endswith(":::")
 
 
-def test_the_title_has_the_finding_while_its_words_hold(page):
-    finding = "it costs {primary@cifar10}"
-    title = page.title("lrn", finding, when="supported")
-    assert title.data == "it costs 2.00 points"
+def test_the_title_has_the_finding_or_the_conclusion(page, monkeypatch):
+    title = page.title("overlapping_pooling")
     assert title.metadata == {"title": True}
-    assert page.title("lrn", finding, when="no effect").data == "supported, so far"
-    assert page.title("lrn", "{primary@cifar10-long}", when="supported").data == "supported, so far"  # not run
-    with pytest.raises(UserError, match=r"nothing fills \{primry@cifar10\}"):
-        page.title("lrn", "{primry@cifar10}", when="supported")
+    assert title.data == page._conclusions()["overlapping_pooling"].conclusion  # of runs that are not there
+    known = page._conclusions() | {"lrn": dataclasses.replace(page._conclusions()["lrn"], heading="it costs 2 points")}
+    monkeypatch.setattr(page, "_conclusions", lambda: known)
+    assert page.title("lrn").data == "it costs 2 points"
 
 
 def test_a_rehearsal_has_no_finding_in_its_title_and_no_answer(monkeypatch):
     rehearsal = Page("smoke", False, "cpu", 0)
-    assert rehearsal.title("lrn", "it costs {primary@cifar10}", when="supported").data == ""
+    assert rehearsal.title("lrn").data == ""
     assert "none; this is a rehearsal" in rehearsal.box("lrn").data
 
 

@@ -92,13 +92,19 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What all evidence on one claim comes to: a few words by the declared rule, and a sentence for readers."""
+    """What all evidence on one claim comes to: a few words by the declared rule, and a sentence for readers.
+
+    finding: a short clause with the claim's main numbers, empty where the conclusion is another than that for which it
+    was written; heading: the same without intervals.
+    """
 
     claim: str
     conclusion: str
     reading: str
     comparisons: tuple[Comparison, ...]
     verdicts: tuple[Verdict, ...]
+    finding: str = ""
+    heading: str = ""
 
     def row(self) -> dict[str, Any]:
         """The claim as plain JSON values: conclusion, reading, and every comparison of both stages with its scale."""
@@ -112,6 +118,7 @@ class Conclusion:
             "paper": first.paper,
             "conclusion": self.conclusion,
             "reading": self.reading,
+            "finding": self.finding,
             "comparisons": [*one, *two],
         }
 
@@ -278,7 +285,9 @@ def concluded(verdicts: Sequence[Verdict], found: Sequence[Comparison], find: Fi
         ours = tuple(each for each in found if each.claim == claim.id)
         theirs = tuple(each for each in verdicts if each.claim == claim.id)
         name = conclude(claim.id, ours, explains.get(claim.id, "")) if ours else without_rule(theirs)
-        result.append(Conclusion(claim.id, name, reading(claim, theirs, ours, find), ours, theirs))
+        texts = (filled(claim.finding, claim.id, theirs, ours, find, with_them) or "" for with_them in (True, False))
+        short = [text if name.startswith(claim.holds) else "" for text in texts]
+        result.append(Conclusion(claim.id, name, reading(claim, theirs, ours, find), ours, theirs, *short))
     return result
 
 

@@ -220,7 +220,8 @@ class Claim(Strict):
     """One claim of Krizhevsky, Sutskever & Hinton (2012), with all its evidence.
 
     paper: the paper's number, as the scorecard shows it. version: increased when a rule changes.
-    reading: a sentence for readers on what all evidence comes to; analysis/conclusions.py fills in the numbers.
+    reading: what all evidence comes to, for readers; analysis/conclusions.py fills in the numbers. finding: the same in
+    one short clause, for titles and the home page; ``holds`` says how the conclusion begins for which it is true.
     """
 
     id: Name
@@ -230,6 +231,8 @@ class Claim(Strict):
     statement: Text
     paper: Text
     reading: str = ""
+    finding: str = ""
+    holds: str = ""
     measured: tuple[Measured, ...] = ()
     observed: tuple[Observed, ...] = ()
     audited: tuple[Audited, ...] = ()
@@ -251,6 +254,8 @@ class Claim(Strict):
         kinds = {kind: getattr(self, kind) for kind in KINDS}
         if not any(kinds.values()):
             raise ValueError(f"has no evidence: add one of {', '.join(f'[[claim.{kind}]]' for kind in kinds)}")
+        if bool(self.finding) != bool(self.holds):
+            raise ValueError(f"finding={self.finding!r} and holds={self.holds!r}: give both, or neither")
         for entries in kinds.values():
             labels = [entry.label for entry in entries]
             if len(set(labels)) < len(labels):

@@ -15,7 +15,7 @@ from IPython.display import HTML, Markdown
 from matplotlib.figure import Figure
 
 from ..analysis import exploratory, meta
-from ..analysis.conclusions import Conclusion, filled
+from ..analysis.conclusions import Conclusion
 from ..analysis.contrasts import ALL_ARMS, Contrast, Pair, contrasts
 from ..analysis.ensembles import sizes
 from ..analysis.lookup import concluded, record_lookup
@@ -95,19 +95,12 @@ class Page:
             with suppress(NoRuns):
                 self.runs(name)
 
-    def title(self, name: str, finding: str, when: str) -> Markdown:
-        """A finding on a claim in a few words, which the book adds to the page's title.
-
-        finding: a text with the placeholders of the claim's reading; their intervals are left out. when: how the
-        conclusion begins for which the text is true; for any other conclusion, the conclusion itself is shown.
-        """
+    def title(self, name: str) -> Markdown:
+        """A claim's finding in a few words, else its conclusion, which the book adds to the page's title."""
         if self.smoke:
             return Markdown("")
-        conclusion, words = self._conclusions()[name], None
-        if conclusion.conclusion.startswith(when):
-            find = self._find("cifar10")
-            words = filled(finding, name, conclusion.verdicts, conclusion.comparisons, find, intervals=False)
-        return Markdown(words or conclusion.conclusion, metadata={TITLE: True})
+        found = self._conclusions()[name]
+        return Markdown(found.heading or found.conclusion, metadata={TITLE: True})
 
     def box(self, *names: str) -> Markdown:
         """A box with each of these claims: the paper's statement, our answer, the verdict, and the scales run."""

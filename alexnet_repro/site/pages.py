@@ -72,9 +72,11 @@ def findings(every: Sequence[Conclusion], links: Mapping[str, str] | None = None
     by_claim = {each.claim: each for each in every}
     lines = []
     for name in claims.FIRST:
-        title = by_claim[name].verdicts[0].title
+        found = by_claim[name]
+        title = found.verdicts[0].title
         head = title if links is None else f"[{title}]({links[name]})"
-        lines.append(f"* **{head}:** *{by_claim[name].conclusion}.* {by_claim[name].reading}\n")
+        said = capital(f"{found.finding}.") if found.finding else found.reading
+        lines.append(f"* **{head}:** *{found.conclusion}.* {said}\n")
     return "".join(lines)
 
 
