@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from scipy.ndimage import gaussian_filter
 
 from alexnet_repro.analysis import exploratory, rules
 from alexnet_repro.analysis.conclusions import compare
@@ -215,3 +216,17 @@ def test_colours_against_their_null():
     assert null.p == pytest.approx(stats.chi2.sf(statistic, 6))
     assert null.below == 1
     assert exploratory.colour_null(runs([1], [1], [1])) is None
+
+
+def test_orientation_finds_stripes_and_not_smooth_noise():
+    rng = np.random.default_rng(1)
+    y, x = np.indices((7, 7)) - 3
+    for degrees in (0, 45, 90):
+        across = x * np.cos(np.radians(degrees)) + y * np.sin(np.radians(degrees))
+        stripes = np.tile(np.cos(2 * np.pi * across / 3.5 + 0.4), (1, 3, 1, 1))
+        angle, share = exploratory.orientation(stripes, rng)
+        assert abs((angle[0] - degrees + 90) % 180 - 90) < 3
+        assert share[0] < 0.05
+    smooth = gaussian_filter(rng.standard_normal((400, 3, 31, 31)), (0, 0, 1.5, 1.5))[:, :, 12:19, 12:19]
+    _, share = exploratory.orientation(smooth, rng)
+    assert 0.01 < np.mean(share < 0.05) < 0.1  # 0.05, give or take four standard errors of 400 kernels
