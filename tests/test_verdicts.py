@@ -177,12 +177,12 @@ def test_a_diverged_run_counts_at_chance(last):
 
 
 def test_a_failed_run_without_a_number_is_inconclusive_not_dropped():
-    entry = POINTS.model_copy(update={"metric": "gap"})
-    runs = {i: record(i, gap=0.1) for i in range(5)}
+    entry = POINTS.model_copy(update={"metric": "knn_features"})
+    runs = {i: record(i, knn_features=0.1) for i in range(5)}
     judged = judge(CLAIM, entry, runs | {2: record(2, status="diverged", test_error=None)}, runs)
     assert (judged.verdict, judged.effect, judged.seeds) == ("inconclusive", None, 5)
     assert judged.p == 1.0  # it stays among the comparisons that Holm's method corrects for
-    assert "have no gap" in judged.note
+    assert "have no knn_features" in judged.note
 
 
 def test_a_missing_metric_is_an_error():
