@@ -6,7 +6,15 @@ from functools import cache
 import pytest
 
 from alexnet_repro.analysis import rules
-from alexnet_repro.analysis.conclusions import Comparison, classify_two_sided, compare, conclude, corrected, reading
+from alexnet_repro.analysis.conclusions import (
+    Comparison,
+    classify_two_sided,
+    compare,
+    conclude,
+    corrected,
+    finding,
+    reading,
+)
 from alexnet_repro.analysis.lookup import concluded, record_lookup
 from alexnet_repro.analysis.rules import SETTINGS, Rule
 from alexnet_repro.analysis.verdicts import scorecard
@@ -205,6 +213,19 @@ def test_a_part_in_brackets_waits_for_its_numbers_and_few_pairs_are_counted():
     )
     told = "Error 4 points (3 to 5), later 2 points (1 to 3; 3 of 5 pairs so far)."
     assert reading(said, (), found, lambda study, arm: {}) == told
+
+
+def test_a_finding_stands_while_its_conclusion_holds():
+    said = claim("lrn").model_copy(update={"finding": "it costs {primary@cifar10}", "holds": "supported"})
+    whole = comparison("supported", effect=4.0, interval=(3.0, 5.0))
+    few = comparison("supported", effect=4.0, interval=(3.0, 5.0), seeds=3)
+
+    def told(conclusion, each):
+        return finding(said, conclusion, (), (each,), lambda study, arm: {})
+
+    assert told("supported, so far", whole) == ("it costs 4 points (3 to 5)", "it costs 4 points")
+    assert told("supported", few) == ("it costs 4 points (3 to 5; 3 of 5 pairs so far)", "it costs 4 points, so far")
+    assert told("supported", comparison("not run")) == told("no effect", whole) == ("", "")
 
 
 def git(*words):

@@ -285,8 +285,7 @@ def concluded(verdicts: Sequence[Verdict], found: Sequence[Comparison], find: Fi
         ours = tuple(each for each in found if each.claim == claim.id)
         theirs = tuple(each for each in verdicts if each.claim == claim.id)
         name = conclude(claim.id, ours, explains.get(claim.id, "")) if ours else without_rule(theirs)
-        texts = (filled(claim.finding, claim.id, theirs, ours, find, with_them) or "" for with_them in (True, False))
-        short = [text if name.startswith(claim.holds) else "" for text in texts]
+        short = finding(claim, name, theirs, ours, find)
         result.append(Conclusion(claim.id, name, reading(claim, theirs, ours, find), ours, theirs, *short))
     return result
 
@@ -298,6 +297,17 @@ def reading(claim: Claim, verdicts: Sequence[Verdict], found: Sequence[Compariso
     """
     sentence = filled(claim.reading, claim.id, verdicts, found, find)
     return "Not all of the runs that this sentence needs are there yet." if sentence is None else sentence
+
+
+def finding(
+    claim: Claim, conclusion: str, verdicts: Sequence[Verdict], found: Sequence[Comparison], find: Find
+) -> tuple[str, str]:
+    """The claim's finding and heading, as in ``Conclusion``; empty if it holds for another conclusion than this."""
+    if not conclusion.startswith(claim.holds):
+        return "", ""
+    text, heading = (filled(claim.finding, claim.id, verdicts, found, find, each) or "" for each in (True, False))
+    used = [each for each in found if f"{{{each.label or each.role}@{each.scale}}}" in claim.finding]
+    return text, f"{heading}, so far" if heading and any(each.provisional for each in used) else heading
 
 
 def filled(
@@ -316,9 +326,8 @@ def filled(
 
     def shown(each: Verdict | Comparison) -> str:
         text = with_interval(each.effect, each.interval if intervals else None, each.unit)
-        if not isinstance(each, Comparison) or not each.provisional:
-            return text
-        return f"{text.removesuffix(')')}; {each.pairs_judged} pairs so far)" if intervals else f"{text} so far"
+        few = isinstance(each, Comparison) and each.provisional and intervals
+        return f"{text.removesuffix(')')}; {each.pairs_judged} pairs so far)" if few else text
 
     known = {each.label or "effect": shown(each) for each in verdicts}
     known |= {
