@@ -20,13 +20,14 @@ BLOCK = re.compile(r"(<!-- found: written by make readme -->\n).*?(<!-- end -->)
 
 
 def write() -> None:
-    """Update the findings in README.md and the picture, from the published records alone."""
+    """Update the findings in README.md and, if there are effects to draw, the picture, from the published records."""
     readme = paths.repository() / "README.md"
     with tempfile.TemporaryDirectory() as nothing:  # for a working store: it is this machine's alone
         claims = concluded(Store(Path(nothing)))
     text = readme.read_text(encoding="utf-8")
     write_atomic(readme, BLOCK.sub(lambda block: block[1] + findings(claims) + block[2], text))
-    write_atomic(paths.repository() / PICTURE, svg(scales.figure(scales.shown(claims)), marks(claims)))
+    if drawn := scales.shown(claims):
+        write_atomic(paths.repository() / PICTURE, svg(scales.figure(drawn), marks(claims)))
 
 
 def findings(claims: Sequence[Conclusion]) -> str:
