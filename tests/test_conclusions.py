@@ -245,7 +245,7 @@ def entries(text):
 
 @cache
 def declared():
-    """The commit since which each rule stands as it stands now, for each of its pairs."""
+    """(rule, number of the pair) -> the commit that wrote the rule as it is today, for at least so many pairs."""
     file = f"data/{rules.FILE}"
     code, out = git("log", "--reverse", "--format=%H", "--", file)
     commits = out.split()

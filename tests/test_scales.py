@@ -78,6 +78,8 @@ def test_the_page_of_a_claim_adds_its_control_and_its_verdicts():
         f"{claim('lrn').title}: supported (CIFAR-10, 24 epochs), supported (Tiny ImageNet); "
         "no verdict yet: CIFAR-10, 96 epochs."
     )
+    unjudged = conclusion("lrn", compared("lrn", "cifar10-long", None, 0.0, 0.0, verdict="not run", seeds=0))
+    assert scales.verdicts([unjudged]) == f"{claim('lrn').title}: no verdict yet: CIFAR-10, 96 epochs."
     begun = conclusion(
         "lrn",
         compared("lrn", "cifar10-long", 4.0, 3.0, 5.0, seeds=3),

@@ -237,7 +237,7 @@ def conclude(claim: str, found: Sequence[Comparison], explains: str) -> str:
 
 
 def _over_scales(primary: Sequence[Name], positive: int, none: int, negative: int, declared: int) -> str:
-    """The conclusion where no control explains the effect, from the primary verdicts and how many are of each kind.
+    """The conclusion if no control explains the effect, from the primary verdicts and the number of each kind.
 
     declared: how many scales have a primary comparison, with runs or without.
     """

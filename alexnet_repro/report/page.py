@@ -96,7 +96,7 @@ class Page:
                 self.runs(name)
 
     def title(self, name: str) -> Markdown:
-        """A claim's finding in a few words, else its conclusion, which the book adds to the page's title."""
+        """A claim's finding in a few words, for the page's title; its conclusion if no finding holds."""
         if self.smoke:
             return Markdown("")
         found = self._conclusions()[name]

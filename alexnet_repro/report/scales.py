@@ -94,9 +94,8 @@ def verdicts(conclusions: Sequence[Conclusion]) -> str:
     for each in conclusions:
         primary = [other for other in each.comparisons if other.role == "primary"]
         found = [f"{other.verdict} ({format.with_pairs(other)})" for other in primary if other.verdict != NOT_RUN]
-        parts.append(
-            f"{claim(each.claim).title}: {'; '.join([', '.join(found), *filter(None, [format.waiting(primary)])])}."
-        )
+        told = "; ".join(filter(None, [", ".join(found), format.waiting(primary)]))
+        parts.append(f"{claim(each.claim).title}: {told}.")
     return " ".join(parts)
 
 

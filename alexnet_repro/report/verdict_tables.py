@@ -1,4 +1,4 @@
-"""What ``alexnet-repro verdict`` prints: text tables, or a data frame with a row per comparison."""
+"""Format all verdicts for ``alexnet-repro verdict``: as text tables, or as a data frame with a row per comparison."""
 
 import pandas as pd
 

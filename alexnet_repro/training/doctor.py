@@ -1,4 +1,4 @@
-"""What ``alexnet-repro doctor`` prints of this machine."""
+"""Describe this machine: what ``alexnet-repro doctor`` prints."""
 
 import shutil
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from .data import cifar10, tiny_imagenet
 
 
 def rows(store: Store) -> dict[str, str]:
-    """Name to text: checkout, versions, processor, GPUs, disk, data sets, and how many runs ``store`` has."""
+    """The lines to print, by name: checkout, versions, processor, GPUs, disk, data sets, and the number of runs."""
     commit, clean = provenance.commit()
     here = provenance.place("cpu")
     gpus = [_gpu(f"cuda:{i}") for i in range(torch.cuda.device_count())]

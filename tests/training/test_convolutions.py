@@ -163,7 +163,7 @@ def test_tf32_is_allowed_or_not_before_anything_is_timed():
 
 
 class Clock:
-    """A pretended GPU: each work advances its clock by a stated time, and the works named can't be captured."""
+    """A stand-in for a GPU: each operation advances its clock by a given time; some cannot be captured as a graph."""
 
     def __init__(self, monkeypatch, refused=()):
         self.now, self.refused, self.log = 0.0, refused, []
