@@ -54,7 +54,7 @@ serve: $(STAMP) ## build the site and show it on http://127.0.0.1:8000 (or PORT=
 bench: $(STAMP) ## measure speed beside what one would use instead
 	@$(BIN)/python benchmarks/run.py
 
-gpu-check: ## beside a GPU: its tests, benchmarks and two reproductions, in some five minutes
+gpu-check: ## beside a GPU: its tests, benchmarks and two reproductions, in five to ten minutes
 	@$(if $(wildcard $(STAMP)),$(BIN)/python,$(or $(PYTHON),python3)) scripts/gpu_check.py
 
 clean: ## remove what was built; keeps .venv, downloads and runs

@@ -239,9 +239,9 @@ def reproduce(
 
     whole = None if budget is None else plans.seconds_of(budget)
     wanted = goals(names or [], scale, fresh_seeds, seeds)
+    places(device, workers)  # checks them
     own, published = plans.stores(device)
     every = own.missing([config for goal in wanted for seed in goal.seeds for config in goal.pair(seed)])
-    places(device, workers)  # checks them
     together = sharing(every, device, workers)
     at_once = len(places(device, together.workers))
     durations = plans.Durations(wanted, published, device, together)
@@ -249,16 +249,17 @@ def reproduce(
     print(text_table(plans.table(shares, published)))
     expected = sum(each.seconds for each in shares) / min(at_once, max(len(runs), 1))
     energy = sum(each.kilowatt_hours or 0 for each in shares)
+    least = "at least " * (together.runs > 1)  # runs that share a GPU draw more power than the one that was measured
     if together.runs > 1:
         print(f"\n{together}")
     print(
         f"\n{len(runs)} runs to train, {at_once} at once: about {plans.spoken(expected)}"
-        f"{f' and {energy:.2g} kWh of the GPU' if energy else ''}; Ctrl-C stops, the same command goes on"
+        f"{f' and {least}{energy:.2g} kWh of the GPU' if energy else ''}; Ctrl-C stops, the same command goes on"
     )
     if not any(each.pairs for each in shares):
-        least = plans.spoken(plans.least(wanted, own, durations) / at_once)
+        quickest = plans.spoken(plans.least(wanted, own, durations) / at_once)
         raise UserError(
-            f"--budget {budget} is too short for {MIN_PAIRS} pairs of any comparison: the quickest takes {least}", 1
+            f"--budget {budget} is too short for {MIN_PAIRS} pairs of any comparison: the quickest takes {quickest}", 1
         )
     launch(
         runs,

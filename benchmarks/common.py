@@ -119,7 +119,11 @@ def finish(name: str, arguments: argparse.Namespace, about: Mapping[str, Any], r
     """Print the results of benchmark ``name`` and write them where they were asked for."""
     print(benchmarks.table(rows).to_string(index=False), flush=True)
     gpu = about["device"] if getattr(arguments, "device", "cpu") != "cpu" else ""
-    destinations = [arguments.json, benchmarks.path(name, gpu) if arguments.publish else None]
-    for path in filter(None, destinations):
+    write(arguments, benchmarks.path(name, gpu), about, rows)
+
+
+def write(arguments: argparse.Namespace, published: Path, about: Mapping[str, Any], rows: list[Any]) -> None:
+    """Write results where they were asked for, and say where that is."""
+    for path in filter(None, [arguments.json, published if arguments.publish else None]):
         benchmarks.write(path, about, rows)
         print(f"written: {path.relative_to(paths.repository()) if path.is_relative_to(paths.repository()) else path}")

@@ -48,12 +48,15 @@ def measure(config: RunConfig, device: str, steps: int, rounds: int) -> tuple[fl
 
 def main() -> None:
     parser = options(__doc__, steps=100, rounds=5)
-    parser.add_argument("--device", default="cuda")
+    parser.add_argument("--device", default="cuda", choices=["cuda"])
     arguments = parser.parse_args()
-    if not arguments.device.startswith("cuda") or not torch.cuda.is_available():
+    if not torch.cuda.is_available():
         sys.exit("error: this needs a CUDA GPU: other devices have no graphs")
     about, rows = machine(arguments.device), []
+    bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
     for name, config in CONFIGS.items():
+        if config.precision == "bfloat16" and not bfloat16:
+            continue
         ours, peer = measure(config, arguments.device, arguments.steps, arguments.rounds)
         rows.append(row(name, "an operation at a time", "images/s", ours, peer))
     finish("graphs", arguments, about, rows)

@@ -42,8 +42,8 @@ WARM = 2
 """Batches before the clock starts: processes are up, and as many batches are ahead as will be left at the end."""
 
 
-def make(root: Path, count: int) -> None:
-    """Smooth pictures with grain: files of about 100 KB, as ImageNet's."""
+def make(root: Path, count: int, copies: int = 1) -> None:
+    """Smooth pictures with grain: files of about 100 KB, as ImageNet's; each under so many names."""
     rng = np.random.default_rng(0)
     for i in range(count):
         part = "val" if i % 16 == 0 else "train"
@@ -53,6 +53,8 @@ def make(root: Path, count: int) -> None:
         smooth = np.asarray(coarse.resize((500, 375), Image.Resampling.BICUBIC)).astype(np.int16)
         grain = rng.integers(-12, 13, smooth.shape, dtype=np.int16)
         Image.fromarray((smooth + grain).clip(0, 255).astype(np.uint8)).save(folder / f"{i}.JPEG", quality=90)
+        for copy in range(1, copies):
+            os.link(folder / f"{i}.JPEG", folder / f"{i}-{copy}.JPEG")
 
 
 def theirs(root: Path, batch: int, cores: int, pinned: bool = False) -> Generator[tuple[torch.Tensor, torch.Tensor]]:

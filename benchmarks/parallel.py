@@ -10,7 +10,6 @@ data/benchmarks/, which the page on two GPUs shows; with nothing changed, two GP
 one the pace of section 5.
 """
 
-import json
 import os
 import statistics
 import sys
@@ -20,13 +19,11 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from common import machine, options
+from common import machine, options, write
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
-from alexnet_repro.common import paths
-from alexnet_repro.common.files import write_atomic
 from alexnet_repro.common.machine import launched
 from alexnet_repro.common.rng import torch_stream
 from alexnet_repro.experiments import step_timing
@@ -161,11 +158,7 @@ def main() -> None:
         own = [row for row in rows if row["case"] == name]
         wall, cpu = (statistics.median(row[key] for row in own) for key in ("step_seconds", "cpu_seconds"))
         print(f"{name:34} {wall:8.4f} {cpu:8.4f} {own[0]['bytes_sent'] / 1e6:8.2f}")
-    text = json.dumps({**about, "rows": rows}, indent=1) + "\n"
-    for path in [arguments.json, step_timing.path(arguments.device) if arguments.publish else None]:
-        if path is not None:
-            write_atomic(path, text)
-            print(f"written: {path.relative_to(paths.repository()) if arguments.publish else path}")
+    write(arguments, step_timing.path(about["devices"] if arguments.device == "cuda" else ()), about, rows)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,7 @@ def measure(calls: dict[str, Callable[[], object]], rounds: int, device: str) ->
 
 def main() -> None:
     parser = options(__doc__, seeds=4, steps=5, rounds=5)
-    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     arguments = parser.parse_args()
     keep_buffers()
     torch.set_num_threads(1)

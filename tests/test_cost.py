@@ -121,8 +121,14 @@ def times(half: float, columns: float, rounds: int) -> dict:
 
 @pytest.fixture
 def publish(tmp_path, monkeypatch):
-    monkeypatch.setattr(step_timing, "path", lambda kind: tmp_path / kind)
-    return lambda found: (tmp_path / "cuda").write_text(json.dumps(found))
+    monkeypatch.setattr(step_timing, "path", lambda gpus=(): tmp_path / f"parallel-{len(gpus)}.json")
+
+    def put(found):
+        path = step_timing.path(found["devices"])
+        path.write_text(json.dumps(found))
+        return path
+
+    return put
 
 
 def verdict(claim: str = "two_gpu_time") -> Verdict:
@@ -163,7 +169,7 @@ def test_times_other_than_the_rules_judge_nothing(publish, change, said) -> None
     [(0.9, "reproduced"), (0.99, "direction only"), (1.1, "contradicted"), (1.0, "no effect found")],
 )
 def test_published_times_are_judged_by_the_claims_rule(publish, columns, name) -> None:
-    publish(times(1.0, columns, rounds=5))
+    path = publish(times(1.0, columns, rounds=5))
     found = verdict()
     assert (found.verdict, found.seeds) == (name, 5)
     assert found.effect == pytest.approx(1 / columns)
@@ -171,7 +177,7 @@ def test_published_times_are_judged_by_the_claims_rule(publish, columns, name) -
     shown = traffic.shown("cuda").data
     assert "are those derived" in shown
     assert all(case in shown for case in step_timing.CASES)
-    table = traffic.times_table(json.loads(step_timing.path("cuda").read_text()))
+    table = traffic.times_table(json.loads(path.read_text()))
     assert list(table["case"]) == list(step_timing.CASES)
     assert table["ms per step"][0] == "1,000"
 
@@ -192,6 +198,28 @@ def test_the_papers_pace_is_judged_by_the_same_times(publish, pace, name) -> Non
     hours = 1_281_167 * 90 / 208.3 / pace / 3600
     assert judged.note.startswith(f"on one GPU; 90 epochs of ILSVRC-2012 at that pace: {hours:,.0f} hours")
     assert "have 0 repetitions, where the rule says 5" in verdict().note
+
+
+def test_each_claim_takes_the_last_times_that_have_its_cases(publish) -> None:
+    publish(times(1.0, 0.9, rounds=5))
+    one = times(1.0, 1.0, rounds=5) | {
+        "devices": ["GPU"],
+        "started": "2026-01-01T00:00:00+00:00",
+        "device": "later GPU",
+    }
+    publish(one | {"rows": [row for row in one["rows"] if row["case"] in (step_timing.HALF, step_timing.ONE)]})
+    assert verdict().note.startswith("on 2 × GPU")
+    assert verdict("throughput").note.startswith("on one later GPU")
+
+
+def test_times_are_published_under_the_names_of_the_gpus() -> None:
+    names = [step_timing.path(gpus).name for gpus in ([], ["NVIDIA H200"], ["NVIDIA H200"] * 2, ["A", "B"])]
+    assert names == [
+        "parallel-cpu.json",
+        "parallel-nvidia-h200.json",
+        "parallel-2-nvidia-h200.json",
+        "parallel-2-a-b.json",
+    ]
 
 
 def test_one_kind_of_gpu_is_asked_for_two_alone(publish) -> None:

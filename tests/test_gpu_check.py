@@ -4,6 +4,7 @@ import importlib.util
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 from typer.main import get_command
@@ -48,7 +49,7 @@ def test_every_step_is_of_a_command_or_a_file_that_exists(script):
         if words[:2] == ["-m", "alexnet_repro"]:
             assert words[2] in get_command(app).commands
         elif words[:2] == ["-m", "pytest"]:
-            assert all((ROOT / name).is_file() for name in words[3:])
+            assert all((ROOT / name).is_file() for name in words if name.endswith(".py"))
         else:
             assert (ROOT / words[0]).is_file()
     assert all((ROOT / name).is_file() for name in script.TESTS)
@@ -117,6 +118,24 @@ def test_a_step_that_fails_stops_no_other_and_is_told_at_the_end(capfd, monkeypa
     one, two = capfd.readouterr().out.splitlines()[-2:]
     assert one.split()[:5] == ["one", "failed,", "exit", "code", "3"]
     assert two.split()[:2] == ["two", "passed"]
+
+
+def test_a_step_that_hangs_ends_with_all_of_its_processes(tmp_path, script):
+    late = tmp_path / "late"
+    assert script.result(["sh", "-c", f"(sleep 2; touch {late}) & wait"], os.environ, 0.5) == "failed, over 0 s"
+    time.sleep(2.5)
+    assert not late.exists()
+
+
+def test_without_data_what_needs_it_is_skipped(capfd, monkeypatch, script):
+    fails, passes = ([sys.executable, "-c", f"raise SystemExit({code})", "reproduce"] for code in (1, 0))
+    monkeypatch.setattr(script, "steps", lambda *options: {script.DATA: fails[:3], "two": passes, "three": passes[:3]})
+    monkeypatch.setattr(sys, "argv", ["gpu_check.py", "--device", "cpu"])
+    with pytest.raises(SystemExit):
+        script.main()
+    _, two, three = capfd.readouterr().out.splitlines()[-3:]
+    assert two.split()[:4] == ["two", "skipped:", "no", "CIFAR-10"]
+    assert three.split()[:2] == ["three", "passed"]
 
 
 def test_without_a_gpu_it_says_how_to_rehearse(monkeypatch, script):

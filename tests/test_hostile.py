@@ -202,7 +202,7 @@ def test_times_of_unequal_rounds_are_judged_not(monkeypatch, seconds):
     found = {**step_timing.RULE, "device": "GPU", "devices": ["GPU", "GPU"], "clean": True, "rows": rows}
     why = step_timing.unfit(found, "two_gpu_time", 5)
     assert why == ("" if len(seconds) == 5 else "the published times have 5 and 6 repetitions of the cases compared")
-    monkeypatch.setattr(verdicts.step_timing, "published", lambda kind: found)
+    monkeypatch.setattr(verdicts.step_timing, "published", lambda kind, study: found)
     scored = verdicts.scorecard(lambda name, arm: {})
     (timed,) = [each for each in scored if (each.claim, each.evidence) == ("two_gpu_time", "measured")]
     assert (timed.verdict == "not run") == (len(seconds) > 5)

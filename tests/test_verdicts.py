@@ -308,7 +308,7 @@ def test_the_pace_of_2012_is_said_to_test_little():
 
 def test_the_scorecard_of_the_whole_file(monkeypatch):
     """Without a single run or time: every claim once or more, in order, and the kinds of evidence never mixed."""
-    monkeypatch.setattr("alexnet_repro.experiments.step_timing.published", lambda kind: None)
+    monkeypatch.setattr("alexnet_repro.experiments.step_timing.published", lambda kind, study: None)
     verdicts = scorecard(lambda study, arm: {})
     assert list(dict.fromkeys(verdict.claim for verdict in verdicts)) == [claim.id for claim in load()]
     for verdict in verdicts:

@@ -361,20 +361,20 @@ def test_missing_predictions_are_named(copy):
 )
 def test_damaged_times_are_named(tmp_path, monkeypatch, text, said):
     homes.make(tmp_path, monkeypatch)
-    path = step_timing.path("cuda")
+    path = step_timing.path(["GPU"])
     path.parent.mkdir()
-    shutil.copy(homes.ROOT / "data" / "benchmarks" / "parallel-cpu.json", step_timing.path("cpu"))
+    shutil.copy(homes.ROOT / "data" / "benchmarks" / "parallel-cpu.json", step_timing.path())
     assert verify(Store()) == []
     path.write_text(text)
     (fault,) = verify(Store())
     assert fault.startswith(f"cannot read {path} ({said}")
     assert fault.endswith(f": restore it with 'git checkout -- {path}'")
-    with pytest.raises(UserError, match=r"parallel-cuda\.json"):
+    with pytest.raises(UserError, match=r"parallel-gpu\.json"):
         scorecard(lambda name, arm: {})
 
 
 def test_published_times_come_back_whole():
-    written = json.loads(step_timing.path("cpu").read_text())
+    written = json.loads(step_timing.path().read_text())
     assert step_timing.published("cpu") == {"devices": []} | written
 
 

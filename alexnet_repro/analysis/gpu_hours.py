@@ -108,7 +108,8 @@ def small_table() -> pd.DataFrame:
     rows = []
     for gpu in map(str, gpus().index):
         rate = small_images_per_second(gpu)
-        row = {"GPU": gpu, "images/s": f"{rate:,.0f}", "": "measured" if gpu == MEASURED else "estimated"}
+        rounded = float(f"{rate:.2g}")  # an estimate has no more digits
+        row = {"GPU": gpu, "images/s": f"{rounded:,.0f}", "": "measured" if gpu == MEASURED else "estimated"}
         rows.append(row | {name: _minutes(images / rate) for name, images in figures.items()})
     return pd.DataFrame(rows)
 

@@ -5,6 +5,7 @@ data/SHA256SUMS holds the digests of the files that hold none themselves, as sha
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from ..analysis import audit, contributed, gpu_hours, meta, rules
@@ -69,18 +70,14 @@ def _unreadable() -> Iterator[str]:
     readers = {paths.data() / name: reader for name, reader in READERS.items()}
     for path in sorted((paths.data() / "benchmarks").glob("*.json")):
         if not is_hidden(path.name):
-            kind = path.stem.removeprefix("parallel-")
-            readers[path] = _reader(step_timing.published if kind != path.stem else benchmarks.read, kind)
+            times = path.stem.startswith("parallel-")
+            readers[path] = partial(step_timing.read, path) if times else partial(benchmarks.read, path.stem)
     for path, reader in readers.items():
         try:
             if path.exists():
                 reader()
         except UserError as error:
             yield str(error)
-
-
-def _reader(read: Callable[[str], object], name: str) -> Callable[[], object]:
-    return lambda: read(name)
 
 
 def _changed() -> Iterator[str]:

@@ -251,7 +251,7 @@ def scorecard(find: Find) -> list[Verdict]:
     for claim in load():
         for entry in claim.measured:
             if entry.study in step_timing.STUDIES:
-                verdicts.append(timed(claim, entry, step_timing.published("cuda")))
+                verdicts.append(timed(claim, entry, step_timing.published("cuda", entry.study)))
                 continue
             arm = find(entry.study, entry.arm)
             against = {} if isinstance(entry.against, float) else find(entry.study, entry.against)

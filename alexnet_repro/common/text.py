@@ -1,6 +1,7 @@
 """Format numbers, units and intervals, the same on the command line and in the book."""
 
 import math
+import re
 
 
 def with_unit(text: str, unit: str) -> str:
@@ -43,3 +44,8 @@ def number(value: float) -> str:
 def capital(text: str) -> str:
     """The text with its first letter in upper case."""
     return text[:1].upper() + text[1:]
+
+
+def slug(text: str) -> str:
+    """A name for a file: the letters and digits of a text in small letters, with hyphens between."""
+    return "-".join(re.findall("[a-z0-9]+", text.lower()))

@@ -3,6 +3,7 @@
 benchmarks/parallel.py measures them; this module only reads.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, Field
 from ..common import paths
 from ..common.fields import Count, Plain
 from ..common.files import read_json
+from ..common.text import slug
 from ..networks.config import CIFAR_ALEXNET, PAPER
 
 StepTimes = dict[str, Any]
@@ -56,15 +58,28 @@ class _Times(BaseModel, extra="allow", allow_inf_nan=False):
     rows: list[_Row] = Field(min_length=1)
 
 
-def path(kind: str) -> Path:
-    """The file of published times on "cpu" or "cuda" devices."""
+def path(gpus: Sequence[str] = ()) -> Path:
+    """The file of times published for these GPUs, given by their names; without any, for CPUs."""
+    several = f"{len(gpus)}-" if len(gpus) > 1 else ""
+    kind = several + "-".join(map(slug, dict.fromkeys(gpus))) if gpus else "cpu"
     return paths.data() / "benchmarks" / f"parallel-{kind}.json"
 
 
-def published(kind: str) -> StepTimes | None:
-    """The last published measurement; None if there is none. Raises UserError for a damaged file."""
-    where = path(kind)
-    return read_json(where, _Times).model_dump() if where.is_file() else None
+def read(where: Path) -> StepTimes:
+    """A published measurement. Raises UserError for a file that is missing or damaged."""
+    return read_json(where, _Times).model_dump()
+
+
+def published(kind: str, study: str | None = None) -> StepTimes | None:
+    """The last measurement published for "cpu" or "cuda" devices; None if there is none.
+
+    study: prefer one that has the cases of this study. Raises UserError for a damaged file.
+    """
+    cpu = path()
+    files = [cpu] if kind == "cpu" else sorted({*cpu.parent.glob("parallel-*.json")} - {cpu})
+    found = [read(each) for each in files if each.is_file()]
+    asked_for = STUDIES[study].values() if study else ()
+    return max(found, key=lambda t: (all(seconds(t, case) for case in asked_for), t["started"]), default=None)
 
 
 def seconds(times: StepTimes, case: str) -> list[float]:

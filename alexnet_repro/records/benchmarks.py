@@ -1,7 +1,6 @@
 """Published benchmarks: each measures this package and what one would use instead in one run."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +13,7 @@ from ..common import paths
 from ..common.fields import Count, Plain
 from ..common.files import read_json, write_atomic
 from ..common.markup import escaped, escaped_but_code
+from ..common.text import slug
 
 TITLES = {
     "step": "A training step of cuda-convnet's 11pct net, data path included",
@@ -76,7 +76,7 @@ def times_as_good(found: Row) -> float:
 
 def path(name: str, gpu: str = "") -> Path:
     """The published file of a benchmark. gpu: the name of the GPU that it was measured on; empty for a CPU."""
-    kind = "-".join(re.findall("[a-z0-9]+", gpu.lower()))
+    kind = slug(gpu)
     return paths.data() / "benchmarks" / f"{name}{f'-{kind}' if kind else ''}.json"
 
 

@@ -92,7 +92,7 @@ def times_table(found: StepTimes) -> pd.DataFrame:
 
 def shown(kind: str) -> Markdown:
     """The last published measurement as a table, with machine and date; or the command that measures it."""
-    found = published(kind)
+    found = published(kind, "two_gpu_time")
     if found is None:
         devices, command = ("two GPUs", COMMAND) if kind == "cuda" else ("two CPU processes", CPU_COMMAND)
         return Markdown(f"*Not measured yet on {devices}:* `{command}` does it.")

@@ -6,7 +6,6 @@ processes on one GPU may choose differently, and then their numbers differ by ro
 """
 
 from functools import cache, partial
-from statistics import median
 
 import torch
 from torch import nn
@@ -66,14 +65,15 @@ def passes(layer: Layer, batch: int, precision: Precision, device: str) -> list[
 
 
 def milliseconds(works: list[Work], device: str) -> list[float]:
-    """The time that each takes on a GPU: the median of some rounds, in which they take turns.
+    """The time that each takes on a GPU: the least of some rounds, in which they take turns.
 
-    They are timed as CUDA graphs, as most training steps are: the time to launch operations from Python does not count.
+    Other processes that share the GPU only add to a time. The two are timed as CUDA graphs, as most training steps are:
+    the time to launch operations from Python does not count.
     """
     with torch.cuda.device(device):
         replays = [_captured(CudaRecorder(device), work) for work in works]
         rounds = [[_timed(replay) for replay in replays] for _ in range(ROUNDS + 1)]
-    return [median(times) for times in zip(*rounds[1:], strict=True)]
+    return [min(times) for times in zip(*rounds[1:], strict=True)]
 
 
 def _captured(recorder: CudaRecorder, work: Work) -> Work:

@@ -94,7 +94,11 @@ def duration(config: RunConfig, placement: DeviceConfig, seconds: float) -> Dura
         watts = _watts_in_training(run)
         some = run.data.test.first(BATCH)
         view = _seconds_per_view(run, [some], len(some.labels))
-        return Duration(spent / done * run.budget_steps, view * run.data.views(run.net), watts)
+        found = Duration(spent / done * run.budget_steps, view * run.data.views(run.net), watts)
+    del run
+    if placement.device.startswith("cuda"):
+        torch.cuda.empty_cache()  # for the processes that will train
+    return found
 
 
 def steps_per_second(run: Run, seconds: float) -> float:

@@ -14,7 +14,7 @@ from .models.build import build
 from .optim import AlexNetSGD, param_groups
 from .precision import at_least_float32, autocast
 
-EXHAUSTED = ("out of memory", "not enough memory", "allocate memory", "alloc_failed")
+EXHAUSTED = ("out of memory", "not enough memory", "allocate memory", "alloc_failed", "allocation_failed")
 """What the errors say that torch, cuBLAS and cuDNN raise where memory runs out, in small letters."""
 SMALL_SIDE = 128
 """Side of the images of studies whose name ends in ``SMALL``."""

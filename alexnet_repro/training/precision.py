@@ -4,7 +4,17 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from ..common.errors import UserError
 from ..experiments.config import Precision
+
+
+def check_precision(precision: Precision, device: str) -> None:
+    """Raise UserError if the GPU cannot compute in this precision: NVIDIA's have bfloat16 since 2020 (Ampere)."""
+    if precision != "bfloat16" or not device.startswith("cuda"):
+        return
+    if not torch.cuda.is_bf16_supported(including_emulation=False):
+        name = torch.cuda.get_device_name(device)
+        raise UserError(f"{name} has no bfloat16, which this run is trained in: use a newer GPU or the CPU", 1)
 
 
 def set_tf32(precision: Precision) -> None:

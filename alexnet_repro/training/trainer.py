@@ -32,7 +32,7 @@ from .models.alexnet import AlexNet
 from .models.build import build
 from .optim import AlexNetSGD, first_factor, param_groups, rate_factor
 from .out_of_memory import remedy, says_memory
-from .precision import at_least_float32, autocast, set_tf32
+from .precision import at_least_float32, autocast, check_precision, set_tf32
 
 Observer = Callable[[int, int], None]
 """A callback, called after every measurement with (steps done, steps in the whole budget)."""
@@ -52,6 +52,7 @@ class Run:
     def __init__(self, config: RunConfig, placement: DeviceConfig) -> None:
         self.config, self.placement = config, placement
         self.device = available(placement)
+        check_precision(config.precision, self.device)
         if config.data.dataset == "imagenet":
             self.data: OnDiskData | InMemoryData = OnDiskData(config, self.device)
         else:
@@ -65,7 +66,7 @@ class Run:
         self.trained: nn.Module = compiled(self.net) if config.compiled else self.net
         groups, outside = param_groups(self.net, config.optimizer), config.optimizer.velocity == "gradients"
         self.optimizer = AlexNetSGD(groups, momentum=config.optimizer.momentum, rate_outside=outside)
-        self.graph = None if config.compiled else graphs.graphed_step(self.device, self.tensors)
+        self.graph = None if config.compiled else graphs.graphed_step(self.device)
         self.step = 0
         self.curve: list[Measurement] = []
         self.wrong = torch.zeros((), dtype=torch.int64, device=self.device)
@@ -107,7 +108,7 @@ class Run:
         batch = {"inputs": inputs, "labels": labels, **self.masks(part)}
         compute = partial(self.compute, part)
         if self.graph is not None and len(labels) == self.config.optimizer.batch_size:
-            self.graph(compute, batch, *(group["lr"] for group in self.optimizer.param_groups))
+            self.graph(compute, self.tensors, batch, *(group["lr"] for group in self.optimizer.param_groups))
         else:
             compute(batch)
         self.step += 1

@@ -78,6 +78,16 @@ def test_a_run_that_has_ended_leaves_no_memory_behind():
     assert left() <= first
 
 
+def test_a_capture_that_fails_leaves_the_stream_as_it_was():
+    x = torch.ones(8, device="cuda")
+    with pytest.raises(RuntimeError):
+        graphs.CudaRecorder("cuda").capture(lambda: x.sum().item())
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+    assert x.sum().item() == 8
+    graphs.CudaRecorder("cuda").capture(lambda: x.add_(1))()
+    assert x.sum().item() == 16
+
+
 def test_reading_threads_may_reserve_pinned_memory_during_a_capture():
     from concurrent.futures import ThreadPoolExecutor
 

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a C
 FORMATS = [torch.contiguous_format, torch.channels_last]
 
 
+@pytest.mark.skipif(not any(map(shutil.which, ("cc", "gcc", "clang"))), reason="Triton needs a C compiler")
 def test_where_triton_is_installed_its_kernels_are_used():
     pytest.importorskip("triton")
     assert lrn._kernels() is not None

@@ -207,7 +207,7 @@ def pretend_gpu(recorder=None, kind="cuda"):
         patch.setattr(torch.cuda, "_lazy_init", lambda: None)
         patch.setattr(torch.cuda, "is_available", lambda: kind == "cuda")
         patch.setattr(torch.cuda, "device_count", lambda: 2 * (kind == "cuda"))
-        patch.setattr(torch.cuda, "is_bf16_supported", lambda *given: True)
+        patch.setattr(torch.cuda, "is_bf16_supported", lambda *given, **options: True)
         patch.setattr(torch.cuda, "set_device", lambda device: None)
         patch.setattr(torch.cuda, "get_device_name", lambda device: "pretended GPU")
         patch.setattr(torch.cuda, "get_device_capability", lambda device: (0, 0))

@@ -5,6 +5,7 @@ import time
 import pytest
 import torch
 
+from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments import imagenet
 from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.networks.config import CIFAR_ALEXNET
@@ -97,6 +98,14 @@ def test_a_gpus_power_is_asked_for_while_the_run_trains_on():
         patch.setattr(provenance, "query_nvidia_smi", lambda device, question: None)
         assert cost._watts_in_training(run) is None
     assert run.step >= 2
+
+
+def test_a_gpu_without_bfloat16_is_said_before_the_first_step(monkeypatch):
+    with pretend_gpu():
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
+        with pytest.raises(UserError, match=r"^pretended GPU has no bfloat16, .*: use a newer GPU or the CPU$"):
+            Run(ALEXNET.changed(precision="bfloat16"), GPU)
+        Run(ALEXNET.changed(precision="tf32"), GPU)
 
 
 def test_float64_on_apples_gpus_fails():

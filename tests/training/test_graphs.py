@@ -1,5 +1,8 @@
 """Runs with replayed steps equal eager runs to the last bit; on the CPU, a recorder takes the place of CUDA graphs."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -107,9 +110,7 @@ def test_a_buffer_that_is_not_refreshed_shows(name, monkeypatch):
 @pytest.mark.usefixtures("recorder")
 def test_rates_that_are_not_captured_again_show(monkeypatch):
     call = graphs.GraphedStep.__call__
-    monkeypatch.setattr(
-        graphs.GraphedStep, "__call__", lambda step, compute, batch, *rates: call(step, compute, batch, 0.0)
-    )
+    monkeypatch.setattr(graphs.GraphedStep, "__call__", lambda step, *words: call(step, *words[:3], 0.0))
     assert equal(graphed(TINY, 8), eager(TINY, 8))
     assert not equal(graphed(TINY), eager(TINY))
 
@@ -153,6 +154,19 @@ def test_only_gpus_have_graphs_and_neither_compiled_nor_shared_runs(recorder, mo
     monkeypatch.undo()
     assert graphs.recorder("cpu") is None
     assert graphs.recorder("mps") is None
+
+
+@pytest.mark.usefixtures("recorder")
+def test_a_captured_run_ends_with_its_last_name_and_gives_its_memory_back_at_once():
+    run = Run(TINY, DeviceConfig())
+    advance(run, 6)
+    left = weakref.ref(run)
+    gc.disable()
+    try:
+        del run
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 class Alone:

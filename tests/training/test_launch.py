@@ -255,3 +255,10 @@ def test_a_worker_gets_one_of_the_gpus_that_its_parent_sees(visible, seen, monke
     if visible is not None:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert local.environment(DeviceConfig(device="cuda"), 1)["CUDA_VISIBLE_DEVICES"] == seen
+
+
+def test_amds_own_choice_of_gpus_comes_first(monkeypatch):
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "4,6")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    found = local.environment(DeviceConfig(device="cuda"), 1)
+    assert (found["HIP_VISIBLE_DEVICES"], found["CUDA_VISIBLE_DEVICES"]) == ("6", "0,1")

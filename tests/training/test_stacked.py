@@ -128,6 +128,7 @@ def test_stacks_hold_what_differs_in_seeds_alone():
     assert local.stacks(configs, 1) == [[config] for config in configs]
     by_hand = configs[0].changed(**{"optimizer.plateau": 5, "budget.test_curve": True})
     assert not local.stackable(by_hand)
+    assert not local.stackable(configs[0].changed(precision="bfloat16"))
     assert local.stacks([by_hand, by_hand.changed(seed=1)], 3) == [[by_hand], [by_hand.changed(seed=1)]]
 
 

@@ -188,6 +188,13 @@ def test_an_unforeseen_error_is_one_line_and_a_file(tmp_path):
     assert "Traceback" in path.read_text()
 
 
+def test_after_an_error_on_a_gpu_the_next_run_gets_a_new_process(tmp_path):
+    process = worker(Store(tmp_path, tmp_path / "none"), DeviceConfig(device="cuda"), fails=True)
+    process.send(tiny())
+    assert "failed" in json.loads(process.out.readline())["error"]
+    assert process.wait() == 0  # by itself
+
+
 # What a run measures, recomputed image by image.
 
 

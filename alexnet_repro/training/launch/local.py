@@ -25,6 +25,8 @@ MEMORY = {
     "MALLOC_MMAP_THRESHOLD_": str(10**9),
     "MALLOC_TRIM_THRESHOLD_": str(4 * 10**9),
 }
+VISIBLE = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
+"""The variables that choose GPUs, AMD's first, as PyTorch reads them."""
 TRIES = 2
 GRACE = 30.0
 """Seconds that a worker has to finish a step or an evaluation and write its checkpoint."""
@@ -35,8 +37,12 @@ Tell = Callable[[tuple[str, Event]], object]
 
 
 def stackable(config: RunConfig) -> bool:
-    """Whether seeds of this config can be stacked: images in memory, a fixed schedule, not compiled."""
-    return config.data.dataset != "imagenet" and config.optimizer.plateau is None and not config.compiled
+    """Whether seeds of this config can be stacked: images in memory, a fixed schedule, not compiled.
+
+    Not in bfloat16, either: autocast does not reach all operations within vmap.
+    """
+    fixed = config.optimizer.plateau is None and not config.compiled
+    return config.data.dataset != "imagenet" and fixed and config.precision != "bfloat16"
 
 
 def stacks(configs: Sequence[RunConfig], most: int) -> list[list[RunConfig]]:
@@ -57,8 +63,9 @@ def environment(placement: DeviceConfig, gpu: int | None) -> dict[str, str]:
     """The environment of a training process, which sees one GPU. gpu: its number among those that are visible here."""
     found = {**os.environ, **MEMORY, "OMP_NUM_THREADS": str(placement.threads)}
     if gpu is not None:
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-        found["CUDA_VISIBLE_DEVICES"] = visible.split(",")[gpu].strip() if visible else str(gpu)
+        name = next(filter(os.environ.get, VISIBLE), "CUDA_VISIBLE_DEVICES")
+        visible = os.environ.get(name)
+        found[name] = visible.split(",")[gpu].strip() if visible else str(gpu)
     return found
 
 

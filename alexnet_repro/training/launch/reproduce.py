@@ -11,10 +11,12 @@ from ...analysis.reproduction import FRESH, Beside, Goal, side
 from ...analysis.verdicts import MIN_PAIRS
 from ...common import paths
 from ...common.errors import UserError
+from ...common.text import slug
 from ...experiments.config import DeviceConfig, RunConfig
 from ...records.lookup import records
 from ...records.store import Store
 from ..cost import Duration, duration
+from ..provenance import device_name
 from .sharing import Sharing
 
 ROUNDS = (3, 5, 10)
@@ -39,8 +41,12 @@ class Share:
 
 
 def stores(device: str) -> tuple[Store, Store]:
-    """A reader's own runs on one kind of device, so that no pair mixes two, and the published runs; apart."""
-    own, published = paths.store() / "reproduced" / device, paths.data() / "evidence"
+    """A reader's own runs on one kind of device, so that no pair mixes two, and the published runs; apart.
+
+    GPUs of one name are of one kind.
+    """
+    kind = slug(device_name(device)) if device == "cuda" else device
+    own, published = paths.store() / "reproduced" / kind, paths.data() / "evidence"
     return Store(own, evidence=own / "evidence"), Store(published, published)
 
 

@@ -119,6 +119,8 @@ def main() -> None:
                 raise _unforeseen(error, configs[0].key, store) from error
         except UserError as error:
             _say(out, error=str(error), code=error.code)
+            if placement.device != "cpu" and error.__cause__ is not None:
+                break  # after an error on a GPU, its process may be of no more use: the next run gets a new one
         except Stopped:
             break
         stop.training = False

@@ -104,14 +104,14 @@ def _kernels() -> _Passes | None:
     """
     try:
         from . import lrn_triton
-    except ImportError:
-        return None
-    found = _Passes(lrn_triton.forward, lrn_triton.gradient)
-    try:
+
+        found = _Passes(lrn_triton.forward, lrn_triton.gradient)
         x, constants = torch.linspace(-3, 3, 192, device="cuda").view(2, 6, 4, 4), (3, 0.5, 0.75, 2.0, 2)
         for one in (x, x.contiguous(memory_format=torch.channels_last)):
             torch.testing.assert_close(found.forward(one, *constants), _formula(one, *constants))
             torch.testing.assert_close(found.gradient(one, one, *constants), _gradient_formula(one, one, *constants))
+    except ImportError:
+        return None
     except Exception as error:  # whatever Triton lacks: a C compiler, a GPU that is new enough
         said = str(error).partition("\n")[0]
         print(f"Triton fails here ({said}): normalization across maps is slower without it", file=sys.stderr)
