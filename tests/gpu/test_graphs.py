@@ -6,6 +6,7 @@ import torch
 from alexnet_repro.experiments.cifar_alexnet import ARMS
 from alexnet_repro.experiments.config import DeviceConfig
 from alexnet_repro.training import graphs
+from alexnet_repro.training.parallel.vmap_seeds import Member, Stack
 from alexnet_repro.training.trainer import Run
 
 from ..runs import load_few_test_images
@@ -63,6 +64,18 @@ def test_a_captured_run_goes_on_from_a_checkpoint(tmp_path):
     advance(run, 12)
     expected = on_gpu(APART, False)
     assert all(torch.equal(tensor, expected["tensors"][name]) for name, tensor in found(run)["tensors"].items())
+
+
+def test_stacked_seeds_train_as_each_alone():
+    configs = [TINY.changed(seed=seed) for seed in (0, 1)]
+    stack = Stack([Member(each, DeviceConfig(device="cuda")) for each in configs])
+    for _ in range(3):
+        stack.update()
+    for config, member in zip(configs, stack.runs, strict=True):
+        alone = Run(config, DeviceConfig(device="cuda"))
+        for _ in range(3):
+            alone.update()
+        torch.testing.assert_close(member.loss, alone.loss, rtol=1e-4, atol=0)  # sums in another order
 
 
 def test_a_run_that_has_ended_leaves_no_memory_behind():

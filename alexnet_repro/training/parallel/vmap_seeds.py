@@ -14,7 +14,6 @@ from torch.nn.functional import cross_entropy
 from ...experiments.config import DeviceConfig, RunConfig
 from ...records.record import RunRecord, Status
 from ..optim import AlexNetSGD
-from ..precision import at_least_float32, autocast
 from ..trainer import Observer, Run, Stopped, resource_errors
 
 
@@ -31,8 +30,8 @@ class Member(Run):
 class Stack:
     """Runs that differ only in their seeds and are at the same step; their weights become views of stacked tensors.
 
-    Each run has the images, order, crops and dropout masks that it has alone. Only the order of summation differs: over
-    many steps the rounding errors grow as they do between two machines.
+    Each run has the images, order, crops and dropout masks that it has alone; none may be in bfloat16. Only the order of
+    summation differs: over many steps the rounding errors grow as they do between two machines.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -59,9 +58,7 @@ class Stack:
         parts = [run.start_step() for run in self.runs]
         batches = [run.batch(part) for run, part in zip(self.runs, parts, strict=True)]
         inputs, labels = _stacked([each for each, _ in batches]), torch.stack([each for _, each in batches])
-        with autocast(first.config.precision, first.device):
-            logits = vmap(self._logits)(self.parameters, inputs, self._masks(parts))
-        logits = at_least_float32(logits)
+        logits = vmap(self._logits)(self.parameters, inputs, self._masks(parts))
         losses = cross_entropy(logits.flatten(0, 1), labels.flatten(), reduction="none").view_as(labels).mean(1)
         self.optimizer.zero_grad()
         losses.sum().backward()
