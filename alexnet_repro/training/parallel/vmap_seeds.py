@@ -30,8 +30,8 @@ class Member(Run):
 class Stack:
     """Runs that differ only in their seeds and are at the same step; their weights become views of stacked tensors.
 
-    Each run has the images, order, crops and dropout masks that it has alone; none may be in bfloat16. Only the order of
-    summation differs: over many steps the rounding errors grow as they do between two machines.
+    Each run has the images, order, crops and dropout masks that it has alone; none may be in bfloat16. Only the order
+    of summation differs: over many steps the rounding errors grow as they do between two machines.
     """
 
     def __init__(self, runs: Sequence[Run]) -> None:
