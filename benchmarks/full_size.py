@@ -43,8 +43,11 @@ from alexnet_repro.training.precision import autocast, set_tf32
 from alexnet_repro.training.trainer import Run
 
 PEER = "torchvision's AlexNet"
-COPIES = 4
+COPIES = 8
 """Names of each file: reading ahead starts anew with every epoch, which is not to be a few steps long."""
+LONGER, REST = 3, 4.0
+"""From disk, turns have so many times as many steps. A rest of so many seconds lets the DataLoader's workers end what
+they read ahead, which would slow the other side."""
 
 
 def config(batch: int, precision: Precision) -> RunConfig:
@@ -86,11 +89,20 @@ def read_by_torchvision(step: Callable[[Tensor, Tensor], None], batches: Generat
     step(inputs.contiguous(memory_format=torch.channels_last), labels)
 
 
-def rates(ours: Callable[[], object], theirs: Callable[[], object], images: int, steps: int, rounds: int, device: str):
-    """Images/s of both, in turns."""
+def rates(
+    ours: Callable[[], object],
+    theirs: Callable[[], object],
+    images: int,
+    steps: int,
+    rounds: int,
+    device: str,
+    rest: float = 0.0,
+):
+    """Images/s of both, in turns, with a rest before each."""
     found: dict[Callable[[], object], list[float]] = {ours: [], theirs: []}
     for turn in range(rounds + 1):
         for call, seconds in found.items():
+            time.sleep(rest)
             start = time.perf_counter()
             for _ in range(steps):
                 call()
@@ -137,7 +149,7 @@ def measure(root: Path, batch: int, steps: int, rounds: int, workers: int, devic
         theirs = partial(read_by_torchvision, step, batches, device)
         peers = f"{PEER} and a DataLoader of {workers} workers"
         if room:
-            both = rates(run.update, theirs, batch, steps, rounds, device)
+            both = rates(run.update, theirs, batch, steps * LONGER, rounds, device, REST)
             rows.append(row(f"from disk, {precision}", peers, "images/s", *both))
         batches.close()
         run.data.loader.close()

@@ -28,7 +28,13 @@ TESTS = [
     f"tests/{name}.py"
     for name in (
         *("gpu/test_alexnet", "gpu/test_lrn", "gpu/test_graphs", "gpu/test_convolutions"),
-        *("training/test_gpu_path", "training/test_lrn_triton", "training/test_convolutions", "training/test_graphs"),
+        *(
+            "training/test_gpu_path",
+            "training/test_lrn_triton",
+            "training/test_within_map",
+            "training/test_convolutions",
+            "training/test_graphs",
+        ),
         *("training/test_pinned", "training/test_optim", "training/test_precision"),
         *("training/test_stacked", "training/test_sharing", "training/test_training", "training/test_resident"),
     )

@@ -84,10 +84,16 @@ class AlexNetSGD(torch.optim.Optimizer):
         }
 
     def scale_rates(self, factor: float, first_factor: float = 1.0) -> None:
-        """Set each group's lr to its initial lr times ``factor``, and in the first layer's groups ``first_factor``."""
+        """Set each group's lr to its initial lr times ``factor``, and in the first layer's groups ``first_factor``.
+
+        A group whose lr becomes 0 stops at once, as in the 2012 source (weights.cu): its velocity is 0, too.
+        """
         for group in self.param_groups:
             initial = group.setdefault("initial_lr", group["lr"])
             group["lr"] = initial * factor * (first_factor if group["first_layer"] else 1.0)
+            if group["first_layer"] and not first_factor:
+                for parameter in group["params"]:
+                    self.velocity(parameter).zero_()
 
 
 def param_groups(net: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
@@ -160,10 +166,7 @@ def multi_step_factor(milestones: Sequence[int], epochs_done: float) -> float:
 
 
 def first_factor(config: OptimizerConfig, epochs_done: int) -> float:
-    """The additional factor on the first layer's learning rates after so many epochs; 0 once the layer is frozen.
-
-    With the rate inside the velocity, a frozen layer still moves by what is left of that, less with every step.
-    """
+    """The additional factor on the first layer's learning rates after so many epochs; 0 once the layer is frozen."""
     frozen = config.conv1_frozen is not None and epochs_done >= config.conv1_frozen
     return 0.0 if frozen else multi_step_factor(config.conv1_drops, epochs_done)
 

@@ -22,8 +22,10 @@ SMALL_SIDE = 128
 
 def remedy(config: RunConfig, placement: DeviceConfig) -> str:
     """What to change, in words. A full-size run on a GPU tries its batch on its own, then half of it, a quarter, ..."""
+    if launched():
+        return "share every batch among more devices, or end what else uses these"
     fewer = "train fewer runs at once (--workers)"
-    if config.data.dataset != "imagenet" or placement.device == "cpu" or launched():
+    if config.data.dataset != "imagenet" or placement.device == "cpu":
         return fewer
     whole, fits = config.optimizer.batch_size, fitting_batch(config, placement.device)
     if fits in (None, whole):

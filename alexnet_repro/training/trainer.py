@@ -294,6 +294,7 @@ class Run:
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{path} is no whole checkpoint: delete it, and the run starts afresh", 1) from error
         self.restore(tensors)
+        self._order = torch.empty(0)  # of the epoch before
         self.step, self.seconds, self.started, self.curve = step, seconds, started, curve
         # The first checkpoints held neither.
         self.commit, self.clean = values.get("commit", self.commit), self.clean and values.get("clean", True)
@@ -310,11 +311,12 @@ def train(
 ) -> RunRecord:
     """Run ``config`` to its end, resuming from ``checkpoint_path`` where that exists.
 
-    A checkpoint is written there every ``placement.checkpoint_seconds``; whoever saves the record removes it. A resumed
-    run has the same numbers as an uninterrupted one. Its wall time is the sum over its parts; its commit is that of the
-    first part, and counts as clean if the code was clean in every part. ``stop`` is called before every step: if it
-    returns True, a checkpoint is written and Stopped raised. The final weights are written to ``weights_path``.
-    ``make`` creates the Run. Raises UserError if memory runs out or torch.compile fails.
+    A checkpoint is written there every ``placement.checkpoint_seconds``, and as many times less often as one takes
+    seconds; whoever saves the record removes it. A resumed run has the same numbers as an uninterrupted one. Its wall
+    time is the sum over its parts; its commit is that of the first part, and counts as clean if the code was clean in
+    every part. ``stop`` is called before every step: if it returns True, a checkpoint is written and Stopped raised.
+    The final weights are written to ``weights_path``. ``make`` creates the Run. Raises UserError if memory runs out or
+    torch.compile fails.
     """
     torch.set_num_threads(placement.threads)
     with resource_errors(config, placement):
@@ -392,13 +394,15 @@ def _train(run: Run, checkpoint_path: Path | None, observe: Observer, stop: Call
     if checkpoint_path is not None and run.saved(checkpoint_path):
         run.resume(checkpoint_path)
     before, start = run.seconds, time.monotonic()
-    saved = start
+    due_at = start + run.placement.checkpoint_seconds
     status = run.status()
     while status is None:
-        asked, due = run.agree(stop(), time.monotonic() - saved >= run.placement.checkpoint_seconds)
+        asked, due = run.agree(stop(), time.monotonic() >= due_at)
         if checkpoint_path is not None and (asked or due):
-            saved = time.monotonic()
+            began = time.monotonic()
             run.save(checkpoint_path)
+            took = time.monotonic() - began
+            due_at = began + run.placement.checkpoint_seconds * max(1.0, took)
         if asked:
             raise Stopped
         run.update()

@@ -3,8 +3,9 @@ import shutil
 import pytest
 import torch
 
-from alexnet_repro.training.models import lrn
+from alexnet_repro.training.models import lrn, within_map
 from alexnet_repro.training.models.lrn import cross_map_norm
+from alexnet_repro.training.models.within_map import WithinMapNorm
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 
@@ -15,6 +16,7 @@ FORMATS = [torch.contiguous_format, torch.channels_last]
 def test_where_triton_is_installed_its_kernels_are_used():
     pytest.importorskip("triton")
     assert lrn._kernels() is not None
+    assert within_map._kernels() is not None
 
 
 @pytest.mark.parametrize("memory_format", FORMATS)
@@ -59,3 +61,18 @@ def test_half_precision_is_summed_in_single(dtype):
     y = cross_map_norm(x, 5, 1e-4, 0.75, 2.0, divide_alpha=False)
     expected = cross_map_norm(x.float().cpu(), 5, 1e-4, 0.75, 2.0, divide_alpha=False).to(dtype)
     torch.testing.assert_close(y.cpu(), expected)
+
+
+@pytest.mark.parametrize("memory_format", FORMATS)
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.double, 1e-12), (torch.float, 1e-5), (torch.bfloat16, 2**-7)])
+def test_the_gpu_normalizes_within_maps_as_the_cpu_does(dtype, tolerance, memory_format):
+    x = torch.randn(8, 96, 13, 11, dtype=torch.double).to(dtype).contiguous(memory_format=memory_format)
+    upper, results = torch.randn_like(x), []
+    for device in ("cpu", "cuda"):
+        a = x.detach().to(device, copy=True).requires_grad_()
+        y = WithinMapNorm(5, 1e-1, 0.75, 1.0)(a)
+        y.backward(upper.to(device))
+        assert y.is_contiguous(memory_format=memory_format)
+        results.append((y.detach().cpu(), a.grad.cpu()))
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=tolerance, atol=tolerance)

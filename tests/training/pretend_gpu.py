@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from alexnet_repro.training import convolutions, graphs, provenance
-from alexnet_repro.training.models import lrn
+from alexnet_repro.training.models import lrn, within_map
 from alexnet_repro.training.parallel import trainer
 
 WITHOUT_GPU = [
@@ -194,7 +194,7 @@ def pretend_gpu(recorder=None, kind="cuda"):
 
     Not covered: what torch does in C++ alone (autocast chooses no other type, pinned memory is ordinary memory, copies
     wait, DistributedDataParallel is replaced by ``Averaged``), CUDA graphs (``recorder`` captures, or steps are eager),
-    Triton (cross-map normalization computes its formula in plain operations), NCCL (replaced by Gloo), how long a
+    Triton (normalization computes its formula in plain operations), NCCL (replaced by Gloo), how long a
     convolution takes (see ``no_faster``), and more than one GPU a process.
     """
     empty = torch.empty
@@ -216,6 +216,7 @@ def pretend_gpu(recorder=None, kind="cuda"):
         patch.setattr(torch, "empty", lambda *size, pin_memory=False, **options: empty(*size, **options))
         patch.setattr(torch.Tensor, "pin_memory", lambda tensor: tensor)
         patch.setattr(lrn, "_passes", by_formula)
+        patch.setattr(within_map, "_kernels", lambda: None)
         patch.setattr(graphs, "recorder", lambda device: recorder)
         patch.setattr(convolutions, "milliseconds", no_faster)
         patch.setattr(trainer, "DistributedDataParallel", Averaged)

@@ -12,8 +12,9 @@ from alexnet_repro.networks import layers as architecture
 from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE
 from alexnet_repro.training.models import alexnet
 from alexnet_repro.training.models.alexnet import AlexNet
-from alexnet_repro.training.models.layers import Dropout, GroupedLinear, WithinMapNorm
+from alexnet_repro.training.models.layers import Dropout, GroupedLinear
 from alexnet_repro.training.models.lrn import LocalResponseNorm
+from alexnet_repro.training.models.within_map import WithinMapNorm
 from alexnet_repro.training.optim import AlexNetSGD
 
 SMALL = {"kernels": (8, 16, 24, 24, 16), "hidden": 32, "classes": 10}

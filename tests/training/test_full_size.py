@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 
 import pandas as pd
 import pytest
@@ -241,8 +240,7 @@ def test_the_source_recipe_freezes_conv1_and_ends_the_noise(source):
     steps = run.epoch_steps
     assert factors[::steps] == [pytest.approx([first, first, 1, 1]) for first in (1, 0.1, 0, 0)]
     assert noisy[::steps] == [True, False, False, False]
-    # Frozen, what moves is what is left of the velocity: a tenth less with every step.
-    late = moved[2 * steps :]
-    assert [b / a for a, b in pairwise(late)] == pytest.approx([0.9] * (len(late) - 1), rel=1e-3)
+    assert min(moved[: 2 * steps]) > 0
+    assert max(moved[2 * steps :]) == 0
     assert [group["first_layer"] for group in run.optimizer.param_groups] == [True, True, False, False]
     assert [len(group["params"]) for group in run.optimizer.param_groups] == [1, 1, 7, 7]

@@ -11,29 +11,6 @@ def normal(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.double)
 
 
-def test_within_map_norm_by_hand():
-    x = torch.tensor([[1.0, 2.0], [3.0, 4.0]]).view(1, 1, 2, 2)
-    # A 3x3 window around any pixel covers all four: the sum is 30 and the divisor stays 9.
-    torch.testing.assert_close(layers.WithinMapNorm(3, 0.9, 1.0, 1.0)(x), x / (1 + 0.1 * 30))
-
-
-@pytest.mark.parametrize("power", [0.75, 0.5])
-def test_within_map_norm_by_the_formula(power):
-    x, size, scale, k = normal(2, 3, 6, 5), 5, 0.7, 1.0
-    expected = torch.empty_like(x)
-    for image, i, r, c in itertools.product(range(2), range(3), range(6), range(5)):
-        window = x[image, i, max(0, r - 2) : r + 3, max(0, c - 2) : c + 3]
-        expected[image, i, r, c] = x[image, i, r, c] / (k + scale / size**2 * (window**2).sum()) ** power
-    norm = layers.WithinMapNorm(size, scale, power, k)
-    torch.testing.assert_close(norm(x), expected)
-    assert torch.autograd.gradcheck(norm, normal(1, 2, 4, 4).requires_grad_())
-
-
-def test_within_map_norm_needs_a_centre():
-    with pytest.raises(ValueError, match="size=2"):
-        layers.WithinMapNorm(2, 1.0, 0.75, 1.0)
-
-
 def test_grouped_linear_is_a_layer_per_group():
     layer, x = layers.GroupedLinear(3, 4, groups=2).double(), normal(5, 6)
     assert layer.weight.shape == (4, 3)

@@ -75,7 +75,7 @@ def test_the_kernels_compute_the_formula(each, interpreted):
     for ours, theirs in zip(interpreted[each], expected, strict=True):
         assert (ours.dtype, ours.shape, ours.stride()) == (x.dtype, x.shape, x.stride())
         largest = theirs.abs().max().item() if x.numel() else 0.0  # a small gradient is a difference of large terms
-        rtol, eps = ROUNDED.get(x.dtype, 0.0), torch.finfo(lrn._working_type(x)).eps
+        rtol, eps = ROUNDED.get(x.dtype, 0.0), torch.finfo(lrn.working_type(x)).eps
         torch.testing.assert_close(ours.double(), theirs, rtol=rtol, atol=16 * eps * largest)
 
 
@@ -117,7 +117,7 @@ def test_where_triton_fails_the_formula_is_used_and_stderr_says_why(monkeypatch,
     with pretend_gpu():
         assert lrn._kernels() is None
         assert lrn._kernels() is None
-    said = "Triton fails here (Failed to find C compiler.): normalization across maps is slower without it\n"
+    said = "Triton fails here (Failed to find C compiler.): normalization is slower without it\n"
     assert capfd.readouterr().err == said
 
 

@@ -82,7 +82,14 @@ def train_distributed(plan: Study, store: Store, parallel: str, device: str, pro
 
     configs = [config for _, config in plan.runs()]
     able = check_parallel(configs, parallel, int(os.environ["WORLD_SIZE"]), device)
-    group = Group(parallel, device)
+    try:
+        group = Group(parallel, device)
+    except (RuntimeError, ValueError) as error:
+        remedy = "set GLOO_SOCKET_IFNAME and NCCL_SOCKET_IFNAME to the interface of their network"
+        raise UserError(
+            f"the processes cannot meet ({error}): check MASTER_ADDR and the firewall; with several machines, {remedy}",
+            1,
+        ) from error
     train_runs(able, store, group, plan.name, progress)
     if group.rank == 0:
         left = {config.key for config in store.missing(configs)}

@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from ...networks.config import AlexNetConfig
 from ...networks.layers import Layer, initial_bias, initial_weight_std, layers, learned_layers
-from .layers import Dropout, GroupedLinear, WithinMapNorm, dropout_mask, gaussian_
+from .layers import Dropout, GroupedLinear, dropout_mask, gaussian_
 from .lrn import LocalResponseNorm
+from .within_map import WithinMapNorm
 
 
 class AlexNet(nn.Module):

@@ -13,32 +13,6 @@ from torch.autograd.function import once_differentiable
 from ...common.rng import stream
 
 
-class WithinMapNorm(nn.Module):
-    """b = a / (k + scale / size^2 * sum a^2)^power, the sum over the ``size`` x ``size`` pixels around each.
-
-    Input (batch, maps, height, width); the output is like it. ``size`` is odd; outside the map are zeros.
-    Source: cuda-convnet's normalization within maps, which divides its scale by size squared.
-    Raises ValueError where ``size`` is even.
-    """
-
-    def __init__(self, size: int, scale: float, power: float, k: float) -> None:
-        super().__init__()
-        if size < 1 or size % 2 == 0:
-            raise ValueError(f"size={size} has no centre: use an odd number of pixels")
-        self.size, self.scale, self.power, self.k = size, scale, power, k
-
-    def forward(self, x: Tensor) -> Tensor:
-        # Averages that count the zeros outside divide by size squared.
-        s = self.k + self.scale * F.avg_pool2d(x * x, self.size, stride=1, padding=self.size // 2)
-        if self.power == 0.75:  # by square roots, which are many times faster than a power
-            root = s.rsqrt()
-            return x * (root * root.sqrt())
-        return x * s.pow(-self.power)
-
-    def extra_repr(self) -> str:
-        return f"{self.size}, scale={self.scale}, power={self.power}, k={self.k}"
-
-
 class GroupedLinear(nn.Linear):
     """A fully-connected layer in ``groups`` equal parts, each of which reads its own part of the inputs.
 

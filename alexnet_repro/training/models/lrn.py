@@ -4,7 +4,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -57,7 +57,7 @@ class _CrossMapNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, *constants: Any) -> Tensor:
-        return _passes(x).forward(_dense(x), *constants)
+        return _passes(x).forward(dense(x), *constants)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -67,8 +67,8 @@ class _CrossMapNorm(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
-        x = _dense(*ctx.saved_tensors)
-        gradient = gradient.contiguous(memory_format=_format(x))
+        x = dense(*ctx.saved_tensors)
+        gradient = gradient.contiguous(memory_format=format_of(x))
         return _passes(x).gradient(x, gradient, *ctx.constants), None, None, None, None, None
 
     @staticmethod
@@ -99,36 +99,50 @@ def _passes(x: Tensor) -> _Passes:
 
 @functools.cache
 def _kernels() -> _Passes | None:
-    """The Triton kernels, once they agree with the formula; None where Triton is not installed, or fails, which stderr
-    says.
-    """
-    try:
+    """The Triton kernels, once they agree with the formula."""
+
+    def load() -> _Passes:
         from . import lrn_triton
 
-        found = _Passes(lrn_triton.forward, lrn_triton.gradient)
+        return _Passes(lrn_triton.forward, lrn_triton.gradient)
+
+    def agree(found: _Passes) -> None:
         x, constants = torch.linspace(-3, 3, 192, device="cuda").view(2, 6, 4, 4), (3, 0.5, 0.75, 2.0, 2)
         for one in (x, x.contiguous(memory_format=torch.channels_last)):
             torch.testing.assert_close(found.forward(one, *constants), _formula(one, *constants))
             torch.testing.assert_close(found.gradient(one, one, *constants), _gradient_formula(one, one, *constants))
+
+    return at_first_use(load, agree)
+
+
+Found = TypeVar("Found")
+
+
+def at_first_use(load: Callable[[], Found], agree: Callable[[Found], None]) -> Found | None:
+    """Triton kernels, once ``agree`` finds them right; None where Triton is missing, or fails, which stderr says."""
+    try:
+        found = load()
+        agree(found)
     except ImportError:
         return None
     except Exception as error:  # whatever Triton lacks: a C compiler, a GPU that is new enough
         said = str(error).partition("\n")[0]
-        print(f"Triton fails here ({said}): normalization across maps is slower without it", file=sys.stderr)
+        print(f"Triton fails here ({said}): normalization is slower without it", file=sys.stderr)
         return None
     return found
 
 
-def _dense(x: Tensor) -> Tensor:
-    return x.contiguous(memory_format=_format(x))
+def dense(x: Tensor) -> Tensor:
+    """The tensor without gaps in its memory, in the format that it has."""
+    return x.contiguous(memory_format=format_of(x))
 
 
-def _format(x: Tensor) -> torch.memory_format:
+def format_of(x: Tensor) -> torch.memory_format:
     last = x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format
 
 
-def _working_type(x: Tensor) -> torch.dtype:
+def working_type(x: Tensor) -> torch.dtype:
     return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
 
 
@@ -153,7 +167,7 @@ def _window_sums(x: Tensor, size: int) -> Tensor:
 
 
 def _formula(x: Tensor, size: int, scale: float, beta: float, k: float, groups: int) -> Tensor:
-    a = x.unflatten(1, (groups, -1)).to(_working_type(x))
+    a = x.unflatten(1, (groups, -1)).to(working_type(x))
     s = k + scale * _window_sums(a * a, size)
     return (a * _inverse_power(s, beta)).flatten(1, 2).to(x.dtype)
 
@@ -161,7 +175,7 @@ def _formula(x: Tensor, size: int, scale: float, beta: float, k: float, groups: 
 def _gradient_formula(
     x: Tensor, gradient: Tensor, size: int, scale: float, beta: float, k: float, groups: int
 ) -> Tensor:
-    a, g = (t.unflatten(1, (groups, -1)).to(_working_type(x)) for t in (x, gradient))
+    a, g = (t.unflatten(1, (groups, -1)).to(working_type(x)) for t in (x, gradient))
     s = k + scale * _window_sums(a * a, size)
     direct = g * _inverse_power(s, beta)
     through = a * _window_sums(direct * a / s, size)
@@ -194,7 +208,7 @@ class _Piece(NamedTuple):
 
 def _by_maps(x: Tensor, groups: int) -> Tensor:
     """View as (pixels, maps of a group) if the maps lie side by side, else (images, maps of a group, pixels)."""
-    if _format(x) == torch.channels_last:
+    if format_of(x) == torch.channels_last:
         x = x.permute(0, 2, 3, 1)
     elif x.dim() > 2:
         return x.view(x.shape[0] * groups, x.shape[1] // groups, math.prod(x.shape[2:]))
@@ -262,7 +276,7 @@ def _bracket(piece: _Piece, a: Tensor, size: int, scale: float, k: float) -> Non
 
 
 def _by_pieces(x: Tensor, size: int, scale: float, beta: float, k: float, groups: int) -> Tensor:
-    result, dtype = torch.empty_like(x), _working_type(x)
+    result, dtype = torch.empty_like(x), working_type(x)
     inputs, outputs = _by_maps(x, groups), _by_maps(result, groups)
     for piece in _pieces(inputs, size, dtype) if x.numel() else ():
         a = inputs[piece.place].to(dtype)
@@ -275,7 +289,7 @@ def _by_pieces(x: Tensor, size: int, scale: float, beta: float, k: float, groups
 def _gradient_by_pieces(
     x: Tensor, gradient: Tensor, size: int, scale: float, beta: float, k: float, groups: int
 ) -> Tensor:
-    result, dtype = torch.empty_like(x), _working_type(x)
+    result, dtype = torch.empty_like(x), working_type(x)
     inputs, upper, outputs = (_by_maps(t, groups) for t in (x, gradient, result))
     for piece in _pieces(inputs, size, dtype) if x.numel() else ():
         a = inputs[piece.place].to(dtype)

@@ -55,7 +55,12 @@ def _elements(count, MAPS: tl.constexpr, PIXELS: tl.constexpr, BLOCK: tl.constex
 def _load(tensor, place, number, there, STEP: tl.constexpr, MAPS: tl.constexpr, PIXELS: tl.constexpr):
     """The elements ``STEP`` maps further on, in single or double; 0 outside of the group."""
     inside = there & (number + STEP >= 0) & (number + STEP < MAPS)
-    value = tl.load(tensor + place + STEP * PIXELS, mask=inside, other=0.0)
+    return at_least_single(tl.load(tensor + place + STEP * PIXELS, mask=inside, other=0.0))
+
+
+@triton.jit
+def at_least_single(value):
+    """In single precision, or in double if it is."""
     return value if value.dtype == tl.float64 else value.to(tl.float32)
 
 
@@ -74,7 +79,7 @@ def _bracket(
 
 
 @triton.jit
-def _inverse_power(s, BETA: tl.constexpr):
+def inverse_power(s, BETA: tl.constexpr):
     """s^-beta; for the paper's 0.75 by square roots."""
     if BETA == 0.75:
         root = tl.rsqrt(s)
@@ -92,7 +97,7 @@ def _forward(
     place, number, there = _elements(count, MAPS, PIXELS, BLOCK)
     a = _load(x, place, number, there, 0, MAPS, PIXELS)
     s = _bracket(x, place, number, there, 0, SIZE, SCALE, K, MAPS, PIXELS)
-    tl.store(result + place, a * _inverse_power(s, BETA), mask=there)
+    tl.store(result + place, a * inverse_power(s, BETA), mask=there)
 
 
 @triton.jit
@@ -105,7 +110,7 @@ def _backward(
     place, number, there = _elements(count, MAPS, PIXELS, BLOCK)
     a = _load(x, place, number, there, 0, MAPS, PIXELS)
     s = _bracket(x, place, number, there, 0, SIZE, SCALE, K, MAPS, PIXELS)
-    direct = _load(upper, place, number, there, 0, MAPS, PIXELS) * _inverse_power(s, BETA)
+    direct = _load(upper, place, number, there, 0, MAPS, PIXELS) * inverse_power(s, BETA)
     through = direct * a / s
     for i in tl.static_range(SIZE):
         if i != SIZE // 2:
@@ -113,5 +118,5 @@ def _backward(
             s = _bracket(x, place, number, there, i - SIZE // 2, SIZE, SCALE, K, MAPS, PIXELS)
             g = _load(upper, place, number, there, i - SIZE // 2, MAPS, PIXELS)
             inside = (number + i - SIZE // 2 >= 0) & (number + i - SIZE // 2 < MAPS)
-            through += tl.where(inside, g * _inverse_power(s, BETA) * other / s, 0.0)  # s can be 0 outside
+            through += tl.where(inside, g * inverse_power(s, BETA) * other / s, 0.0)  # s can be 0 outside
     tl.store(result + place, direct - 2 * SCALE * BETA * a * through, mask=there)

@@ -29,8 +29,13 @@ STUCK = 300.0
 BEAT = 1.0
 """Seconds between heartbeats."""
 
+MEET = 120.0
+"""Seconds that the first exchange between GPUs may take; where they cannot reach each other, it never ends."""
+
 BROKEN = ("peer", "socket", "connection", "timed out", "timeout", "nccl")
-"""Words in the errors that torch raises if a peer has died."""
+"""Words in the errors that torch raises if an exchange fails."""
+
+HINT = "NCCL_DEBUG=INFO tells more, and NCCL_P2P_DISABLE=1 helps where GPUs cannot reach each other's memory"
 
 
 class Group:
@@ -53,6 +58,7 @@ class Group:
         self.monitor = Monitor(store, self.rank, self.size, LOST)
         limit = timedelta(seconds=STUCK)
         backend = "nccl" if device == "cuda" else "gloo"
+        os.environ.setdefault("NCCL_LAUNCH_ORDER_IMPLICIT", "1")  # pairs and twins may exchange at the same time
         dist.init_process_group(backend, store=store, rank=self.rank, world_size=self.size, timeout=limit)
         everyone = range(self.size)
         pairs = [[r for r in everyone if r // self.columns == i] for i in range(self.replicas)]
@@ -63,6 +69,25 @@ class Group:
         host = dist.new_group(backend="gloo", timeout=limit)
         assert isinstance(host, dist.ProcessGroup)
         self.host = host
+        if device == "cuda":
+            self._try_exchanges()
+
+    def _try_exchanges(self) -> None:
+        """One exchange within each of this process's groups: GPUs that cannot reach each other are told at once."""
+        said = f"the GPUs exchanged nothing within {MEET:g} s: {HINT}"
+        late = threading.Timer(MEET, self.monitor.end, [said])
+        late.daemon = True
+        late.start()
+        try:
+            for group in (self.pair, self.twins):
+                if group.size() > 1:
+                    one = torch.ones(1, device=self.placement.device)
+                    dist.all_reduce(one, group=group)
+                    one.item()  # waits for it
+        except RuntimeError as error:
+            self.monitor.end(f"the GPUs cannot exchange anything ({error}): {HINT}")
+        finally:
+            late.cancel()
 
     @property
     def peer(self) -> int:
@@ -141,13 +166,15 @@ class Monitor(threading.Thread):
         ]
 
     def failed(self, error: RuntimeError) -> None:
-        """Handle an ``error`` of a collective operation: exit if a peer has died, else return."""
+        """Handle an ``error``: exit if a peer has died or an exchange has failed, else return."""
+        time.sleep(6 * BEAT)  # to see who is silent
+        silent = self._silent(3 * BEAT)
+        if silent:
+            self.end(f"{' and '.join(silent)} has died: {self.resume}")
+        if "timed out" in str(error).lower():
+            self.end(f"an exchange has not ended, though all {self.size} processes live: {self.resume}")
         if any(word in str(error).lower() for word in BROKEN):
-            time.sleep(6 * BEAT)  # to see who is silent
-            silent = self._silent(3 * BEAT)
-            if not silent and "timed out" in str(error).lower():
-                self.end(f"an exchange has not ended, though all {self.size} processes live: {self.resume}")
-            self.end(f"{' and '.join(silent) or 'a process'} has died: {self.resume}")
+            self.end(f"an exchange has failed ({error}): {HINT}; {self.resume}")
 
     def end(self, line: str, code: int = 1) -> None:
         """Exit this process, unless it is exiting already; only one of the remaining processes prints ``line``."""
@@ -159,7 +186,7 @@ class Monitor(threading.Thread):
                 line = line if self.store.compare_set("said", "", mine).decode() == mine else ""
             if line:
                 with suppress(OSError, ValueError):
-                    print(f"error: {line}", file=sys.stderr, flush=True)
+                    print(f"error: {' '.join(line.split())}", file=sys.stderr, flush=True)
             os._exit(code)
 
     def stop(self) -> None:

@@ -83,6 +83,8 @@ class ParallelRun(Run):
         for sums in (self.wrong, self.loss):
             dist.all_reduce(sums, group=self.group.twins)
         super().measure()
+        # One test error for all, which the schedule follows: another kernel may decide another image.
+        self.curve[-1] = self.group.tell(self.curve[-1])
 
     def whole(self) -> nn.Module:
         if self.group.columns == 1:
@@ -152,16 +154,21 @@ def train_runs(
     """
     asked = StopSignal()
     try:
-        keys = group.tell([config.key for config in store.missing(configs)])
+        keys = group.tell([config.key for config in store.missing(configs)] if group.rank == 0 else None)
         waiting = {config.key: config for config in configs if config.key in keys}
+        if len(waiting) < len(keys):
+            raise UserError(
+                f"process {group.rank} does not know all runs of process 0: install one version everywhere", 1
+            )
         silent = not progress or group.rank != 0
-        with tqdm(total=float(len(waiting)), desc=title, disable=silent, bar_format=BAR) as bar:
-            for done, config in enumerate(waiting.values()):
-                _train(config, store, group, asked, partial(_show, bar, done))
+        try:
+            with tqdm(total=float(len(waiting)), desc=title, disable=silent, bar_format=BAR) as bar:
+                for done, config in enumerate(waiting.values()):
+                    _train(config, store, group, asked, partial(_show, bar, done))
+        except Stopped:
+            group.close()
+            sys.exit(128 + signal.SIGTERM)
         group.close()
-    except Stopped:
-        group.close()
-        sys.exit(128 + signal.SIGTERM)
     except UserError as error:
         group.monitor.end(str(error), error.code)
     except Exception as error:
