@@ -21,6 +21,7 @@ from alexnet_repro.records import query
 from alexnet_repro.records.record import Measurement
 from alexnet_repro.records.store import Store
 
+from . import homes
 from .runs import record
 
 IDENTITY = ["study", "scale", "arm", "seed", "key"]
@@ -142,7 +143,8 @@ def test_a_judgement_reads_plainly() -> None:
     assert "No comparison of runs." in judge("result_2010")._repr_html_()
 
 
-def test_a_scale_without_runs_has_verdicts_that_say_so() -> None:
+def test_a_scale_without_runs_has_verdicts_that_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    homes.make(tmp_path, monkeypatch)
     judged = judge("lrn", "tiny-imagenet")
     assert {each.verdict for each in judged.comparisons} == {"not run"}
     assert judged.effects().isna().all(axis=None)
