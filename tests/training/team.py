@@ -49,7 +49,7 @@ def work(pids):
     for pid in pids:
         try:
             ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]))
-        except FileNotFoundError:
+        except OSError:  # it can end while its file is read
             continue
     return ticks / os.sysconf("SC_CLK_TCK")
 
