@@ -65,7 +65,7 @@ def passes(layer: Layer, batch: int, precision: Precision, device: str) -> list[
 
 
 def milliseconds(works: list[Work], device: str) -> list[float]:
-    """The time that each takes on a GPU: the least of some rounds, in which they take turns.
+    """The shortest time that each takes on a GPU, over several rounds in which they take turns.
 
     Other processes that share the GPU only add to a time. The two are timed as CUDA graphs, as most training steps are:
     the time to launch operations from Python does not count.

@@ -88,7 +88,7 @@ class GraphedStep:
     replay is compared with the same step done eagerly. If it differs, or a capture fails, one line on stderr says so,
     and all later steps are eager.
 
-    It keeps nothing of the run that it belongs to: in a cycle with it, both would hold the GPU's memory after its end.
+    It holds no reference to its run: each would keep the other, and the GPU's memory, until the garbage collector runs.
     """
 
     def __init__(self, recorder: Recorder) -> None:

@@ -1,8 +1,5 @@
 """The Triton kernels without a GPU: what they compute, by Triton's interpreter, and that they compile for GPUs."""
 
-import os
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
@@ -11,19 +8,15 @@ import torch
 from alexnet_repro.training import models
 from alexnet_repro.training.models import lrn
 
+from . import triton_kernels
 from .pretend_gpu import PretendTensor, pretend_gpu, pretending
+from .triton_kernels import FORMATS
 
-pytest.importorskip("triton", reason="PyTorch has no Triton here: a build for CPUs alone, or not Linux")
-
-INTERPRET = """
-import sys, torch
+RESULTS = """
 from alexnet_repro.training.models import lrn_triton
 
-cases = torch.load(sys.argv[1])
-found = [
-    (lrn_triton.forward(x, *constants), lrn_triton.gradient(x, upper, *constants)) for x, upper, constants in cases
-]
-torch.save(found, sys.argv[1])
+def results(x, upper, constants):
+    return lrn_triton.forward(x, *constants), lrn_triton.gradient(x, upper, *constants)
 """
 SHAPES = {  # none fills its last block of 256
     "two columns": ((3, 12, 5, 7), (5, 0.3, 0.75, 2.0, 2)),
@@ -35,10 +28,6 @@ SHAPES = {  # none fills its last block of 256
     "no pixels": ((4, 6), (3, 0.3, 0.75, 1.0, 2)),
     "no images": ((0, 6, 3, 3), (3, 0.3, 0.75, 1.0, 2)),
 }
-FORMATS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-ROUNDED = {torch.float16: 2**-11, torch.bfloat16: 2**-7}
-"""How far the result is off at most, relatively, by being rounded once to half precision: half an ulp. A whole one in
-bfloat16, to which Triton's interpreter truncates; compiled code rounds, as another test reads."""
 CASES = [
     (dtype, shape, memory_format)
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -60,43 +49,30 @@ def case(dtype, shape, memory_format):
 
 @pytest.fixture(scope="module")
 def interpreted(tmp_path_factory):
-    """The kernels' results by case. Triton reads TRITON_INTERPRET when it is imported: hence another process."""
     path = tmp_path_factory.mktemp("triton") / "cases"
-    torch.save([case(*each) for each in CASES], path)
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    subprocess.run([sys.executable, "-c", INTERPRET, path], env=environment, check=True)
-    return dict(zip(CASES, torch.load(path), strict=True))
+    return dict(zip(CASES, triton_kernels.interpret(RESULTS, [case(*each) for each in CASES], path), strict=True))
 
 
-@pytest.mark.parametrize("each", CASES, ids=lambda each: f"{each[0]}".removeprefix("torch.") + f"-{each[1]}-{each[2]}")
+@pytest.mark.parametrize("each", CASES, ids=triton_kernels.name)
 def test_the_kernels_compute_the_formula(each, interpreted):
     x, upper, constants = case(*each)
     expected = lrn._formula(x.double(), *constants), lrn._gradient_formula(x.double(), upper.double(), *constants)
     for ours, theirs in zip(interpreted[each], expected, strict=True):
-        assert (ours.dtype, ours.shape, ours.stride()) == (x.dtype, x.shape, x.stride())
-        largest = theirs.abs().max().item() if x.numel() else 0.0  # a small gradient is a difference of large terms
-        rtol, eps = ROUNDED.get(x.dtype, 0.0), torch.finfo(lrn.working_type(x)).eps
-        torch.testing.assert_close(ours.double(), theirs, rtol=rtol, atol=16 * eps * largest)
+        triton_kernels.assert_close(ours, theirs, x)
 
 
 @pytest.mark.parametrize("name", ["_forward", "_backward"])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp64"])
 def test_the_kernels_compile_for_a_gpu(dtype, name, tmp_path, monkeypatch):
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
+    triton_kernels.triton()
     from alexnet_repro.training.models import lrn_triton
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    kernel = getattr(lrn_triton, name)
     constants = {"SIZE": 5, "SCALE": 1e-4, "BETA": 0.75, "K": 2.0, "MAPS": 48, "PIXELS": 1, "BLOCK": lrn_triton.BLOCK}
-    types = {each: "constexpr" if each in constants else f"*{dtype}" for each in kernel.arg_names} | {"count": "i32"}
-    source = ASTSource(kernel, types, constants)
-    compiled = triton.compile(source, target=GPUTarget("cuda", 80, 32), options={"num_warps": lrn_triton.WARPS})
+    code = triton_kernels.ptx(getattr(lrn_triton, name), dtype, constants, 80, lrn_triton.WARPS)
     # The window's elements once each: 5 forward; 9, and 5 of the gradient, backward.
-    assert compiled.asm["ptx"].count("ld.global") == {"_forward": 5, "_backward": 14}[name]
-    assert ("cvt.rn.bf16" in compiled.asm["ptx"]) is (dtype == "bf16")
+    assert code.count("ld.global") == {"_forward": 5, "_backward": 14}[name]
+    assert ("cvt.rn.bf16" in code) is (dtype == "bf16")
 
 
 @pytest.fixture

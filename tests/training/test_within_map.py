@@ -1,19 +1,16 @@
 """Normalization within maps: by hand, by its formula, in half precision, and its Triton kernels without a GPU."""
 
 import itertools
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
 
 from alexnet_repro.training.models import within_map
-from alexnet_repro.training.models.lrn import working_type
 from alexnet_repro.training.models.within_map import WithinMapNorm
 
+from . import triton_kernels
 from .test_layers import normal
-from .test_lrn_triton import FORMATS, ROUNDED
+from .triton_kernels import FORMATS
 
 
 def test_within_map_norm_by_hand():
@@ -49,15 +46,12 @@ def test_half_precision_is_summed_in_single():
     assert not torch.equal(found, x)
 
 
-INTERPRET = """
-import sys, torch
+RESULTS = """
 from alexnet_repro.training.models import within_map_triton
 
-found = []
-for x, upper, constants in torch.load(sys.argv[1]):
+def results(x, upper, constants):
     result, s = within_map_triton.forward(x, *constants)
-    found.append((result, within_map_triton.gradient(x, s, upper, *constants)))
-torch.save(found, sys.argv[1])
+    return result, within_map_triton.gradient(x, s, upper, *constants)
 """
 SHAPES = {  # none fills its last block of 256
     "the source's window": ((2, 3, 7, 6), (5, 0.7, 0.75, 1.0)),
@@ -83,51 +77,31 @@ def case(dtype, shape, memory_format):
 
 @pytest.fixture(scope="module")
 def interpreted(tmp_path_factory):
-    """The kernels' results by case. Triton reads TRITON_INTERPRET when it is imported: hence another process."""
     path = tmp_path_factory.mktemp("triton") / "cases"
-    torch.save([case(*each) for each in CASES], path)
-    environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    subprocess.run([sys.executable, "-c", INTERPRET, path], env=environment, check=True)
-    return dict(zip(CASES, torch.load(path), strict=True))
+    return dict(zip(CASES, triton_kernels.interpret(RESULTS, [case(*each) for each in CASES], path), strict=True))
 
 
-@pytest.mark.parametrize("each", CASES, ids=lambda each: f"{each[0]}".removeprefix("torch.") + f"-{each[1]}-{each[2]}")
+@pytest.mark.parametrize("each", CASES, ids=triton_kernels.name)
 def test_the_kernels_compute_the_formula(each, interpreted):
     x, upper, constants = case(*each)
     leaf = x.double().requires_grad_()
     expected = within_map._formula(leaf, *constants)
     (slope,) = torch.autograd.grad(expected, leaf, upper.double())
     for ours, theirs in zip(interpreted[each], (expected.detach(), slope), strict=True):
-        assert (ours.dtype, ours.shape, ours.stride()) == (x.dtype, x.shape, x.stride())
-        largest = theirs.abs().max().item() if x.numel() else 0.0
-        rtol, eps = ROUNDED.get(x.dtype, 0.0), torch.finfo(working_type(x)).eps
-        torch.testing.assert_close(ours.double(), theirs, rtol=rtol, atol=16 * eps * largest)
+        triton_kernels.assert_close(ours, theirs, x)
 
 
 @pytest.mark.parametrize("name", ["_forward", "_through", "_backward"])
 @pytest.mark.parametrize("dtype", ["fp32", "bf16", "fp64"])
 def test_the_kernels_compile_for_a_gpu(dtype, name, tmp_path, monkeypatch):
-    import triton
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
+    triton_kernels.triton()
     from alexnet_repro.training.models import within_map_triton
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    kernel, sums = getattr(within_map_triton, name), "fp64" if dtype == "fp64" else "fp32"
-    constants = {
-        "SIZE": 5,
-        "SCALE": 4e-5,
-        "POWER": 0.75,
-        "K": 1.0,
-        "HEIGHT": 27,
-        "WIDTH": 27,
-        "STEP": 256,
-        "BLOCK": 256,
-    }
-    types = {each: "constexpr" if each in constants else f"*{dtype}" for each in kernel.arg_names} | {"count": "i32"}
-    types |= {each: f"*{sums}" for each in ("s", "through") if each in types}
-    source = ASTSource(kernel, types, constants)
-    compiled = triton.compile(source, target=GPUTarget("cuda", 90, 32), options={"num_warps": within_map_triton.WARPS})
+    sums = "*fp64" if dtype == "fp64" else "*fp32"
+    window = {"SIZE": 5, "SCALE": 4e-5, "POWER": 0.75, "K": 1.0}
+    constants = window | {"HEIGHT": 27, "WIDTH": 27, "STEP": 256, "BLOCK": 256}
+    kernel, others = getattr(within_map_triton, name), {"s": sums, "through": sums}
+    code = triton_kernels.ptx(kernel, dtype, constants, 90, within_map_triton.WARPS, others)
     # The window's pixels once each, and what else is read.
-    assert compiled.asm["ptx"].count("ld.global") == {"_forward": 25, "_through": 3, "_backward": 28}[name]
+    assert code.count("ld.global") == {"_forward": 25, "_through": 3, "_backward": 28}[name]

@@ -26,7 +26,7 @@ MEMORY = {
     "MALLOC_TRIM_THRESHOLD_": str(4 * 10**9),
 }
 VISIBLE = ("HIP_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES")
-"""The variables that choose GPUs, AMD's first, as PyTorch reads them."""
+"""Environment variables that select the visible GPUs, in the order in which PyTorch reads them."""
 TRIES = 2
 GRACE = 30.0
 """Seconds that a worker has to finish a step or an evaluation and write its checkpoint."""
