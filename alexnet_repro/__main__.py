@@ -22,6 +22,7 @@ from .common.machine import check_device, columns_of, launched
 from .common.terminal import print_what_can_be_shown, text_table
 from .experiments import manifest
 from .experiments.config import DIGESTS, PRECISIONS, DeviceConfig, RunConfig
+from .experiments.imagenet import RECIPES
 from .experiments.registry import STUDIES, study
 from .experiments.study import FRESH_SEEDS, PILOT_SEEDS, SCALES, SEEDS_END, Study, from_seed
 from .records.lookup import records
@@ -38,15 +39,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-StudyName = Annotated[str, typer.Argument(metavar="STUDY", help=f"One of: {', '.join(STUDIES)}; or imagenet.")]
+StudyName = Annotated[
+    str,
+    typer.Argument(
+        metavar="STUDY",
+        help=f"One of: {', '.join(STUDIES)}; at full size: {', '.join(RECIPES)}, each also with _128 behind it.",
+    ),
+]
 FirstSeed = Annotated[
     int,
     typer.Option(
-        help=f"Other seeds from here up, for runs to contribute: 1 to {SEEDS_END - 1}; "
+        help=f"Use seeds from this number up, for runs to contribute; 0: those of the study. At most {SEEDS_END - 1}; "
         f"{PILOT_SEEDS} to {FRESH_SEEDS - 1} are kept for pilots.",
     ),
 ]
-PrecisionName = Annotated[str, typer.Option("--precision", help=f"imagenet: of the products, {', '.join(PRECISIONS)}.")]
+PrecisionName = Annotated[
+    str, typer.Option("--precision", help=f"imagenet: precision of matrix products: {', '.join(PRECISIONS)}.")
+]
 Compile = Annotated[bool, typer.Option("--compile", help="imagenet: train with torch.compile.")]
 ScaleName = Annotated[str, typer.Option("--scale", help=f"One of: {', '.join(SCALES)}.")]
 DATA_SETS = ("cifar10", "tiny-imagenet", "imagenet")
@@ -81,17 +90,20 @@ def data(
             "--from", help="imagenet: the folder of the images; tiny-imagenet: its zip, a tar, or its folder."
         ),
     ] = None,
-    size: Annotated[int, typer.Option(help="imagenet: pixels a side, 256, or 128 for a quarter of the disk.")] = 256,
+    size: Annotated[
+        int | None, typer.Option(help="imagenet: pixels a side, 256 (default), or 128 for a quarter of the disk.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="imagenet: processes; default: one per core.")] = None,
     hold_out: Annotated[
-        float | None, typer.Option(help="imagenet without val: the share of each class to set apart for it, as 0.1.")
+        float | None, typer.Option(help="imagenet without val/: share of each class to set apart for it, such as 0.1.")
     ] = None,
 ) -> None:
-    """Download or prepare a data set, verify it, and print where it is."""
+    """Get a data set ready and verify it. It is downloaded, or read from --from; prints where it is."""
     if name == "imagenet":
-        return _imagenet(source, size, workers, hold_out)
-    if hold_out is not None:
-        raise UserError(f"--hold-out {hold_out:g} is for imagenet: leave it out")
+        return _imagenet(source, size or 256, workers, hold_out)
+    for option, value in {"hold-out": hold_out, "size": size, "workers": workers}.items():
+        if value is not None:
+            raise UserError(f"--{option} {value:g} is for imagenet: leave it out")
     if name == "tiny-imagenet":
         return _tiny_imagenet(source)
     if name not in DATA_SETS:
@@ -140,13 +152,13 @@ def plan(
     name: StudyName,
     scale: ScaleName = "cifar10",
     device: Annotated[
-        str, typer.Option(help="imagenet: cpu, cuda or mps (never tried); takes a hundred steps.")
+        str, typer.Option(help="imagenet: where to time a hundred steps: cpu, cuda or mps (never tried).")
     ] = "cpu",
     first_seed: FirstSeed = 0,
     precision: PrecisionName = "float32",
     compiled: Compile = False,
 ) -> None:
-    """Print the arms of a study and its missing runs; for imagenet, also what a run would cost on this machine."""
+    """Print the arms of a study and its missing runs. For imagenet, also what a run would cost on this machine."""
     check_device(device)
     chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
     arms = records(chosen, store)
@@ -183,15 +195,17 @@ def run(
     workers: Annotated[
         int | None, typer.Option(help="Runs at once; default: one per core, or what suits the GPUs.")
     ] = None,
-    stack: Annotated[int, typer.Option(min=1, help="Seeds that each trains in one computation, for small nets.")] = 1,
+    stack: Annotated[int, typer.Option(min=1, help="Seeds that a process trains together, for small nets.")] = 1,
     devices: Annotated[int, typer.Option(help="Devices that train each run together.")] = 1,
-    parallel: Annotated[str, typer.Option(help="How: columns, one per device, or data, a part of the batch.")] = "data",
+    parallel: Annotated[
+        str, typer.Option(help="How they share it: data, a part of the batch each; columns, one each.")
+    ] = "data",
     scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler: its workers train.")] = None,
     first_seed: FirstSeed = 0,
     precision: PrecisionName = "float32",
     compiled: Compile = False,
 ) -> None:
-    """Train the missing runs of a study; run it again to resume. Under torchrun, all processes train one run."""
+    """Train the missing runs of a study. Run it again to resume. Under torchrun, all processes train one run."""
     chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
     check_device(device)
     if not launched():
@@ -218,20 +232,20 @@ def run(
 @app.command()
 def reproduce(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[CLAIM]...", help="Ids of data/claims.toml; default: every claim.")
+        list[str] | None, typer.Argument(metavar="CLAIM", help="Ids of claims, such as lrn; default: every claim.")
     ] = None,
     scale: ScaleName = "cifar10",
     device: Annotated[str, typer.Option(help="cpu, cuda, or mps (Apple's, never tried).")] = "cpu",
     budget: Annotated[
-        str | None, typer.Option(help="How long to train, as 8h or 90m; default: until all is done.")
+        str | None, typer.Option(help="How long to train, such as 8h or 1h30m; default: until all is done.")
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Pairs of each comparison, at most.")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Pairs of each comparison, at most; 3 or more.")] = None,
     fresh_seeds: Annotated[bool, typer.Option("--fresh-seeds", help="Use seeds that no published run has.")] = False,
     workers: Annotated[
         int | None, typer.Option(help="Runs at once; default: one per core, or what suits the GPUs.")
     ] = None,
 ) -> None:
-    """Train the runs behind claims on this machine, and set the effects beside the published ones."""
+    """Train claims here, compare with the published runs."""
     from .analysis.reproduction import beside, goals
     from .training.launch import reproduce as plans
     from .training.launch.local import launch, places
@@ -245,7 +259,14 @@ def reproduce(
     together = sharing(every, device, workers)
     at_once = len(places(device, together.workers))
     durations = plans.Durations(wanted, published, device, together)
+    if every:
+        print(f"measuring, some {plans.SECONDS:g} s for each network that is still to be trained", file=sys.stderr)
     shares, runs = plans.allot(wanted, own, durations, None if whole is None else whole * at_once)
+    if not any(each.pairs for each in shares):
+        quickest = plans.spoken(plans.least(wanted, own, durations) / at_once)
+        raise UserError(
+            f"--budget {budget} is too short for {MIN_PAIRS} pairs of any comparison: the quickest takes {quickest}", 1
+        )
     print(text_table(plans.table(shares, published)))
     expected = sum(each.seconds for each in shares) / min(at_once, max(len(runs), 1))
     energy = sum(each.kilowatt_hours or 0 for each in shares)
@@ -256,11 +277,6 @@ def reproduce(
         f"\n{len(runs)} runs to train, {at_once} at once: about {plans.spoken(expected)}"
         f"{f' and {least}{energy:.2g} kWh of the GPU' if energy else ''}; Ctrl-C stops, the same command goes on"
     )
-    if not any(each.pairs for each in shares):
-        quickest = plans.spoken(plans.least(wanted, own, durations) / at_once)
-        raise UserError(
-            f"--budget {budget} is too short for {MIN_PAIRS} pairs of any comparison: the quickest takes {quickest}", 1
-        )
     launch(
         runs,
         own,
@@ -277,12 +293,12 @@ def reproduce(
 @app.command("rerun")
 def rerun_(
     name: StudyName,
-    arm: Annotated[str, typer.Option(help="Which arm.")],
-    seed: Annotated[int, typer.Option(help="Which seed.")],
+    arm: Annotated[str, typer.Option(help="An arm, as 'plan STUDY' lists them.")],
+    seed: Annotated[int, typer.Option(help="The seed of the recorded run.")],
     scale: ScaleName = "cifar10",
     device: Annotated[str, typer.Option(help="cpu, cuda, or mps (Apple's, never tried).")] = "cpu",
 ) -> None:
-    """Train a recorded run again and compare it with its record; exit code 1 if it does not match."""
+    """Train a recorded run again and compare. Exit code 1 if it does not match its record."""
     chosen = study(name, scale)
     found = rerun(chosen, arm, seed, Store(), device, progress=sys.stderr.isatty())
     for each in sorted(found.record.metrics.keys() & found.fresh.metrics.keys()):
@@ -295,9 +311,9 @@ def rerun_(
 
 @app.command()
 def verdict(
-    output: Annotated[Format, typer.Option("--format", help="table, json or csv.")] = Format.table,
+    output: Annotated[Format, typer.Option("--format", help="How to print them.")] = Format.table,
 ) -> None:
-    """Print every claim's conclusion and all its comparisons, from the records."""
+    """Print every conclusion and comparison. All of it is computed from the records."""
     claims = concluded(Store())
     if output is Format.table:
         print(verdict_tables.text(claims))
@@ -311,12 +327,12 @@ def verdict(
 def publish_(
     name: StudyName,
     scale: ScaleName = "cifar10",
-    to: Annotated[Path | None, typer.Option(help="Write there instead, to contribute them.")] = None,
+    to: Annotated[Path | None, typer.Option(help="Write to this folder instead, to contribute them.")] = None,
     first_seed: FirstSeed = 0,
     precision: PrecisionName = "float32",
     compiled: Compile = False,
 ) -> None:
-    """Write a study's finished runs to data/evidence/ and the predictions of new ones, to be committed."""
+    """Write a study's finished runs to data/evidence/. Also the predictions of new ones; commit both."""
     chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
     if name == MEMBERS and to is None:
         from .training.predict import publish_ensembles
@@ -341,9 +357,9 @@ def publish_(
 @app.command("contribute")
 def contribute_(
     folder: Annotated[Path, typer.Argument(help="What 'publish STUDY --to' wrote: a folder of the study's name.")],
-    source: Annotated[str, typer.Option(help="Whose runs they are: a name as on GitHub.")],
+    source: Annotated[str, typer.Option(help="Who trained them: a name as on GitHub, in lower case.")],
 ) -> None:
-    """Check runs that somebody else published and add them to data/contributed/."""
+    """Check and add runs that somebody else trained. They go to data/contributed/."""
     target, new, faults = contribute(folder, source, Store())
     for fault in faults:
         print(fault)
@@ -355,20 +371,20 @@ def contribute_(
 
 @app.command()
 def verify() -> None:
-    """Check the published and contributed evidence: keys, digests, curves and metrics; list every fault."""
+    """Check the published and contributed evidence. Keys, digests, curves and metrics; every fault is listed."""
     from .analysis.published import faults
 
     listed = faults(Store())
     for fault in listed:
         print(fault)
     if listed:
-        raise UserError(f"{_faults(listed)} in the published evidence: restore it with 'git checkout data'", 1)
+        raise UserError(f"{_faults(listed)} in the published evidence, listed above with what mends them", 1)
     print("the published evidence is sound")
 
 
 @app.command()
 def sums() -> None:
-    """Update data/SHA256SUMS after a file of data/ was changed on purpose."""
+    """Update data/SHA256SUMS. For files of data/ that were changed on purpose."""
     from .analysis.published import renew
 
     changed = renew()
@@ -378,10 +394,12 @@ def sums() -> None:
 @app.command()
 def notebook(
     name: Annotated[str, typer.Argument(help="A notebook of notebooks/, without .ipynb.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Where the executed copy goes.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Where the executed copy goes; default: NAME.out.ipynb.")
+    ] = None,
     parameter: Annotated[list[str] | None, typer.Option("--parameter", "-p", help="name=value; repeatable.")] = None,
 ) -> None:
-    """Execute a notebook with papermill; its parameters are checked first."""
+    """Execute a notebook with papermill. Its parameters are checked first."""
     from .site.notebooks import execute
 
     values = {}
@@ -421,7 +439,7 @@ def readme() -> None:
 
 @app.command()
 def doctor() -> None:
-    """Print what this machine has (versions, GPUs, data sets, records) and what it can train."""
+    """Print what this machine has and can train. Versions, GPUs, data sets, records."""
     from .training.doctor import rows
 
     for name, text in rows(Store()).items():
@@ -457,7 +475,8 @@ def main() -> None:
         if usage is None:
             raise
         typed = shlex.join(["alexnet-repro", *sys.argv[1:]])
-        _fail(f"{usage().rstrip('.')}, in '{typed}'; try 'alexnet-repro --help'", 2)
+        said = usage().rstrip(".")
+        _fail(f"{said}{' In' if said.endswith('?') else ', in'} '{typed}'; try 'alexnet-repro --help'", 2)
 
 
 def _fail(message: str, code: int) -> None:

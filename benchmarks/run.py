@@ -1,4 +1,4 @@
-"""Every benchmark, one after another: what `make bench` runs.
+"""Every benchmark that a CPU can run, one after another: what `make bench` runs.
 
     python benchmarks/run.py [--json PATH] [--publish] [NAME ...]
 

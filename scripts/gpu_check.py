@@ -21,7 +21,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-import torch  # the only import that is not Python's own: a missing package is a step that fails
+try:
+    import torch  # the only import that is not Python's own: any other missing package is a step that fails
+except ImportError:
+    sys.exit(
+        "error: this Python has no PyTorch: 'make install' first, or name one that has it: make gpu-check PYTHON=..."
+    )
 
 ROOT = Path(__file__).resolve().parent.parent
 TESTS = [
@@ -110,7 +115,7 @@ def main() -> None:
     for name, (found, seconds) in rows.items():
         print(f"{name:<36}{found:<26}{seconds:7.1f}")
     if arguments.device == "cuda":
-        print("\nresults are in data/benchmarks/: 'make sums' before you commit them, and 'make book' shows them")
+        print("\nresults are in data/benchmarks/: 'make sums' takes them into the evidence, 'make book' shows them")
     sys.exit(any(found != "passed" for found, _ in rows.values()))
 
 

@@ -144,6 +144,7 @@ def test_the_scatter_by_hand():
     assert (scatter.n, scatter.low, scatter.high) == (10, pytest.approx(40.420), pytest.approx(41.374))
     assert scatter.mean == pytest.approx(40.7986)
     assert scatter.sd == pytest.approx(0.3176, abs=5e-5)
+    assert scatter.sd_range == pytest.approx((0.2184, 0.5798), abs=1e-4)  # s sqrt(9 / chi2) at 19.023 and 2.700
     assert scatter.clear_from == pytest.approx(2.26216 * 2**0.5 * 0.31758, abs=1e-4)
     assert audit.scatter("top5_error").sd == pytest.approx(0.3224, abs=5e-5)
 

@@ -273,9 +273,11 @@ def test_a_bad_source(store, given, source):
 
 
 def test_a_folder_of_no_study(store, given, tmp_path):
-    for path in (given.rename(tmp_path / "runs"), tmp_path / "nowhere", given / "runs.csv"):
-        with pytest.raises(UserError, match="named after no study"):
+    for path in (tmp_path / "nowhere", given / "runs.csv"):
+        with pytest.raises(UserError, match=f"no folder {path}: name the one that"):
             contributed.contribute(path, "jane", store)
+    with pytest.raises(UserError, match="named after no study"):
+        contributed.contribute(given.rename(tmp_path / "runs"), "jane", store)
 
 
 def test_pilots_and_this_projects_own_runs_are_not_taken(store, tmp_path):

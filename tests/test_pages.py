@@ -191,8 +191,10 @@ def test_an_effect_by_epoch_has_a_panel_for_each_pair_that_has_runs(page):
     assert {text.get_text() for text in figure.legends[0].texts} == marks
     assert "no normalization\nminus the baseline\n(points of error)" in panel.get_ylabel()
     text = page.by_epoch_found("lrn", "depth").data
-    assert text.startswith("CIFAR-10, 24 epochs. No normalization minus the baseline: −1.00 points in epoch 1, 3")
-    assert "in epoch 2, with its last change of sign by epoch 2." in text
+    assert text.startswith(
+        "CIFAR-10, 24 epochs. No normalization minus the baseline: 3.00 points (3.00 to 3.00) in the"
+    )
+    assert "in the training of the last epoch, after a change of sign by epoch 2." in text
 
 
 def test_an_effect_in_its_parts_and_by_the_model_of_all_arms(page):
@@ -289,7 +291,7 @@ def test_the_box_has_the_claim_the_answer_and_the_scales(page):
     assert first.startswith("section 3.3):** Local response normalization after conv1 and conv2")
     assert "Not all of the runs that this sentence needs are there yet." in first
     assert (
-        "**The verdict:** supported, so far. Scales: CIFAR-10, 24 epochs, 4 of 20 pairs. "
+        "**[The verdict](../verdicts.md):** supported, so far. Scales: CIFAR-10, 24 epochs, 4 of 20 pairs. "
         "No verdict yet: CIFAR-10, 24 epochs, fresh" in first
     )
     assert second.startswith("section 3.1, Fig. 1):**")

@@ -82,9 +82,9 @@ def test_a_study_and_a_claim_are_found_by_name() -> None:
     assert plan.baseline == registry.study("lrn").baseline
     assert study("lrn", "smoke").seeds == (0, 1, 2)
     assert claim("lrn").where == "section 3.3"
-    with pytest.raises(UserError, match="unknown claim 'lnr': choose one of "):
+    with pytest.raises(UserError, match=r"unknown claim 'lnr' \(did you mean 'lrn'\?\): choose one of "):
         claim("lnr")
-    with pytest.raises(UserError, match="unknown study 'lnr': choose one of "):
+    with pytest.raises(UserError, match=r"unknown study 'lnr' \(did you mean 'lrn'\?\): choose one of "):
         study("lnr")
 
 
@@ -129,16 +129,18 @@ def test_a_comparison_has_a_formula(name: str, formula: str) -> None:
 def test_a_judgement_reads_plainly() -> None:
     judged = judge("lrn")
     assert repr(judged).splitlines()[0] == (
-        "Local response normalization lowers the error (section 3.3), at the scale cifar10"
+        "Local response normalization lowers the error (section 3.3), at the scale cifar10, by test_error"
     )
     (row,) = [line for line in repr(judged).splitlines() if "strong_lrn" in line]
-    shown = "1 no_lrn - strong_lrn 1.89 points (1.27 to 2.50) reproduced 0.70 points 20 test_error"
+    shown = "1 no_lrn - strong_lrn 1.89 points (1.27 to 2.50) reproduced 0.70 points 20"
     assert re.sub(" +", " ", row).strip() == shown
     assert repr(judged).endswith("explained by its scaling, so far.")
     page = judged._repr_html_()
     assert page.count("<tr") == 9
     assert "1.89 points (1.27 to 2.50)" in page
     assert "CIFAR-10, 24 epochs, fresh seeds" in page
+    assert "runs" not in judge("depth")._rows()  # one setting, at this scale
+    assert {*judge("augmentation")._rows()["metric"]} == {"gap", "test_error"}  # two metrics: a column tells them apart
     assert "No comparison of runs." in repr(judge("result_2010"))
     assert "No comparison of runs." in judge("result_2010")._repr_html_()
 
@@ -169,7 +171,7 @@ def test_a_rehearsal_has_no_conclusion(tmp_path: Path) -> None:
 
 
 def test_judge_names_what_it_does_not_know(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="unknown claim 'lnr': choose one of "):
+    with pytest.raises(UserError, match=r"unknown claim 'lnr' \(did you mean 'lrn'\?\): choose one of "):
         judge("lnr")
     with pytest.raises(UserError, match="unknown scale 'cifar11': choose one of "):
         judge("lrn", "cifar11")
@@ -214,7 +216,7 @@ def test_a_study_without_runs_is_a_frame_without_rows() -> None:
 
 @pytest.mark.parametrize("load", [load_runs, load_curves])
 def test_unknown_names_list_the_valid_ones(load, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"unknown study 'lnr': choose one of .*, lrn, "):
+    with pytest.raises(UserError, match=r"unknown study 'lnr' \(did you mean 'lrn'\?\): choose one of .*, lrn, "):
         load("lnr")
     for name in (None, "lrn"):
         with pytest.raises(UserError, match=r"unknown scale 'cifar11': choose one of cifar10, cifar10-long, smoke"):

@@ -11,6 +11,7 @@ from alexnet_repro.experiments import imagenet
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.experiments.study import from_seed
 from alexnet_repro.records.store import Store, read_rows
+from alexnet_repro.training.launch import local
 from alexnet_repro.training.launch.runs import launch_distributed, load_or_train, publish
 
 from .runs import record
@@ -18,11 +19,9 @@ from .runs import record
 
 @pytest.fixture
 def launched(monkeypatch):
-    """What would have been trained: the module that trains is replaced by a list."""
+    """What would have been trained: the function that trains is replaced by a list."""
     seen = []
-    local = ModuleType("alexnet_repro.training.launch.local")
-    local.launch = lambda configs, store, **_: seen.extend(store.missing(configs))
-    monkeypatch.setitem(sys.modules, "alexnet_repro.training.launch.local", local)
+    monkeypatch.setattr(local, "launch", lambda configs, store, **_: seen.extend(store.missing(configs)))
     return seen
 
 

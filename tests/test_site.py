@@ -207,6 +207,10 @@ def test_scorecard_has_every_claim_and_links_pages(home: Path) -> None:
     assert all(f"(claim-{claim.id})=" in details for claim in every)
     assert all(entry.rule in details for claim in every for entry in claim.measured)
     assert all(entry.reason in details for claim in every for entry in claim.untested)
+    assert all(rule.why in details for rule in rules.load())
+    assert (
+        "stage two, primary: `no_conv4 - baseline`, by `test_error`\n: *Threshold:* 1 point on either side. " in details
+    )
 
 
 def test_scorecard_has_every_comparison_of_stage_two(home: Path) -> None:
@@ -244,9 +248,11 @@ def test_sizes_name_the_verdicts_that_hang_on_the_halving() -> None:
     weak = replace(some, verdict="reproduced", effect=2.0, interval=(1.0, 3.0))
     strong = replace(weak, interval=(1.7, 2.3))
     text = pages.sizes([weak, strong])
-    assert "1 of these 2 verdicts would change" in text
+    assert (
+        "2 verdicts of stage one use half of the paper's points. With the whole number, 1 of them would change" in text
+    )
     assert "would be [direction only]" in text
-    assert pages.sizes([strong]).endswith("0 of these 1 verdicts would change.\n")
+    assert pages.sizes([strong]).endswith("With the whole number, 0 of them would change.\n")
 
 
 def test_level_is_the_mean_of_the_baseline() -> None:

@@ -67,7 +67,10 @@ def test_a_row_whose_values_belie_it_is_named(changes, said):
 
 
 def test_an_unknown_item_lists_the_valid_ones():
-    with pytest.raises(UserError, match=r"unknown item of unsaid\.toml 'batches': choose one of .*batch, border"):
+    with pytest.raises(
+        UserError,
+        match=r"unknown item of unsaid\.toml 'batches' \(did you mean 'batch'\?\): choose one of .*batch, border",
+    ):
         source_code.row_of("batches")
 
 

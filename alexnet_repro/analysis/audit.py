@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from scipy.stats import chi2
 
 from ..common import paths
 from ..common.errors import one_of
@@ -42,7 +43,7 @@ FALL_2011 = ".2011"
 class Scatter:
     """Spread of ``n`` runs of one architecture, errors in percent.
 
-    ``clear_from`` is the smallest effect larger than it.
+    ``sd_range`` is the 95 % interval of ``sd``; ``clear_from``, the smallest effect larger than the spread.
     """
 
     n: int
@@ -50,6 +51,7 @@ class Scatter:
     sd: float
     low: float
     high: float
+    sd_range: tuple[float, float]
     clear_from: float
 
 
@@ -163,7 +165,8 @@ def scatter(column: str = "top1_error", runs: pd.DataFrame | None = None) -> Sca
     errors = 100 * (variants() if runs is None else runs)[column]
     n, sd = len(errors), float(errors.std(ddof=1))
     clear_from = t_quantile(n - 1, LEVEL) * math.sqrt(2) * sd
-    return Scatter(n, float(errors.mean()), sd, float(errors.min()), float(errors.max()), clear_from)
+    low, high = (float(sd * math.sqrt((n - 1) / chi2.ppf(0.5 + side * LEVEL / 2, n - 1))) for side in (1, -1))
+    return Scatter(n, float(errors.mean()), sd, float(errors.min()), float(errors.max()), (low, high), clear_from)
 
 
 def effects() -> pd.DataFrame:

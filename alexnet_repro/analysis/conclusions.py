@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ..common.errors import UserError
-from ..common.text import NONE, with_interval
+from ..common.text import NONE, number, with_interval
 from ..paper import claims
 from ..paper.claims import ArmComparison, Claim
 from ..records.metrics import outcome
@@ -266,11 +266,16 @@ def without_rule(verdicts: Sequence[Verdict]) -> str:
     words = []
     for kind, names in by_kind.items():
         counts = {name: names.count(name) for name in dict.fromkeys(names)}
-        parts = [name if len(counts) == 1 else f"{count} {name}" for name, count in counts.items()]
-        told = {"observed": "an effect without a rule", "untested": "not testable here"}.get(kind)
+        parts = [name if len(counts) == 1 else f"{count} {_plural(name, count)}" for name, count in counts.items()]
+        told = {"observed": "observed, without a rule", "untested": "not testable here"}.get(kind)
         told = told or (f"{', '.join(parts)} in stage one" if kind == "measured" else f"{kind}: {', '.join(parts)}")
         words.append(told)
     return words[0] if "measured" in by_kind else "; ".join(words)
+
+
+def _plural(name: str, count: int) -> str:
+    """ "agrees", of several: "agree"."""
+    return name.removesuffix("s") if count > 1 and name in ("agrees", "disagrees") else name
 
 
 def concluded(verdicts: Sequence[Verdict], found: Sequence[Comparison], find: Find) -> list[Conclusion]:
@@ -367,5 +372,11 @@ def _of_two_arms(name: str, find: Find, interval: bool) -> str:
 
 
 def comparison_text(each: Comparison) -> str:
-    """The effect with its unit and 95 % interval; "not run" if there is none."""
-    return NOT_RUN if each.verdict == NOT_RUN else with_interval(each.effect, each.interval, each.unit)
+    """The effect with its unit and 95 % interval, and the 90 % interval of "equivalent"; "not run" if there is none."""
+    if each.verdict == NOT_RUN:
+        return NOT_RUN
+    text = with_interval(each.effect, each.interval, each.unit)
+    if each.verdict != "equivalent" or each.narrow is None:
+        return text
+    low, high = map(number, each.narrow)
+    return f"{text}; 90 %: {low} to {high}"

@@ -61,8 +61,12 @@ def contribute(given: Path, source: str, store: Store) -> tuple[Path, list[RunRe
     no such folder.
     """
     if not SOURCE.fullmatch(source):
-        raise UserError(f"bad source {source[:60]!r}: use a name of up to 39 small letters, digits and single hyphens")
+        raise UserError(
+            f"bad source {source[:60]!r}: use a name of up to 39 lower-case letters, digits and single hyphens"
+        )
     name = given.resolve().name
+    if not given.is_dir():
+        raise UserError(f"no folder {given}: name the one that 'alexnet-repro publish STUDY --to' wrote")
     if not verify.known(name):
         raise UserError(f"{given} is named after no study: name the folder as the study is, such as relu_speed")
     runs = _read(given)

@@ -80,7 +80,8 @@ class Judgement:
         return found[~found.index.duplicated()]
 
     def _head(self) -> str:
-        return f"{self.claim.title} (section {self.claim.section}), at the scale {self.scale}"
+        one = f", by {' '.join(self._metrics())}" * (len(self._metrics()) == 1)
+        return f"{self.claim.title} (section {self.claim.section}), at the scale {self.scale}{one}"
 
     def _rows(self) -> pd.DataFrame:
         """The table with formatted cells."""
@@ -92,17 +93,20 @@ class Judgement:
                 {
                     "stage": each.stage,
                     "comparison": each.name,
+                    "runs": each.setting if each.stage == 2 else "",
                     "effect (95 % interval)": with_interval(effect, interval, each.unit),
                     "verdict": f"{each.verdict}{', seen in advance' * each.seen_in_advance}",
                     "threshold": NONE if math.isnan(each.threshold) else with_unit(number(each.threshold), each.unit),
                     "pairs": f"{each.pairs} of {each.declared}" if each.pairs < each.declared else str(each.pairs),
                     "metric": each.metric,
-                    "runs": each.setting if each.stage == 2 else "",
                 }
             )
-        table = pd.DataFrame(rows)
-        several = len({each.setting for each in self.comparisons if each.stage == 2}) > 1
-        return table if several else table.drop(columns="runs")
+        settings = {each.setting for each in self.comparisons if each.stage == 2}
+        same = [name for name, found in (("runs", settings), ("metric", self._metrics())) if len(found) < 2]
+        return pd.DataFrame(rows).drop(columns=same)
+
+    def _metrics(self) -> set[str]:
+        return {each.metric for each in self.comparisons}
 
     def __repr__(self) -> str:
         lines = [self._head()]
@@ -170,12 +174,12 @@ def _judged(
     """What was found by the rule ``entry``; numbers that are missing become NaN."""
     low, high = found.interval or (math.nan, math.nan)
     effect, threshold = (math.nan if each is None else each for each in (found.effect, threshold))
-    return Judged(stage, setting, label, _formula(entry), entry.arm, entry.against, entry.metric, found.unit,
+    return Judged(stage, setting, label, formula(entry), entry.arm, entry.against, entry.metric, found.unit,
                   found.seeds or 0, found.declared or 0, effect, low, high, threshold, found.verdict,
                   isinstance(found, Comparison) and found.in_advance)  # fmt: skip
 
 
-def _formula(entry: Measured | Observed | Rule) -> str:
+def formula(entry: Measured | Observed | Rule) -> str:
     """The comparison as a formula: "no_lrn - baseline", "tanh / relu"; for one arm twice, with metric or study."""
     first, second = entry.arm, str(entry.against)
     if first == second and entry.against_metric:

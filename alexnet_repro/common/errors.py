@@ -1,5 +1,10 @@
 """Errors that are a message to the user: one line, without a traceback."""
 
+from difflib import get_close_matches
+
+FEW = 5
+"""So many valid names are read at a glance: none of them is suggested."""
+
 
 class UserError(Exception):
     """An error that the user can fix: one line that names the value at fault and the remedy.
@@ -23,5 +28,7 @@ def printable(text: str) -> str:
 
 
 def one_of(kind: str, value: str, valid: list[str]) -> UserError:
-    """The error for an unknown name: it repeats the name and lists the valid ones."""
-    return UserError(f"unknown {kind} {value!r}: choose one of {', '.join(sorted(valid))}")
+    """The error for an unknown name: it repeats the name, suggests a similar one, and lists all that are valid."""
+    close = get_close_matches(value, valid, 1)
+    meant = f" (did you mean {close[0]!r}?)" if close and len(valid) > FEW else ""
+    return UserError(f"unknown {kind} {value!r}{meant}: choose one of {', '.join(sorted(valid))}")

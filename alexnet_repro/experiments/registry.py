@@ -223,7 +223,7 @@ SMALL_ALEXNET: dict[str, tuple[str, Mapping[str, Any], Arms, dict[str, Any]]] = 
 
 STUDIES: dict[str, Callable[[Scale], Study]] = {
     "relu_rates": partial(_relu_rates, "relu_rates", "Search for the learning rates", {}, RATES, 16),
-    "relu_speed": partial(_relu_speed, "relu_speed", "ReLU against tanh in the paper's setting", {}, PICKED, 5),
+    "relu_speed": partial(_relu_speed, "relu_speed", "ReLU against tanh in cuda-convnet's network", {}, PICKED, 5),
     "relu_rates_modern": partial(
         _relu_rates, "relu_rates_modern", "Search for the learning rates, modern setting", MODERN, RATES_MODERN, 12
     ),

@@ -83,8 +83,10 @@ def scatter_words() -> Markdown:
     common = ", ".join(f"{row.net} from {row.starts_from}" for row in branched.itertuples())
     return Markdown(
         f"The {all_runs.n} nets have top-1 errors, over ten views, from {all_runs.low:.2f} to {all_runs.high:.2f} %, "
-        f"with a standard deviation of {all_runs.sd:.2f} points. Two runs of one architecture would then differ by "
-        f"more than {all_runs.clear_from:.2f} points once in twenty times. Three things bear on that number. The "
+        f"with a standard deviation of {all_runs.sd:.2f} points (95 % interval {all_runs.sd_range[0]:.2f} to "
+        f"{all_runs.sd_range[1]:.2f}). Two runs of one architecture would then differ by more than "
+        f"{all_runs.clear_from:.2f} points once in twenty times; the t quantile in that rule allows for the "
+        "uncertainty of the standard deviation. Three things bear on that number. The "
         "schedules differ, and one net has twice the weight decay in its fully-connected layers: both widen it. And "
         f"some nets go on from an early epoch of another ({common}), which narrows it. The {apart.n} nets "
         f"without these have a standard deviation of {apart.sd:.2f}, and would differ by more than "

@@ -53,19 +53,16 @@ def curves(runs: RunsByArm, labels: Mapping[str, str]) -> Markdown:
 
 
 def by_epoch(panels: Sequence[Panel]) -> Markdown:
-    """Each effect in the first and last epoch, and the epoch of its last change of sign."""
+    """Each effect on the training error in the last epoch, and the epoch of its last change of sign."""
     same = len({panel.setting for panel in panels}) == 1
     lines = [f"{panels[0].setting}."] if same else []
     for panel in panels:
         first, last = panel.train.iloc[[0, -1]].to_dict("records")
-        start = with_unit(number(first["mean"]), panel.unit)
         end = with_interval(last["mean"], (last["low"], last["high"]), panel.unit)
         turned = number(last_change_of_sign(panel.train)) if first["mean"] * last["mean"] < 0 else ""
-        zero = f", with its last change of sign by epoch {turned}" if turned else ""
+        zero = f", after a change of sign by epoch {turned}" if turned else ""
         what = capital(panel.label) if same else f"{capital(panel.label)} ({panel.setting})"
-        lines.append(
-            f"{what}: {start} in epoch {number(first['epoch'])}, {end} in epoch {number(last['epoch'])}{zero}."
-        )
+        lines.append(f"{what}: {end} in the training of the last epoch{zero}.")
     return joined(lines)
 
 

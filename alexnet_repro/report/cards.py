@@ -69,7 +69,11 @@ def answer(entry: Claim, conclusion: Conclusion | None) -> str:
     lines = [f"**The paper ({entry.where}):** {entry.statement}", ""]
     if conclusion is None:
         return "\n".join([*lines, "**The answer:** none; this is a rehearsal on the bundled sample.", ""])
-    lines += [f"**The answer:** {conclusion.reading}", "", f"**The verdict:** {conclusion.conclusion}."]
+    lines += [
+        f"**The answer:** {conclusion.reading}",
+        "",
+        f"**[The verdict](../verdicts.md):** {conclusion.conclusion}.",
+    ]
     primary = [each for each in conclusion.comparisons if each.role == "primary"]
     there = [with_pairs(each) for each in primary if each.verdict != "not run"]
     settings = [each.setting.partition(": speaks")[0] for each in entry.measured]
@@ -100,14 +104,14 @@ def verdicts_card(verdicts: Sequence[Verdict]) -> Markdown:
             f"{', provisional' if each.provisional and each.effect is not None else ''}",
             "found (95 % interval)": effect_text(each),
             "the paper": each.paper if each is verdicts[0] else papers([each]),
-            "seeds": each.pairs_judged,
+            "pairs": each.pairs_judged,
         }
         for each in verdicts
     ]
     notes = [f"*{_kind(each)}:* {with_commands(each.note.removesuffix('.'))}." for each in verdicts if each.note]
     extra = [
-        f"*{_kind(each)}:* bootstrap interval: {_interval(each.bootstrap)}; the smallest effect that so many seeds "
-        f"would have shown with a chance of 0.8: {with_unit(number(each.detectable), each.unit)}; "
+        f"*{_kind(each)}:* bootstrap interval: {_interval(each.bootstrap)}; the smallest effect that so many pairs "
+        f"detect with 80 % power: {with_unit(number(each.detectable), each.unit)}; "
         f"{probability(each.p)}, corrected for all comparisons of the scorecard (Holm): {probability(each.p_holm)}."
         for each in verdicts
         if each.bootstrap is not None and each.p is not None and each.p_holm is not None and each.detectable is not None

@@ -194,8 +194,8 @@ def neighbours_found(of: Subject | None) -> Markdown:
     same = seen.near_labels == seen.labels[seen.shown][:, None]
     here, everywhere = same.sum(axis=(1, 2)), 100 * seen.same
     return caption(
-        f"Of the image's class are {here[0]} of {same[0].size} neighbours by the last hidden layer, and {here[1]} by "
-        f"the pixels; over {seen.queries:,} test images, {everywhere[0]:.0f} % and {everywhere[1]:.0f} %."
+        f"Of the {same[0].size} neighbours, {here[0]} by the last hidden layer and {here[1]} by the pixels show the "
+        f"image's class; over {seen.queries:,} test images, {everywhere[0]:.0f} % and {everywhere[1]:.0f} % do."
     )
 
 

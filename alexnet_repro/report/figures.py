@@ -203,7 +203,9 @@ def paired_effects(
         axes.set_ylim(len(group) - 0.5, -0.5)
         axes.grid(visible=False, axis="y")
         axes.set_xlabel(
-            "ratio (×)\n(above 1: as in the paper)" if unit == "×" else f"effect in {unit}\n(above 0: as in the paper)"
+            "ratio (×)\n(right of 1: as in the paper)"
+            if unit == "×"
+            else f"effect in {unit}\n(right of 0: as in the paper)"
         )
     legend(figure)
     return figure

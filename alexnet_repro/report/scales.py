@@ -116,14 +116,19 @@ def shown(conclusions: Sequence[Conclusion]) -> dict[str, list[Mark]]:
 
 def caption(conclusions: Sequence[Conclusion], drawn: Mapping[str, Sequence[Mark]]) -> str:
     """The figure's caption: how many claims are supported at every scale with a verdict, then how to read it."""
-    ours = [each.comparisons for each in conclusions if claim(each.claim).title in drawn]
-    judged = [{each.verdict for each in found if each.role == "primary"} - {NOT_RUN} for found in ours]
+    judged = {
+        title: {each.verdict for each in found.comparisons if each.role == "primary"} - {NOT_RUN}
+        for found in conclusions
+        if (title := claim(found.claim).title) in drawn
+    }
+    large = [title for title, verdicts in judged.items() if verdicts == {"supported"}]
+    named = f" ({'; '.join(large)})" if large else ""
     return (
-        f"**Of {len(drawn)} claims about the error, {judged.count({'supported'})} have an effect of at least their "
-        "threshold, on the paper's side, at every scale that has a verdict.** In percentage points, with 95 % "
-        "intervals; right of 0 is the paper's side. The author's log has one run of each network; its bar is the "
-        "scatter between two such runs. Of the paper and the log, the top-1 error is shown. Speed is a ratio, and not "
-        "in this figure: see [ReLU](pages/relu_speed.ipynb)."
+        f"**Of {len(drawn)} claims about the error, {len(large)} have an effect of at least their threshold, on the "
+        f"paper's side, at every scale that has a verdict so far{named}.** What causes it is another question: see the "
+        "conclusions. In percentage points, with 95 % intervals; right of 0 is the paper's side. The author's log has "
+        "one run of each network; its bar is the scatter between two such runs. For the paper and the log, the top-1 "
+        "error is shown. Claims about speed are ratios, and not shown: see [ReLU](pages/relu_speed.ipynb)."
     )
 
 
@@ -150,7 +155,7 @@ def figure(drawn: Mapping[str, Sequence[Mark]]) -> Figure:
         top += height
         axes.axhline(top, color="0.88", linewidth=0.8, zorder=0)
     axes.axvline(0, color="0.35", linewidth=1.2, zorder=0)
-    axes.set(ylim=(top, 0), xlabel="effect on the error, in points\n(above 0: as in the paper)")
+    axes.set(ylim=(top, 0), xlabel="effect on the error, in points\n(right of 0: as in the paper)")
     axes.set_yticks(middles, names, linespacing=1.05)
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(visible=False, axis="y")

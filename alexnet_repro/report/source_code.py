@@ -53,11 +53,11 @@ def words() -> Markdown:
     own = [item for item, side in silent_fields if side == "neither"]
     return Markdown(
         f"Of the {len(every)} items below, the source does in {same} what the paper says; in {differs} it does "
-        f"otherwise, or more; in {silent} the paper is silent. {len(fields)} are answered by a field of the network. "
-        f"There the source preset follows the source {sum(side in ('both', 'source') for side in source)} times, and "
-        f"the paper preset follows the paper {sum(side in ('both', 'paper') for side in paper)} times. Where the "
-        f"paper is silent, the paper preset takes from the source: {', '.join(taken) or 'nothing'}; it goes its own "
-        f"way in: {', '.join(own) or 'nothing'}."
+        f"otherwise, or more; in {silent} the paper is silent. {len(fields)} of the items are settings of the network. "
+        f"In {sum(side in ('both', 'source') for side in source)} of these the source preset follows the source, and "
+        f"in {sum(side in ('both', 'paper') for side in paper)} the paper preset follows the paper. Where the paper is "
+        f"silent, the paper preset follows the source in: {', '.join(taken) or 'nothing'}; and neither in: "
+        f"{', '.join(own) or 'nothing'}."
     )
 
 

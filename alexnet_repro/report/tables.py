@@ -190,7 +190,7 @@ def side_by_side(rows: Sequence[Row]) -> Markdown:
     logged = any(each.source == "the author's log" and each.clear is not None for each in rows)
     return Markdown(
         f"{markdown(table, wide=True)}\n\nPositive, or above 1×, is the paper's side; *not clearly*: the interval "
-        f"includes no effect.{scatter if logged else ''}"
+        f"includes 0 (or 1×).{scatter if logged else ''}"
     )
 
 

@@ -70,6 +70,8 @@ def parse(name: str, values: Mapping[str, str]) -> dict[str, Any]:
     """
     known = parameters(name)
     for key in values:
+        if not known:
+            raise UserError(f"notebook {name} has no parameters: leave out {key}")
         if key not in known:
             raise one_of(f"parameter of notebook {name}", key, list(known))
     return {key: _value(known[key], value) for key, value in values.items()}

@@ -11,9 +11,11 @@ from pathlib import Path
 import nbformat
 import pandas as pd
 
-from ..analysis import audit, contributed, gpu_hours
+from ..analysis import audit, contributed, gpu_hours, rules
 from ..analysis.conclusions import Conclusion
+from ..analysis.judge import formula
 from ..analysis.lookup import concluded, record_lookup
+from ..analysis.rules import SETTINGS, Rule
 from ..analysis.verdicts import Verdict, classify, effect_text, scorecard
 from ..common.files import write_atomic
 from ..common.text import NONE, capital, number, with_unit
@@ -39,7 +41,8 @@ KINDS = {
 INTRODUCTION = """\
 What the paper says, how this replication tests it, and what came of it. A rule is completed and committed before the
 first run that it judges; one that is still a draft says so, and judges nothing.
-[](../verdicts.md) explains the terms. All of it is read from `data/claims.toml` and the records.
+[](../verdicts.md) explains the terms. All of it is read from `data/claims.toml`, `data/rules_stage_2.toml` and the
+records.
 """
 
 
@@ -157,16 +160,29 @@ def details(every: Sequence[Claim], verdicts: Sequence[Verdict]) -> str:
     for claim in every:
         lines += [f"(claim-{claim.id})=", f"## {claim.title}", ""]
         lines += [f"{capital(claim.where)}; `{claim.id}`, version {claim.version}.", "", f"> {claim.statement}", ""]
-        rules = {("measured", entry.label): (entry.setting, entry.rule) for entry in claim.measured}
+        stage_one = {("measured", entry.label): (entry.setting, entry.rule) for entry in claim.measured}
         for verdict in (each for each in verdicts if each.claim == claim.id):
-            setting, rule = rules.get((verdict.evidence, verdict.label), ("", ""))
+            setting, rule = stage_one.get((verdict.evidence, verdict.label), ("", ""))
             outcome = badge(verdict.verdict, short=True)
             outcome += "" if verdict.effect is None else f", {effect_text(verdict)}"
             facts = {"Setting": setting, "Rule": rule, "Note": with_commands(verdict.note)}
             lines.append(f"{_kinds([verdict])}: {outcome}")
             lines += [f": *{name}:* {text}" for name, text in facts.items() if text]
             lines.append("")
+        lines += [line for each in rules.load() if each.claim == claim.id for line in _stage_two_rule(each)]
     return "\n".join(lines) + "\n"
+
+
+def _stage_two_rule(rule: Rule) -> list[str]:
+    """A rule of stage two as an entry of the page "Every claim and its rule"."""
+    pairs = ", ".join(f"{count} ({SETTINGS[name].title})" for name, count in rule.seeds.items())
+    seen = ", ".join(f"{count} ({SETTINGS[name].title})" for name, count in rule.seen.items())
+    return [
+        f"stage two, {': '.join(filter(None, [rule.role, rule.label]))}: `{formula(rule)}`, by `{rule.metric}`",
+        f": *Threshold:* {with_unit(number(rule.threshold), rule.unit)} on either side. {rule.why}",
+        f": *Pairs:* {pairs}." + (f" Published before the rule was written: {seen}." if seen else ""),
+        "",
+    ]
 
 
 def scatter(every: Sequence[Claim]) -> str:
@@ -206,7 +222,10 @@ def sizes(verdicts: Sequence[Verdict]) -> str:
             title = ", ".join(filter(None, [each.title, each.label]))
             points = with_unit(number(each.paper_value), each.unit)
             others.append(f"* {title}: {badge(each.verdict)} would be {badge(whole)}, at {points}.")
-    head = f"At the paper's whole points, {len(others)} of these {len(halves)} verdicts would change"
+    head = (
+        f"{len(halves)} verdicts of stage one use half of the paper's points. With the whole number, {len(others)} of "
+        "them would change"
+    )
     return "\n".join([f"{head}:\n", *others] if others else [f"{head}."]) + "\n"
 
 

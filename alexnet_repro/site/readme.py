@@ -40,7 +40,7 @@ def findings(claims: Sequence[Conclusion]) -> str:
     results, sourced = ([each for each in audited if each.beside == kind] for kind in ("results", "source"))
     untested = sum(each.evidence == "untested" for each in verdicts)
     rows = {
-        "comparisons that were measured": (len(judged), len(measured)),
+        "comparisons of stage one that have runs, whatever their verdict": (len(judged), len(measured)),
         "printed numbers that the author's log has, too": (_agreeing(printed), len(printed)),
         "printed numbers that others published, too": (_agreeing(results), len(results)),
         "points in which the 2012 source does what the paper says": (_agreeing(sourced), len(sourced)),
@@ -48,9 +48,7 @@ def findings(claims: Sequence[Conclusion]) -> str:
     }
     counts = "\n".join(f"| {what} | {count} of {whole} |" for what, (count, whole) in rows.items())
     return pages.findings(claims) + (
-        "\n*Stage one* was the first round of runs, most of them 24 epochs of a small network on CIFAR-10. *Seen in "
-        "advance*: the second stage's rule was written when these runs had been published. *So far*: some runs of a "
-        f"comparison are missing.\n\n| all {len(claims)} claims | |\n|---|---|\n{counts}\n"
+        f"\n| all {len(claims)} claims | |\n|---|---|\n{counts}\n"
         f"| parts of claims that cannot be tested here | {untested} |\n"
     )
 

