@@ -53,6 +53,18 @@ def test_unknown_parameter_lists_the_valid_ones(home: Path, tmp_path: Path) -> N
     assert not (tmp_path / "out.ipynb").exists()
 
 
+def test_what_cannot_run_is_said_before_it_runs(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(notebooks, "_executed", lambda *_: pytest.fail("it ran"))
+    with pytest.raises(UserError, match="unknown scale 'cifar11': choose one of"):
+        notebooks._check({"scale": "cifar11"})
+    with pytest.raises(UserError, match="'gpu'"):
+        notebooks._check({"device": "gpu"})
+    homes.write_notebook(home)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="file"):
+        notebooks.execute("toy", tmp_path / "file" / "out.ipynb")
+
+
 @pytest.mark.parametrize(("name", "value"), [("count", "2.5"), ("count", "many"), ("rate", "fast"), ("loud", "2")])
 def test_value_of_another_type_is_named(home: Path, name: str, value: str) -> None:
     homes.write_notebook(home)

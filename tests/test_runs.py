@@ -173,6 +173,15 @@ def test_nothing_to_publish(store, scale):
     assert not store.evidence.exists()
 
 
+def test_runs_that_are_published_are_not_contributed_again(store, tmp_path):
+    plan = study("relu_speed")
+    store.save(record(plan.config("relu", 0)))
+    publish(plan, store)
+    store = Store(store.root, store.evidence)
+    with pytest.raises(UserError, match=r"all published already.*run relu_speed --first-seed 2000'$"):
+        publish(plan, store, tmp_path / "mine")
+
+
 def test_a_pilot_is_looked_at_whatever_the_scale(store):
     config = study("alexnet_pilot").config("half as wide", 1000)
     store.save(record(config, metrics={"test_error": 0.4}))

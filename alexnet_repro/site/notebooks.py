@@ -11,7 +11,9 @@ import nbformat
 
 from ..common import paths
 from ..common.errors import NoRuns, UserError, one_of
-from ..common.files import is_hidden, write_atomic
+from ..common.files import atomic, is_hidden
+from ..common.machine import check_device
+from ..experiments.study import SCALES
 from ..report.format import CAPTION, TITLE
 
 KERNEL = {"name": "python3", "display_name": "Python 3", "language": "python"}
@@ -83,12 +85,27 @@ def execute(name: str, output: Path, values: Mapping[str, str] | None = None) ->
     Left out is what would differ between two executions, such as times, and progress bars and stderr.
     Raises UserError for a bad parameter, before anything runs, and for a notebook that fails.
     """
+    given = parse(name, values or {})
+    _check(given)
+    if output.is_dir():
+        raise UserError(f"{output} is a folder: name the file that the executed notebook goes into")
+    with atomic(output) as file:  # made before the execution, which may take hours: a place may not be writable
+        notebook = _executed(name, given)
+        _clean(notebook)
+        file.write((nbformat.writes(notebook) + "\n").encode())
+
+
+def _check(values: Mapping[str, Any]) -> None:
+    """Raises UserError for a scale or device that no notebook takes."""
+    if values.get("scale", SCALES[0]) not in SCALES:
+        raise one_of("scale", values["scale"], list(SCALES))
+    check_device(values.get("device", "cpu"))
+
+
+def _executed(name: str, given: Mapping[str, Any]) -> nbformat.NotebookNode:
     import papermill
     from papermill.exceptions import PapermillExecutionError
 
-    given = parse(name, values or {})
-    if output.is_dir():
-        raise UserError(f"{output} is a folder: name the file that the executed notebook goes into")
     try:
         notebook = papermill.execute_notebook(
             str(path(name)),
@@ -114,8 +131,7 @@ def execute(name: str, output: Path, values: Mapping[str, str] | None = None) ->
         raise UserError(f"notebook {name} lost its kernel ({error}): free some memory and run it again", 1) from error
     if notebook.metadata.papermill.exception:
         raise UserError(f"notebook {name} failed: open it in JupyterLab to see where", 1)
-    _clean(notebook)
-    write_atomic(output, nbformat.writes(notebook) + "\n")
+    return notebook
 
 
 def _value(parameter: Parameter, text: str) -> Any:
