@@ -75,6 +75,9 @@ def test_the_doctor_goes_on_past_a_damaged_record(monkeypatch, capsys, tmp_path)
     (line,) = [line for line in out.splitlines() if line.startswith("store")]
     assert "0" * 16 in line
     assert "processor" in out
+    (line,) = [line for line in out.splitlines() if line.startswith("ImageNet")]
+    assert "no prepared images in" in line
+    assert "imagenet-256: run 'alexnet-repro data imagenet" in line
 
 
 def test_plan_counts_what_is_missing(monkeypatch, capsys, tmp_path):

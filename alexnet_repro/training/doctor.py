@@ -8,6 +8,7 @@ import torch
 from ..common import paths
 from ..common.errors import UserError
 from ..common.machine import cores
+from ..experiments import manifest
 from ..records.store import Store
 from . import provenance
 from .data import cifar10, tiny_imagenet
@@ -28,6 +29,11 @@ def rows(store: Store) -> dict[str, str]:
         tiny_imagenet.load()
         return "here and verified"
 
+    def imagenet() -> str:
+        places = [manifest.folder(size) for size in manifest.SIZES]
+        found = [place for place in places if place.is_dir()] or places[-1:]
+        return "; ".join(f"{manifest.read(each).parts['train'].images:,} training images in {each}" for each in found)
+
     def runs() -> str:
         return f"{sum(1 for _ in store.records())} runs of your own, {len(store.published())} published"
 
@@ -45,6 +51,7 @@ def rows(store: Store) -> dict[str, str]:
         "disk": f"{free / 1e9:.0f} GB free",
         "CIFAR-10": _or_why(cifar),
         "Tiny ImageNet": _or_why(tiny),
+        "ImageNet": _or_why(imagenet),
         "store": _or_why(runs),
     }
 
