@@ -60,9 +60,10 @@ def by_epoch(panels: Sequence[Panel]) -> Markdown:
         first, last = panel.train.iloc[[0, -1]].to_dict("records")
         end = with_interval(last["mean"], (last["low"], last["high"]), panel.unit)
         turned = number(last_change_of_sign(panel.train)) if first["mean"] * last["mean"] < 0 else ""
+        metric = "loss" if panel.unit == "nats" else "error"
         zero = f", after a change of sign by epoch {turned}" if turned else ""
         what = capital(panel.label) if same else f"{capital(panel.label)} ({panel.setting})"
-        lines.append(f"{what}: {end} in the training of the last epoch{zero}.")
+        lines.append(f"{what}: {end} in the training {metric} of the last epoch{zero}.")
     return joined(lines)
 
 

@@ -54,10 +54,10 @@ def words() -> Markdown:
     return Markdown(
         f"Of the {len(every)} items below, the source does in {same} what the paper says; in {differs} it does "
         f"otherwise, or more; in {silent} the paper is silent. {len(fields)} of the items are settings of the network. "
-        f"In {sum(side in ('both', 'source') for side in source)} of these the source preset follows the source, and "
-        f"in {sum(side in ('both', 'paper') for side in paper)} the paper preset follows the paper. Where the paper is "
-        f"silent, the paper preset follows the source in: {', '.join(taken) or 'nothing'}; and neither in: "
-        f"{', '.join(own) or 'nothing'}."
+        f"The source preset follows the source in {sum(side in ('both', 'source') for side in source)} of these, the "
+        f"paper preset the paper in {sum(side in ('both', 'paper') for side in paper)}. Where the paper is silent, the "
+        f"paper preset takes these from the source: {', '.join(taken) or 'none'}; and has its own setting for these: "
+        f"{', '.join(own) or 'none'}."
     )
 
 
