@@ -112,5 +112,6 @@ def test_bits():
 
 
 def test_an_unknown_quantity_lists_the_valid_ones():
-    with pytest.raises(UserError, match=r"unknown derived quantity 'crop': choose one of crops, .*parameters"):
+    said = r"unknown derived quantity 'crop' \(did you mean 'crops'\?\): choose one of crops, .*parameters"
+    with pytest.raises(UserError, match=said):
         derive(entry(quantity="crop"))
