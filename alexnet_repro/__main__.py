@@ -100,7 +100,7 @@ def data(
 ) -> None:
     """Get a data set ready and verify it. It is downloaded, or read from --from; prints where it is."""
     if name == "imagenet":
-        return _imagenet(source, size or 256, workers, hold_out)
+        return _imagenet(source, 256 if size is None else size, workers, hold_out)
     for option, value in {"hold-out": hold_out, "size": size, "workers": workers}.items():
         if value is not None:
             raise UserError(f"--{option} {value:g} is for imagenet: leave it out")
@@ -245,7 +245,7 @@ def reproduce(
         int | None, typer.Option(help="Runs at once; default: one per core, or what suits the GPUs.")
     ] = None,
 ) -> None:
-    """Train claims here, compare with the published runs."""
+    """Train the runs behind claims. Compare them with the published ones."""
     from .analysis.reproduction import beside, goals
     from .training.launch import reproduce as plans
     from .training.launch.local import launch, places

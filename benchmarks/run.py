@@ -1,4 +1,4 @@
-"""Every benchmark that a CPU can run, one after another: what `make bench` runs.
+"""Run all benchmarks that need no GPU, one after another (`make bench`).
 
     python benchmarks/run.py [--json PATH] [--publish] [NAME ...]
 

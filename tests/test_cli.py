@@ -134,6 +134,7 @@ def test_half_of_a_launchers_environment_is_none(monkeypatch, capsys, tmp_path):
         (["rerun", "lrn", "--scale", "tiny-imagenet", "--arm", "no_lrn", "--seed", "7"], ["no seed 7: it has 5"], 2),
         (["publish", "lrn", "--scale", "smoke"], ["rehearsal, never evidence"], 2),
         (["publish", "lrn", "--scale", "tiny-imagenet"], ["'alexnet-repro publish tiny_imagenet'"], 2),
+        (["data", "imagenet", "--from", "nowhere", "--size", "0"], ["--size 0", "128 or 256"], 2),
         (["data", "imagenet", "--from", "nowhere", "--size", "192"], ["--size 192", "128 or 256"], 2),
         (["notebook", "nothing"], ["'nothing'", "relu_speed"], 2),
         (

@@ -83,6 +83,16 @@ def test_its_tests_need_few_packages(script, blocked):
     assert done.returncode == 0, done.stdout[-2000:]
 
 
+def test_without_pytorch_it_says_what_to_do():
+    hidden = (
+        f"import runpy, sys; sys.modules['torch'] = None; runpy.run_path({str(ROOT / 'scripts' / 'gpu_check.py')!r})"
+    )
+    done = subprocess.run([sys.executable, "-c", hidden], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: this Python has no PyTorch: 'make install' first, or ")
+    assert done.stderr.count("\n") == 1
+
+
 def test_its_commands_need_few_packages(tmp_path, blocked):
     done = blocked("alexnet_repro", "doctor", ALEXNET_REPRO_DATA=str(tmp_path), ALEXNET_REPRO_STORE=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")

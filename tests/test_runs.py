@@ -19,7 +19,7 @@ from .runs import record
 
 @pytest.fixture
 def launched(monkeypatch):
-    """What would have been trained: the function that trains is replaced by a list."""
+    """The runs that would be trained: a stub records them instead of training."""
     seen = []
     monkeypatch.setattr(local, "launch", lambda configs, store, **_: seen.extend(store.missing(configs)))
     return seen

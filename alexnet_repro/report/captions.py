@@ -53,7 +53,7 @@ def curves(runs: RunsByArm, labels: Mapping[str, str]) -> Markdown:
 
 
 def by_epoch(panels: Sequence[Panel]) -> Markdown:
-    """Each effect on the training error in the last epoch, and the epoch of its last change of sign."""
+    """For each comparison, the effect in the last epoch of training, and the epoch in which its sign last changed."""
     same = len({panel.setting for panel in panels}) == 1
     lines = [f"{panels[0].setting}."] if same else []
     for panel in panels:

@@ -127,7 +127,7 @@ def _executed(name: str, given: Mapping[str, Any]) -> nbformat.NotebookNode:
             "open it in JupyterLab to see where",
             1,
         ) from error
-    except RuntimeError as error:  # the kernel died, or never started
+    except (OSError, RuntimeError) as error:  # the kernel died, or never started
         raise UserError(f"notebook {name} lost its kernel ({error}): free some memory and run it again", 1) from error
     if notebook.metadata.papermill.exception:
         raise UserError(f"notebook {name} failed: open it in JupyterLab to see where", 1)

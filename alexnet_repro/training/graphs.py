@@ -88,7 +88,8 @@ class GraphedStep:
     replay is compared with the same step done eagerly. If it differs, or a capture fails, one line on stderr says so,
     and all later steps are eager.
 
-    It holds no reference to its run: each would keep the other, and the GPU's memory, until the garbage collector runs.
+    It holds no reference to its run. With one, the two would keep each other, and their GPU memory, until Python's
+    garbage collector runs.
     """
 
     def __init__(self, recorder: Recorder) -> None:

@@ -135,7 +135,7 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> Published:
     clean = {record.key: (arm, record) for arm, record in rows if record.provenance.clean}
     if not clean:
         command = " ".join(["alexnet-repro run", plan.name, *_options(plan)])
-        if found and not rows:
+        if into is not None and found and not rows:
             others = f"'alexnet-repro run {plan.name} --first-seed {FRESH_SEEDS}'"
             raise UserError(f"the runs of {plan.name} are all published already: contribute others, as of {others}", 1)
         raise UserError(f"{plan.name} has no finished run of a clean commit: commit, then '{command}'", 1)
