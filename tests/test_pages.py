@@ -192,9 +192,9 @@ def test_an_effect_by_epoch_has_a_panel_for_each_pair_that_has_runs(page):
     assert "no normalization\nminus the baseline\n(points of error)" in panel.get_ylabel()
     text = page.by_epoch_found("lrn", "depth").data
     assert text.startswith(
-        "CIFAR-10, 24 epochs. No normalization minus the baseline: 3.00 points (3.00 to 3.00) in the"
+        "In the last epoch of training (CIFAR-10, 24 epochs), no normalization minus the baseline is "
+        "3.00 points (3.00 to 3.00), after a change of sign by epoch 2; no normalization minus"
     )
-    assert "in the training error of the last epoch, after a change of sign by epoch 2." in text
 
 
 def test_an_effect_in_its_parts_and_by_the_model_of_all_arms(page):

@@ -55,16 +55,17 @@ def curves(runs: RunsByArm, labels: Mapping[str, str]) -> Markdown:
 def by_epoch(panels: Sequence[Panel]) -> Markdown:
     """For each comparison, the effect in the last epoch of training, and the epoch in which its sign last changed."""
     same = len({panel.setting for panel in panels}) == 1
-    lines = [f"{panels[0].setting}."] if same else []
+    found: dict[str, list[str]] = {}
     for panel in panels:
         first, last = panel.train.iloc[[0, -1]].to_dict("records")
         end = with_interval(last["mean"], (last["low"], last["high"]), panel.unit)
-        turned = number(last_change_of_sign(panel.train)) if first["mean"] * last["mean"] < 0 else ""
-        metric = "loss" if panel.unit == "nats" else "error"
-        zero = f", after a change of sign by epoch {turned}" if turned else ""
-        what = capital(panel.label) if same else f"{capital(panel.label)} ({panel.setting})"
-        lines.append(f"{what}: {end} in the training {metric} of the last epoch{zero}.")
-    return joined(lines)
+        if first["mean"] * last["mean"] < 0:
+            end += f", after a change of sign by epoch {number(last_change_of_sign(panel.train))}"
+        found.setdefault(panel.label, []).append(end if same else f"{end} ({panel.setting})")
+    if not panels:
+        return joined([])
+    effects = "; ".join(f"{label} is {', '.join(ends)}" for label, ends in found.items())
+    return caption(f"In the last epoch of training{f' ({panels[0].setting})' if same else ''}, {effects}.")
 
 
 def first_drop(groups: Mapping[str, Iterable[RunRecord]]) -> Markdown:
