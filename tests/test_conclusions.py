@@ -124,7 +124,7 @@ def test_holm_over_the_primary_comparisons_that_were_not_seen_in_advance():
     assert [each.verdict for each in (first, second, third, seen, secondary)] == [
         "supported", "inconclusive", "equivalent", "supported", "direction only",
     ]  # fmt: skip
-    assert second.note == "direction only before correction for 3 primary comparisons"
+    assert second.remark == "direction only before correction, corrected p = 0.06"
 
 
 @pytest.mark.parametrize(

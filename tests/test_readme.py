@@ -31,8 +31,8 @@ def test_lines_are_those_of_the_records(concluded: list[Conclusion]) -> None:
 
 def test_evidence_is_counted_by_its_kind(concluded: list[Conclusion]) -> None:
     lines = readme.findings(concluded)
-    assert "| printed numbers that the author's log has, too | 19 of 22 |" in lines
-    assert "| printed numbers that others published, too | 6 of 8 |" in lines
+    assert "| comparisons of a printed number with the author's log that agree | 19 of 22 |" in lines
+    assert "| comparisons with numbers that others published that agree | 6 of 8 |" in lines
     assert "| points in which the 2012 source does what the paper says | 9 of 19 |" in lines
     untested = sum(len(claim.untested) for claim in claims.load())
     assert f"| parts of claims that cannot be tested here | {untested} |" in lines

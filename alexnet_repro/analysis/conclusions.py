@@ -11,12 +11,12 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from ..common.errors import UserError
-from ..common.text import NONE, number, with_interval
+from ..common.text import NONE, number, probability, with_interval
 from ..paper import claims
 from ..paper.claims import ArmComparison, Claim
 from ..records.metrics import outcome
 from . import rules
-from .rules import Role, Rule
+from .rules import SETTINGS, Role, Rule
 from .statistics import holm
 from .verdicts import ALPHA, MIN_PAIRS, Find, Records, Verdict, effect_of, plain
 
@@ -52,7 +52,8 @@ class Comparison:
     declared, seeds: pairs that the rule declares, and pairs judged. seen: of these, how many had been published when
     the rule was written. unseen: the verdict on the other pairs, if only some had been.
     side: fraction of the pairs with an effect on the paper's side.
-    p: of no effect; p_holm: corrected over all primary comparisons, None for others.
+    p: of no effect; p_holm: corrected over all primary comparisons, None for others. uncorrected: the verdict that this
+    correction made "inconclusive".
     """
 
     claim: str
@@ -72,6 +73,7 @@ class Comparison:
     unseen: Name | None = None
     p: float | None = None
     p_holm: float | None = None
+    uncorrected: Name | None = None
     note: str = ""
 
     @property
@@ -89,6 +91,16 @@ class Comparison:
         """Whether every pair had been published when the rule was written."""
         return self.seen == self.declared
 
+    @property
+    def remark(self) -> str:
+        """What belongs to the verdict's word: "seen in advance", or how it fared in the correction; often empty."""
+        if self.in_advance:
+            return "seen in advance"
+        if self.p_holm is None or not (self.uncorrected or self.verdict in POSITIVE + NEGATIVE):
+            return ""
+        before = f"{self.uncorrected} before correction, " if self.uncorrected else ""
+        return f"{before}corrected {probability(self.p_holm)}"
+
 
 @dataclass(frozen=True)
 class Conclusion:
@@ -105,6 +117,14 @@ class Conclusion:
     verdicts: tuple[Verdict, ...]
     finding: str = ""
     heading: str = ""
+
+    @property
+    def in_full(self) -> str:
+        """The conclusion, with the scales that were seen in advance where others were not."""
+        judged = [each for each in self.comparisons if each.role == "primary" and each.verdict != NOT_RUN]
+        seen = [SETTINGS[each.scale].title for each in judged if each.in_advance]
+        some = f" ({'; '.join(seen)}: seen in advance)" if 0 < len(seen) < len(judged) else ""
+        return f"{self.conclusion}{some}"
 
     def row(self) -> dict[str, Any]:
         """The claim as plain JSON values: conclusion, reading, and every comparison of both stages with its scale."""
@@ -201,8 +221,7 @@ def corrected(comparisons: Sequence[Comparison]) -> list[Comparison]:
     for i, p in zip(family, holm([comparisons[i].p or 0.0 for i in family]), strict=True):
         each = replace(result[i], p_holm=float(p))
         if p >= ALPHA and each.verdict in POSITIVE + NEGATIVE:
-            note = f"{each.verdict} before correction for {len(family)} primary comparisons"
-            each = replace(each, verdict="inconclusive", note="; ".join(filter(None, [each.note, note])))
+            each = replace(each, verdict="inconclusive", uncorrected=each.verdict)
         result[i] = each
     return result
 

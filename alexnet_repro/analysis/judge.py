@@ -33,8 +33,8 @@ class Judged:
     stage: 1 for a rule of data/claims.toml, or a comparison without one (verdict "no rule"); 2 for a rule of
     data/rules_stage_2.toml. name: a formula, "no_lrn - baseline". against: an arm, or a number of the paper. effect,
     low and high (the 95 % interval) and threshold are in ``unit``; NaN if missing, infinite if an end is open.
-    declared: how many pairs the rule asks for, 0 without one. seen_in_advance: all of these runs had been published
-    when stage two's rule was written.
+    declared: how many pairs the rule asks for, 0 without one. remark: "seen in advance" if all of these runs had been
+    published when stage two's rule was written, or how the verdict fared in the correction for many comparisons.
     """
 
     stage: Literal[1, 2]
@@ -52,7 +52,7 @@ class Judged:
     high: float
     threshold: float
     verdict: str
-    seen_in_advance: bool
+    remark: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Judgement:
                     "comparison": each.name,
                     "runs": each.setting if each.stage == 2 else "",
                     "effect (95 % interval)": with_interval(effect, interval, each.unit),
-                    "verdict": f"{each.verdict}{', seen in advance' * each.seen_in_advance}",
+                    "verdict": "; ".join(filter(None, [each.verdict, each.remark])),
                     "threshold": NONE if math.isnan(each.threshold) else with_unit(number(each.threshold), each.unit),
                     "pairs": f"{each.pairs} of {each.declared}" if each.pairs < each.declared else str(each.pairs),
                     "metric": each.metric,
@@ -176,7 +176,7 @@ def _judged(
     effect, threshold = (math.nan if each is None else each for each in (found.effect, threshold))
     return Judged(stage, setting, label, formula(entry), entry.arm, entry.against, entry.metric, found.unit,
                   found.seeds or 0, found.declared or 0, effect, low, high, threshold, found.verdict,
-                  isinstance(found, Comparison) and found.in_advance)  # fmt: skip
+                  found.remark if isinstance(found, Comparison) else "")  # fmt: skip
 
 
 def formula(entry: Measured | Observed | Rule) -> str:

@@ -72,7 +72,7 @@ def answer(entry: Claim, conclusion: Conclusion | None) -> str:
     lines += [
         f"**The answer:** {conclusion.reading}",
         "",
-        f"**[The verdict](../verdicts.md):** {conclusion.conclusion}.",
+        f"**[The verdict](../verdicts.md):** {conclusion.in_full}.",
     ]
     primary = [each for each in conclusion.comparisons if each.role == "primary"]
     there = [with_pairs(each) for each in primary if each.verdict != "not run"]
@@ -134,10 +134,7 @@ def comparison_rows(conclusion: Conclusion) -> pd.DataFrame:
     """A claim's comparisons of stage two as text, a row per comparison and scale."""
     rows = []
     for each in conclusion.comparisons:
-        marks = [
-            "seen in advance" if each.in_advance else "",
-            f"unseen pairs alone: {each.unseen}" if each.unseen else "",
-        ]
+        marks = [each.remark, f"unseen pairs alone: {each.unseen}" if each.unseen else ""]
         threshold = with_unit(number(each.threshold), each.unit)
         rows.append(
             {

@@ -25,7 +25,7 @@ def text(claims: list[Conclusion]) -> str:
         "claim": [each.claim for each in comparisons],
         "scale": [each.scale for each in comparisons],
         "": [each.label or each.role for each in comparisons],
-        "verdict": [f"{each.verdict}{', seen in advance' if each.in_advance else ''}" for each in comparisons],
+        "verdict": ["; ".join(filter(None, [each.verdict, each.remark])) for each in comparisons],
         "found (95 % interval)": [comparison_text(each) for each in comparisons],
         "seeds": [each.pairs_judged for each in comparisons],
     }

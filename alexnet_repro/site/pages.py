@@ -79,7 +79,7 @@ def findings(every: Sequence[Conclusion], links: Mapping[str, str] | None = None
         title = found.verdicts[0].title
         head = title if links is None else f"[{title}]({links[name]})"
         said = capital(f"{found.finding}.") if found.finding else found.reading
-        lines.append(f"* **{head}:** *{found.conclusion}.* {said}\n")
+        lines.append(f"* **{head}:** *{found.in_full}.* {said}\n")
     return "".join(lines)
 
 
@@ -89,7 +89,7 @@ def conclusions(every: Sequence[Conclusion], links: Mapping[str, str]) -> str:
         {
             "§": each.verdicts[0].section,
             "Claim": f"[{each.verdicts[0].title}]({links[each.claim]})",
-            "Conclusion": f"**{capital(each.conclusion)}**",
+            "Conclusion": f"**{capital(each.in_full)}**",
             "In a sentence": each.reading,
         }
         for each in every

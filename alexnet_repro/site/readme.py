@@ -41,10 +41,10 @@ def findings(claims: Sequence[Conclusion]) -> str:
     untested = sum(each.evidence == "untested" for each in verdicts)
     rows = {
         "comparisons of stage one that have runs, whatever their verdict": (len(judged), len(measured)),
-        "printed numbers that the author's log has, too": (_agreeing(printed), len(printed)),
-        "printed numbers that others published, too": (_agreeing(results), len(results)),
+        "comparisons of a printed number with the author's log that agree": (_agreeing(printed), len(printed)),
+        "comparisons with numbers that others published that agree": (_agreeing(results), len(results)),
         "points in which the 2012 source does what the paper says": (_agreeing(sourced), len(sourced)),
-        "numbers that follow from the paper's own description": (_agreeing(derived), len(derived)),
+        "numbers of the paper that its own description gives or allows": (_agreeing(derived), len(derived)),
     }
     counts = "\n".join(f"| {what} | {count} of {whole} |" for what, (count, whole) in rows.items())
     return pages.findings(claims) + (
