@@ -68,7 +68,6 @@ def test_only_epochs_that_every_pair_has_and_three_pairs_at_least():
     arm = runs([51, 40], [54, 40], [54])
     assert exploratory.by_epoch(arm, BASE)["epoch"].tolist() == [1.0]
     assert exploratory.by_epoch({s: arm[s] for s in (0, 1)}, BASE).empty
-    assert math.isnan(exploratory.last_change_of_sign(exploratory.by_epoch({}, BASE)))
 
 
 def test_a_diverged_run_is_at_chance_from_where_its_curve_ends():

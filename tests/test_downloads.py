@@ -42,18 +42,11 @@ def test_the_published_weights_are_offered_too(home: Path) -> None:
     assert not copy.exists()
 
 
-def test_runs_are_found_in_the_table_that_has_them(home: Path) -> None:
-    assert downloads.homes(["b"]) == ["two"]
-    assert downloads.homes(["b", "a", "c"]) == ["one", "two"]
-    assert downloads.homes(["c"]) == []
-
-
 def test_hidden_folders_are_no_records(home: Path) -> None:
     hidden = home / "data" / "evidence" / ".ipynb_checkpoints"
     hidden.mkdir()
     (hidden / "runs.csv").write_text("no table")
     (home / "data" / "._gpus.csv").write_text("no table")
-    assert downloads.homes(["a"]) == ["one"]
     downloads.write(home / "book")
     assert not list((home / "book" / downloads.FOLDER).rglob(".*"))
 

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 import matplotlib.pyplot as plt
-import pandas as pd
 import pytest
 
 from alexnet_repro.analysis.verdicts import Verdict
@@ -83,8 +82,8 @@ def test_a_unit_and_an_outlier_have_a_panel_of_their_own() -> None:
 
 
 def test_effects_have_their_names_in_the_margin_and_every_mark_in_the_legend() -> None:
-    table = pd.DataFrame({"comparison": ["one"] * 3, "seed": [0, 1, 2], "effect": [1.0, 2.0, float("nan")]})
-    figure = figures.paired_effects(table, {"one": verdict("points", 1.5, 1.0, paper=2.0)}, dots="one group")
+    effects = {"one": [1.0, 2.0, float("nan")]}
+    figure = figures.paired_effects(effects, {"one": verdict("points", 1.5, 1.0, paper=2.0)}, dots="one group")
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_yticklabels()] == ["one"]
     assert list(axes.texts) == []

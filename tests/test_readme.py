@@ -10,6 +10,7 @@ from alexnet_repro.analysis.conclusions import Conclusion
 from alexnet_repro.analysis.lookup import concluded as the_concluded
 from alexnet_repro.paper import claims
 from alexnet_repro.records.store import Store
+from alexnet_repro.report import scales
 from alexnet_repro.site import readme
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +43,7 @@ def test_picture_is_that_of_the_records(concluded: list[Conclusion]) -> None:
     text = (ROOT / readme.PICTURE).read_text()
     said = re.search(r"<dc:description>(.*?)</dc:description>", text, re.DOTALL)
     assert said
-    assert html.unescape(said[1]) == readme.marks(concluded), STALE
+    assert html.unescape(said[1]) == readme.described(scales.shown(concluded)), STALE
     assert "Every middle layer counts: the paper 2.00 (" in said[1]
 
 

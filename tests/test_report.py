@@ -103,10 +103,10 @@ def test_verdicts_card_follows_the_records(store):
 
 def test_study_summary_counts_runs_and_hours(store):
     plan = study("relu_speed")
-    assert "none of 10 runs" in cards.study_summary(plan, load_or_train(plan, store, train=False)).data
+    assert "none of 10 runs" in cards.study_summary(plan, store).data
     store.save(crossing(plan.config("relu", 0), 5.0))
     publish(plan, store)
-    text = cards.study_summary(plan, load_or_train(plan, store, train=False)).data
+    text = cards.study_summary(plan, store).data
     assert "1 of 10 planned runs" in text
     assert "50,000 training images" in text
 
@@ -114,7 +114,7 @@ def test_study_summary_counts_runs_and_hours(store):
 def test_smoke_records_are_called_a_rehearsal(store):
     plan = study("relu_speed", "smoke")
     store.save(crossing(plan.config("relu", 0), 5.0))
-    text = cards.study_summary(plan, load_or_train(plan, store, train=False)).data
+    text = cards.study_summary(plan, store).data
     assert "no evidence" in text
     assert "runs.csv" not in text
 

@@ -47,7 +47,6 @@ class Scatter:
     """
 
     n: int
-    mean: float
     sd: float
     low: float
     high: float
@@ -118,7 +117,7 @@ def check(entry: Audited) -> Finding:
         return _any_row(entry)
     value = _value(entry, entry.net, entry.views, entry.eval_set)
     if value is not None and entry.against is not None:
-        other = _value(entry, entry.against, entry.against_views, entry.against_eval_set)
+        other = _value(entry, entry.against, entry.views, entry.against_eval_set)
         value = None if other is None else value - other
     if value is None:
         missing = " or ".join(f"net {net}" for net in (entry.net, entry.against) if net is not None)
@@ -166,7 +165,7 @@ def scatter(column: str = "top1_error", runs: pd.DataFrame | None = None) -> Sca
     n, sd = len(errors), float(errors.std(ddof=1))
     clear_from = t_quantile(n - 1, LEVEL) * math.sqrt(2) * sd
     low, high = (float(sd * math.sqrt((n - 1) / chi2.ppf(0.5 + side * LEVEL / 2, n - 1))) for side in (1, -1))
-    return Scatter(n, float(errors.mean()), sd, float(errors.min()), float(errors.max()), (low, high), clear_from)
+    return Scatter(n, sd, float(errors.min()), float(errors.max()), (low, high), clear_from)
 
 
 def effects() -> pd.DataFrame:

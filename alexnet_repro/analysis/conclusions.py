@@ -12,13 +12,13 @@ from typing import Any, Literal
 
 from ..common.errors import UserError
 from ..common.text import NONE, number, probability, with_interval
+from ..experiments import step_timing
 from ..paper import claims
 from ..paper.claims import ArmComparison, Claim
-from ..records.metrics import outcome
 from . import rules
 from .rules import SETTINGS, Role, Rule
 from .statistics import holm
-from .verdicts import ALPHA, MIN_PAIRS, Find, Records, Verdict, effect_of, plain
+from .verdicts import ALPHA, MIN_PAIRS, Find, Records, Verdict, effect_of, outcomes, plain
 
 Name = Literal[
     "supported",
@@ -128,7 +128,9 @@ class Conclusion:
 
     def row(self) -> dict[str, Any]:
         """The claim as plain JSON values: conclusion, reading, and every comparison of both stages with its scale."""
-        one = [{"stage": 1, "scale": scale_of(each), **each.row()} for each in self.verdicts]
+        small = [each.evidence == "measured" and self.claim not in step_timing.STUDIES for each in self.verdicts]
+        scales = ["cifar10" if each else None for each in small]
+        one = [{"stage": 1, "scale": scale, **each.row()} for scale, each in zip(scales, self.verdicts, strict=True)]
         two = [{"stage": 2, **plain(asdict(each))} for each in self.comparisons]
         first = self.verdicts[0]
         return {
@@ -141,11 +143,6 @@ class Conclusion:
             "finding": self.finding,
             "comparisons": [*one, *two],
         }
-
-
-def scale_of(verdict: Verdict) -> str | None:
-    """The scale of a verdict of stage one: "cifar10" if it was measured, else None."""
-    return "cifar10" if verdict.evidence == "measured" else None
 
 
 def classify_two_sided(
@@ -186,20 +183,18 @@ def compare(rule: Rule, scale: str, arm: Records, against: Records) -> Compariso
 
 
 def _judged(rule: Rule, empty: Comparison, arm: Records, against: Records, seeds: Sequence[int]) -> Comparison:
-    ours = [outcome(arm[seed], rule.metric) for seed in seeds]
-    others = [outcome(against[seed], rule.against_metric or rule.metric) for seed in seeds]
+    ours, others, _ = outcomes(rule, arm, against, seeds)
     if any(math.isnan(value) for value, _ in ours + others):
         return replace(empty, verdict="inconclusive", p=1.0, note="a run has no such number: the effect is unbounded")
     wide, narrow = (effect_of(rule, ours, others, level, resample=False) for level in (1 - ALPHA, TWO_ONE_SIDED))
     interval, inner = (wide.low, wide.high), (narrow.low, narrow.high)
-    pairs = [a / b if rule.comparison == "ratio" else a - b for (a, _), (b, _) in zip(ours, others, strict=True)]
     return replace(
         empty,
         verdict=classify_two_sided(interval, inner, rule.bounds, rule.null),
         effect=None if math.isnan(wide.estimate) else wide.estimate,
         interval=interval,
         narrow=inner,
-        side=sum(each > rule.null for each in pairs) / len(pairs),
+        side=sum(a > b for (a, _), (b, _) in zip(ours, others, strict=True)) / len(seeds),
         p=wide.p,
         note="; ".join(_failures(rule, seeds, arm, against)),
     )
@@ -385,7 +380,7 @@ def _of_two_arms(name: str, find: Find, interval: bool) -> str:
     seeds = sorted(first.keys() & second.keys())
     if len(seeds) < MIN_PAIRS:
         return NOT_RUN
-    ours, others = ([outcome(runs[seed], entry.metric) for seed in seeds] for runs in (first, second))
+    ours, others, _ = outcomes(entry, first, second, seeds)
     effect = effect_of(entry, ours, others, resample=False)
     return with_interval(effect.estimate, (effect.low, effect.high) if interval else None, entry.unit)
 

@@ -7,7 +7,7 @@ from ..common.errors import NoRuns
 from ..experiments import step_timing
 from ..experiments.cifar_alexnet import ABLATIONS, SCALED, arm_label
 from ..experiments.registry import study
-from ..experiments.study import SCALES, Study
+from ..experiments.study import Study
 from ..paper.claims import claim
 from ..records.outputs import MEMBERS
 from . import rules
@@ -85,7 +85,7 @@ def _of_claim(name: str, scale: str) -> list[Contrast]:
         for place, (where, size, title) in ((each, SETTINGS[each]) for each in rule.seeds):
             if scale == "smoke" and place == "cifar10":
                 size, title = "smoke", ""
-            if size in SCALES and (size == "smoke") == (scale == "smoke"):
+            if (size == "smoke") == (scale == "smoke"):
                 one = _without_rule((where, rule.arm, rule.against), size)
                 judged = frozenset({rule.metric})
                 result.append(replace(one, setting=title or one.setting, quantity=_quantity(rule.unit), judged=judged))

@@ -62,16 +62,14 @@ def by_epoch(arm: Records, against: Records, quantity: Quantity = "train_error")
 def _curve(record: RunRecord, quantity: Quantity) -> dict[float, float]:
     """A curve by epoch, without the measurements that have no such number."""
     values = {point.epoch: getattr(point, quantity) for point in record.curve}
-    return {epoch: value for epoch, value in values.items() if value is not None and math.isfinite(value)}
+    return {epoch: value for epoch, value in values.items() if value is not None}
 
 
 def last_change_of_sign(epochs: pd.DataFrame) -> float:
     """The epoch from which the mean of ``by_epoch`` keeps its final sign.
 
-    NaN if it always had it, or the table is empty.
+    NaN if it always had it.
     """
-    if epochs.empty:
-        return math.nan
     signs = np.sign(epochs["mean"].to_numpy())
     others = np.flatnonzero(signs != signs[-1])
     return float(epochs["epoch"].iloc[others[-1] + 1]) if others.size else math.nan

@@ -112,9 +112,7 @@ def _audited(claim: Claim) -> list[tuple[str, Audited, Audited | None]]:
 def _difference(first: Audited, second: Audited | None, paper: bool) -> float:
     """The effect in points, as the paper prints it or as the log has it; NaN where it is not there."""
     values = [each.paper_value if paper else audit.check(each).value for each in (first, second) if each is not None]
-    if any(value is None for value in values):
-        return math.nan
-    numbers = [value for value in values if value is not None]
+    numbers = [math.nan if value is None else value for value in values]
     return round(numbers[0] - sum(numbers[1:]), 4)
 
 

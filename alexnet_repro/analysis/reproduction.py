@@ -15,12 +15,11 @@ from ..experiments.study import Study, from_seed
 from ..paper import claims
 from ..paper.claims import Measured
 from ..records.lookup import records
-from ..records.metrics import outcome
 from ..records.store import Store
 from . import rules
 from .rules import SETTINGS, Rule
 from .statistics import LEVEL, t_quantile
-from .verdicts import ALPHA, MIN_PAIRS, effect_of
+from .verdicts import ALPHA, MIN_PAIRS, effect_of, outcomes
 
 FRESH = 3_000
 """First seed of runs with fresh seeds: no study has seeds from here up."""
@@ -134,8 +133,7 @@ def side(goal: Goal, store: Store, own: bool) -> Side:
     seeds = [s for s in (goal.seeds if own else plan.seeds) if s in arm and s in against]
     if len(seeds) < MIN_PAIRS:
         return Side(entry.unit, len(seeds))
-    ours = [outcome(arm[seed], entry.metric) for seed in seeds]
-    others = [outcome(against[seed], entry.against_metric or entry.metric) for seed in seeds]
+    ours, others, _ = outcomes(entry, arm, against, seeds)
     if any(math.isnan(value) for value, _ in ours + others):
         return Side(entry.unit, len(seeds))
     found = effect_of(entry, ours, others, resample=False)

@@ -24,7 +24,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Effect:
-    """A paired effect with its interval: ``n`` pairs, confidence ``level``.
+    """A paired effect with its interval: ``n`` pairs.
 
     low, high: paired t interval; infinite (or 0, below a ratio) at an end that censoring leaves open.
     bootstrap: the ends by BCa bootstrap of the pairs, for comparison.
@@ -40,7 +40,6 @@ class Effect:
     sd: float
     p: float
     n: int
-    level: float
     bound: Literal["exact", "at least", "at most", "none"] = "exact"
 
 
@@ -77,20 +76,20 @@ def paired_ratio(
     estimate, low, high = math.exp(log.estimate), math.exp(log.low), math.exp(log.high)
     start, end = math.exp(log.bootstrap[0]), math.exp(log.bootstrap[1])
     if above and below:
-        return Effect(math.nan, 0.0, math.inf, (0.0, math.inf), log.sd, 1.0, log.n, level, "none")
+        return Effect(math.nan, 0.0, math.inf, (0.0, math.inf), log.sd, 1.0, log.n, "none")
     if above:
         p = log.p if estimate > 1 else 1.0
-        return Effect(estimate, low, math.inf, (start, math.inf), log.sd, p, log.n, level, "at least")
+        return Effect(estimate, low, math.inf, (start, math.inf), log.sd, p, log.n, "at least")
     if below:
         p = log.p if estimate < 1 else 1.0
-        return Effect(estimate, 0.0, high, (0.0, end), log.sd, p, log.n, level, "at most")
-    return Effect(estimate, low, high, (start, end), log.sd, log.p, log.n, level)
+        return Effect(estimate, 0.0, high, (0.0, end), log.sd, p, log.n, "at most")
+    return Effect(estimate, low, high, (start, end), log.sd, log.p, log.n)
 
 
-def dealt_gaps(first: ArrayLike, second: ArrayLike, deals: np.random.Generator) -> Floats:
+def dealt_gaps(first: ArrayLike, second: ArrayLike, rng: np.random.Generator) -> Floats:
     """The absolute difference of the means of two groups, for ``DEALS`` random permutations of all their values."""
     one, two = (np.asarray(each, dtype=float) for each in (first, second))
-    both = deals.permuted(np.tile(np.concatenate([one, two]), (DEALS, 1)), axis=1)
+    both = rng.permuted(np.tile(np.concatenate([one, two]), (DEALS, 1)), axis=1)
     return np.abs(both[:, : len(one)].mean(axis=1) - both[:, len(one) :].mean(axis=1))
 
 
@@ -193,7 +192,7 @@ def _mean(values: Floats, level: float, resample: bool) -> Effect:
     n, mean, sd = len(values), float(values.mean()), float(values.std(ddof=1))
     # Equal pairs differ by rounding alone; scipy's bootstrap gives NaN for them.
     if sd <= 1e-12 * float(np.abs(values).max()):
-        return Effect(mean, mean, mean, (mean, mean), 0.0, 1.0 if mean == 0 else 0.0, n, level)
+        return Effect(mean, mean, mean, (mean, mean), 0.0, 1.0 if mean == 0 else 0.0, n)
     from scipy.special import stdtr
 
     # As scipy.stats.ttest_1samp, but for the order of operations: published numbers keep their last digit.
@@ -202,7 +201,7 @@ def _mean(values: Floats, level: float, resample: bool) -> Effect:
     ends = _bootstrap(values, level) if resample else (math.nan, math.nan)
     numbers = (mean, float(start), float(end), *ends)
     mean, low, high, first, last = (0.0 if abs(each) < ROUNDING else each for each in numbers)
-    return Effect(mean, low, high, (first, last), sd, p, n, level)
+    return Effect(mean, low, high, (first, last), sd, p, n)
 
 
 def _bootstrap(values: Floats, level: float) -> tuple[float, float]:

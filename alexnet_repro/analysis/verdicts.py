@@ -5,7 +5,7 @@ A verdict is a value; the sentences about it are in ``report``. Stage two is in 
 
 import math
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -136,7 +136,7 @@ def judge(claim: Claim, entry: Measured, arm: Records, against: Records) -> Verd
     seeds = sorted(arm.keys() if constant else arm.keys() & against.keys())
     if len(seeds) < MIN_PAIRS:
         return _not_run(claim, entry, len(seeds), f"{len(seeds)} of {entry.seeds} pairs so far" if seeds else "")
-    first, second, failed = _outcomes(entry, arm, against, seeds)
+    first, second, failed = outcomes(entry, arm, against, seeds)
     notes = [
         *_first_note(entry, [runs[seed] for runs in (arm, {} if constant else against) for seed in seeds if runs]),
         *_seed_notes(entry, seeds, arm.keys() if constant else arm.keys() | against.keys()),
@@ -173,7 +173,7 @@ def paired(entry: Measured | Observed, arm: Records, against: Records | None) ->
     against: None if the entry compares with a number. A censored time counts as it is.
     """
     seeds = sorted(arm.keys() if against is None else arm.keys() & against.keys())
-    first, second, _ = _outcomes(entry, arm, against or {}, seeds)
+    first, second, _ = outcomes(entry, arm, against or {}, seeds)
     scale = 100.0 if entry.unit == "points" else 1.0
     pairs = zip(seeds, first, second, strict=True)
     return {seed: a / b if entry.comparison == "ratio" else scale * (a - b) for seed, (a, _), (b, _) in pairs}
@@ -188,7 +188,7 @@ def observed(claim: Claim, entry: Observed, arm: Records, against: Records) -> V
     seeds = sorted(arm.keys() & against.keys())
     if not seeds:
         return replace(empty, note=f"run it with 'alexnet-repro run {entry.study}'")
-    first, second, failed = _outcomes(entry, arm, against, seeds)
+    first, second, failed = outcomes(entry, arm, against, seeds)
     notes = [*_first_note(entry, [runs[seed] for runs in (arm, against) for seed in seeds]), *failed]
     verdict = replace(empty, verdict="no rule", seeds=len(seeds), note=_joined(*notes))
     if any(math.isnan(value) for value, _ in first + second):
@@ -197,7 +197,7 @@ def observed(claim: Claim, entry: Observed, arm: Records, against: Records) -> V
         mean = statistics.fmean(paired(entry, arm, against).values())
         few = f"{len(seeds)} pair{'s' if len(seeds) > 1 else ''}: too few for an interval"
         return replace(verdict, effect=mean, note=_joined(*notes, few))
-    effect = effect_of(entry, first, second)
+    effect = effect_of(entry, first, second, resample=False)
     estimate = None if math.isnan(effect.estimate) else effect.estimate
     return replace(verdict, effect=estimate, interval=(effect.low, effect.high))
 
@@ -305,8 +305,8 @@ def classify(low: float, high: float, size: float, null: float) -> Name:
     return "no effect found" if high < size else "inconclusive"
 
 
-def _outcomes(
-    entry: Measured | Observed, arm: Records, against: Records, seeds: list[int]
+def outcomes(
+    entry: ArmComparison, arm: Records, against: Records, seeds: Sequence[int]
 ) -> tuple[Outcomes, Outcomes, list[str]]:
     """The outcomes of both arms at these seeds, and notes on runs that failed. A number to compare with is repeated."""
     metric = entry.against_metric or entry.metric

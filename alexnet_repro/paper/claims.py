@@ -109,7 +109,7 @@ class Observed(ArmComparison):
 class Audited(Strict):
     """A number of the paper compared with the first author's log, data/author_log.csv.
 
-    Its value is ``column`` in the row (net, views, eval_set), minus that in the row (against, against_views,
+    Its value is ``column`` in the row (net, views, eval_set), minus that in the row (against, views,
     against_eval_set) if given; errors in percent. Without ``net``, any row of ``train_set`` may hold the number.
     "epochs" and "drops" (of the learning rate) are read from data/author_schedule.csv.
     eval_set: needed only if the log has the net on two sets of images.
@@ -125,7 +125,6 @@ class Audited(Strict):
     views: Literal["10-crop", "center"] = "10-crop"
     eval_set: Text | None = None
     against: Text | None = None
-    against_views: Literal["10-crop", "center"] = "10-crop"
     against_eval_set: Text | None = None
     unit: Literal["%", "points", "epochs", "drops"]
     comparison: Literal["equal", "at most"] = "equal"

@@ -16,7 +16,7 @@ TRAINING_IMAGES = 1_200_000
 """Size of the training set, as the paper rounds it (section 5)."""
 WITHOUT_OVERLAP = (2, 2)
 """Window and stride of non-overlapping pooling, which section 3.4 compares with."""
-NET_147_BORDERS = (2 * 1, 0)
+NET_147_BORDERS = (2, 0)
 """Zero padding (both sides together) of conv2 and conv5 in the author's net without overlapping pooling, layers-147.cfg
 of the 2012 source; net 145 and the paper's net have 4 and 2."""
 

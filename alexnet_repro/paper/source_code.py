@@ -1,5 +1,6 @@
 """What the paper and the 2012 source say of each detail (data/unsaid.toml), and which of them a preset follows."""
 
+from operator import attrgetter
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
@@ -9,11 +10,10 @@ from ..common.errors import UserError, one_of
 from ..common.fields import Strict
 from ..common.files import first_fault, read_toml
 from ..networks.config import CIFAR_ALEXNET, PAPER, SOURCE, AlexNetConfig
+from .claims import Text
 
 PRESETS = {"paper": PAPER, "source": SOURCE, "CIFAR": CIFAR_ALEXNET}
 """Presets by the name that the table's columns have; "CIFAR" is the baseline of the ablations."""
-
-Text = Annotated[str, Field(min_length=1)]
 
 
 class Row(Strict):
@@ -70,10 +70,7 @@ def row_of(item: str) -> Row:
 
 def value(config: AlexNetConfig, field: str) -> str:
     """The value of a (dotted) field of a config, as text."""
-    found: Any = config
-    for name in field.split("."):
-        found = getattr(found, name)
-    return _words(found)
+    return _words(attrgetter(field)(config))
 
 
 def follows(row: Row, preset: str) -> Literal["both", "paper", "source", "neither", ""]:

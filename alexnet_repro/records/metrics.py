@@ -9,7 +9,7 @@ from ..common.errors import UserError
 from .curves import TOP
 from .record import RunRecord
 
-TOP5 = ("test_top5_error", "ten_view_top5_error")
+TOP5 = ("test_top5_error", "top5_error", "ten_view_top5_error")
 ERRORS = ("test_error", "train_error", "clean_train_error", "ten_view_error", *TOP5)
 TIMES = "epochs_to_"
 SPEEDS = ("images_per_second", "wall_seconds")

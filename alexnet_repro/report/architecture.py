@@ -60,8 +60,7 @@ def layer_table(config: AlexNetConfig, batch: int) -> Markdown:
 def side_by_side() -> pd.DataFrame:
     """The paper preset, the source preset and torchvision's AlexNet, column by column; a row per layer and setting."""
     other = torchvision_table()
-    records = other[other["parameters"] > 0].to_dict("records")
-    learned = [{str(key): value for key, value in record.items()} for record in records]
+    learned: list[Any] = other[other["parameters"] > 0].to_dict("records")
     rows: list[tuple[str, ...]] = [
         (ours.name, *(_learned(each) for each in (ours, theirs)), _torchvision_learned(row))
         for ours, theirs, row in zip(learned_layers(PAPER), learned_layers(SOURCE), learned, strict=True)
@@ -88,13 +87,13 @@ def memory_rows(batch: int) -> Markdown:
 def shares(config: AlexNetConfig) -> pd.DataFrame:
     """Each learned layer's share of the network's parameters, multiply-accumulates and neurons, in percent."""
     net = learned_layers(config)
-    values = {
+    counts = {
         "parameters": [layer.parameters for layer in net],
         "multiply-accumulates": [layer.multiply_adds for layer in net],
         "neurons": [layer.neurons for layer in net],
     }
-    result = pd.DataFrame({name: [100 * n / sum(each) for n in each] for name, each in values.items()})
-    return result.set_axis([layer.name for layer in net])
+    table = pd.DataFrame(counts, index=[layer.name for layer in net])
+    return 100 * table / table.sum()
 
 
 def memory_table(batch: int) -> pd.DataFrame:

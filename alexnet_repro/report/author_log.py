@@ -11,6 +11,7 @@ from IPython.display import Markdown
 from matplotlib.figure import Figure
 
 from ..analysis import audit
+from ..analysis.meta import ERRORS
 from ..common.text import number
 from ..paper.claims import load
 from . import cards, downloads
@@ -18,7 +19,6 @@ from .captions import caption
 from .figures import PALETTE, canvas, legend
 from .format import with_commands
 
-ERRORS = {"top1_error": "top-1", "top5_error": "top-5"}
 EVENTS = {
     audit.DROP: "rate / 10 at epochs",
     "learning rate of conv1 alone divided by 10": "conv1 alone / 10",

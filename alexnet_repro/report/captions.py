@@ -46,9 +46,8 @@ def curves(runs: RunsByArm, labels: Mapping[str, str]) -> Markdown:
     ends = []
     for arm, label in labels.items():
         errors = [100 * record.curve[-1].train_error for record in runs[arm].values() if record.curve]
-        finite = [error for error in errors if math.isfinite(error)]
-        if finite:
-            ends.append(f"{number(sum(finite) / len(finite))} % for {label} ({_runs(len(finite))})")
+        if errors:
+            ends.append(f"{number(fmean(errors))} % for {label} ({_runs(len(errors))})")
     return caption(f"The training error ends, on average, at {', '.join(ends)}." if ends else "No runs yet.")
 
 
@@ -108,7 +107,7 @@ def search(plan: Study, trials: RunsByArm, store: Store, threshold: float) -> Ma
 
 def ensembles(errors: Mapping[int, Sequence[float]]) -> Markdown:
     """How far averaging lowers the error; errors: number of networks averaged -> error of each group, a fraction."""
-    means = {size: 100 * sum(group) / len(group) for size, group in errors.items() if group}
+    means = {size: 100 * fmean(group) for size, group in errors.items() if group}
     if not means:
         return caption("No whole group yet.")
     first, last = min(means), max(means)

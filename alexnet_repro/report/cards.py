@@ -4,7 +4,7 @@ Figures are drawn in figures.py; page.py chooses what a page shows.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import PurePosixPath
 from statistics import median
 from typing import Literal
@@ -25,7 +25,7 @@ from ..common.text import NONE, capital, number, probability, with_unit
 from ..experiments.cifar_alexnet import arm_label
 from ..experiments.registry import study
 from ..experiments.study import Study
-from ..paper.claims import Audited, Claim, Derived, Published, claim
+from ..paper.claims import Audited, Claim, Derived, Measured, Observed, Published, claim
 from ..records.lookup import RunsByArm, records, select_learning_rates
 from ..records.record import RunRecord, core_hours
 from ..records.store import Store
@@ -34,6 +34,8 @@ from .format import badge, halved, markdown, papers, unbroken, waiting, with_com
 
 ENDS = {"finished": "its budget used up", "stopped": "at the threshold", "diverged": "diverged"}
 """Status of a record -> how a page says that the run ended."""
+JUDGES: Mapping[str, Callable[..., Verdict]] = {"audited": audited, "published": published, "derived": derived}
+"""Field of a claim with numbers that are checked without runs -> what judges one of them."""
 
 
 def claim_card(name: str) -> Markdown:
@@ -76,13 +78,12 @@ def answer(entry: Claim, conclusion: Conclusion | None) -> str:
     ]
     primary = [each for each in conclusion.comparisons if each.role == "primary"]
     there = [with_pairs(each) for each in primary if each.verdict != "not run"]
-    settings = [each.setting.partition(": speaks")[0] for each in entry.measured]
-    settings += [each.setting.partition(": speaks")[0] for each in entry.observed]
+    tested: list[Measured | Observed] = [*entry.measured, *entry.observed]
     if primary:
         lines[-1] += f" Scales: {'; '.join(there) or 'none yet'}."
         lines[-1] += f" {capital(missing)}." if (missing := waiting(primary)) else ""
-    elif settings:
-        lines[-1] += f" Scale: {settings[0]}."
+    elif tested:
+        lines[-1] += f" Scale: {tested[0].setting.partition(': speaks')[0]}."
     return "\n".join([*lines, ""])
 
 
@@ -180,14 +181,8 @@ def numbers_table(names: Sequence[str], evidence: Literal["audited", "published"
     """
     rows = []
     for entry in map(claim, names):
-        judged: list[tuple[Audited | Published | Derived, Verdict]]
-        if evidence == "audited":
-            judged = [(each, audited(entry, each)) for each in entry.audited]
-        elif evidence == "published":
-            judged = [(each, published(entry, each)) for each in entry.published]
-        else:
-            judged = [(each, derived(entry, each)) for each in entry.derived]
-        for each, verdict in judged:
+        for each in getattr(entry, evidence):
+            verdict = JUDGES[evidence](entry, each)
             rows.append(
                 {
                     "claim": verdict.title,
@@ -238,9 +233,9 @@ def epochs_to_threshold_summary(runs: RunsByArm, labels: Mapping[str, str], thre
     return lines
 
 
-def study_summary(plan: Study, runs_found: RunsByArm) -> Markdown:
+def study_summary(plan: Study, store: Store) -> Markdown:
     """How many of a study's runs are recorded, their core-hours, training images and devices, and links to them."""
-    runs: list[RunRecord] = [record for by_seed in runs_found.values() for record in by_seed.values()]
+    runs: list[RunRecord] = [record for by_seed in records(plan, store).values() for record in by_seed.values()]
     planned = len(plan.runs())
     images = sum(record.curve[-1].images for record in runs)
     devices = sorted({escaped(record.provenance.device) for record in runs})
@@ -249,7 +244,8 @@ def study_summary(plan: Study, runs_found: RunsByArm) -> Markdown:
     if plan.baseline.data.dataset == "sample":
         records_lie = "A rehearsal on the bundled sample, no evidence."
     else:
-        records_lie = _where(downloads.homes(record.key for record in runs))
+        home = store.published_in()
+        records_lie = _where(sorted({home[record.key] for record in runs if record.key in home}))
     return Markdown(
         f"*{plan.title}:* {len(runs)} of {planned} planned runs ({_seeds(plan.seeds)}), "
         f"{core_hours(runs):.1f} core-hours, {images:,} training images, on {' and '.join(devices)}. {records_lie}"
@@ -323,7 +319,7 @@ def comparison(settings: Mapping[str, RunsByArm], arm: str, against: str, metric
     for name, runs in settings.items():
         values = [value for value in ratios(runs, arm, against, metric) if not math.isnan(value)]
         pairs = len(runs[arm].keys() & runs[against].keys())
-        mean = paired_ratio(values, [1.0] * len(values)) if len(values) == pairs and pairs > 1 else None
+        mean = paired_ratio(values, [1.0] * len(values), resample=False) if len(values) == pairs and pairs > 1 else None
         rows.append(
             {
                 "setting": name,

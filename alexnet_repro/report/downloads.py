@@ -1,9 +1,6 @@
 """Copies of the published records in the book, for readers to download. It computes nothing."""
 
-from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
-
-import pandas as pd
 
 from ..common import paths
 from ..common.files import is_hidden, write_atomic
@@ -28,16 +25,6 @@ def write(book: Path) -> None:
 def link(record: str | PurePosixPath) -> str:
     """A link from a notebook's page to the copy of a file; record: its path relative to data/."""
     return f"[`data/{record}`](../{FOLDER}/{record})"
-
-
-def homes(keys: Iterable[str]) -> list[str]:
-    """The studies whose published tables contain the runs with these keys; studies may share an arm."""
-    wanted = set(keys)
-    found = []
-    for runs in sorted((paths.data() / "evidence").glob("*/runs.csv")):
-        if not is_hidden(runs.parent.name) and wanted & set(pd.read_csv(runs, usecols=["key"], dtype=str)["key"]):
-            found.append(runs.parent.name)
-    return found
 
 
 def _records() -> list[Path]:

@@ -9,7 +9,7 @@ from matplotlib.patches import Polygon
 
 from ..common.text import capital
 from ..networks.config import PAPER, AlexNetConfig
-from ..networks.cost import GPU_BYTES
+from ..networks.cost import GPU_BYTES, TWO_COLUMNS
 from ..networks.layers import Layer, learned_layers
 from . import architecture
 from . import traffic as timings
@@ -58,7 +58,7 @@ def network(config: AlexNetConfig = PAPER) -> Figure:
     column have their own colour.
     """
     net = learned_layers(config)
-    columns = 2 if config.columns in ("linked", "unlinked") else 1
+    columns = 2 if config.columns in TWO_COLUMNS else 1
     lefts = COLUMN_LEFTS if columns == 2 else (sum(COLUMN_LEFTS) / 2,)
     rows = [_rows(config, layer) for layer in net]
     y = (1 + SLANT) * IMAGE_SIDE + GAP
@@ -98,7 +98,7 @@ def network(config: AlexNetConfig = PAPER) -> Figure:
 def _lengths(net: list[Layer], layer: Layer, columns: int) -> tuple[float, float, float]:
     """Maps, height and width of a layer's box in one column, in units; a fully-connected layer is a bar."""
     maps = layer.outputs[0] / columns
-    widest = max(each.outputs[0] for each in net if each.kind == layer.kind) / (2 if columns == 2 else 1)
+    widest = max(each.outputs[0] for each in net if each.kind == layer.kind) / columns
     if layer.kind == "fully-connected":
         widest = max(widest, net[-2].outputs[0] / 2)
         return DENSE_UNITS * maps / widest, 8, 8
@@ -108,7 +108,7 @@ def _lengths(net: list[Layer], layer: Layer, columns: int) -> tuple[float, float
 
 def _rows(config: AlexNetConfig, layer: Layer) -> list[str]:
     """The lines beside a layer: name, shape in one column, kernel, and what follows besides the ReLU."""
-    columns = 2 if config.columns in ("linked", "unlinked") and layer.name != "fc8" else 1
+    columns = 2 if config.columns in TWO_COLUMNS and layer.name != "fc8" else 1
     rest = architecture.after(config, layer.name).removeprefix("ReLU, ").removeprefix("ReLU")
     kernel = ""
     if layer.kind == "convolution":

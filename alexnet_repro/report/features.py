@@ -83,8 +83,8 @@ def kernels(of: Subject | None) -> Figure:
     if of is None:
         return _nothing()
     columns, colours = (of.pictures.by_column(values) for values in (of.pictures.kernels, of.pictures.colour))
-    figure, _ = canvas(height=1.75 * len(columns), smoke=of.smoke)
-    _clear(figure)
+    figure, (empty,) = canvas(height=1.75 * len(columns), smoke=of.smoke)
+    empty.remove()
     count = len(columns[0])
     grid = figure.subplots(2 * len(columns), (count + 1) // 2, squeeze=False)
     for number, (column, colour) in enumerate(zip(columns, colours, strict=True)):
@@ -113,8 +113,8 @@ def guesses(of: Subject | None) -> Figure:
     if of is None:
         return _nothing()
     seen = of.pictures
-    figure, _ = canvas(width=WIDTH - 0.1, height=6.4, smoke=of.smoke)  # the last tick stands out
-    _clear(figure)
+    figure, (empty,) = canvas(width=WIDTH - 0.1, height=6.4, smoke=of.smoke)  # the last tick stands out
+    empty.remove()
     grid = figure.subplots((len(seen.images) + 1) // 2, 4, squeeze=False, gridspec_kw={"width_ratios": [1, 1.9] * 2})
     for position, (image, label) in enumerate(zip(seen.images, seen.labels, strict=True)):
         row, column = divmod(position, 2)
@@ -165,8 +165,8 @@ def neighbours(of: Subject | None) -> Figure:
         return _nothing()
     seen = of.pictures
     count = seen.near.shape[2]
-    figure, _ = canvas(height=7.6, smoke=of.smoke)
-    _clear(figure)
+    figure, (empty,) = canvas(height=7.6, smoke=of.smoke)
+    empty.remove()
     grid = figure.subplots(2 * len(seen.shown), 2 + count, gridspec_kw={"width_ratios": [1, 0.3, *[1] * count]})
     for row, image in enumerate(seen.shown):
         _image(grid[2 * row, 0], seen.images[image])
@@ -211,11 +211,6 @@ def _image(axes: Axes, pixels: NDArray[Any]) -> None:
     axes.grid(visible=False)
     for spine in axes.spines.values():
         spine.set_visible(False)
-
-
-def _clear(figure: Figure) -> None:
-    for axes in figure.axes:
-        axes.remove()
 
 
 def _nothing() -> Figure:

@@ -17,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ..analysis.verdicts import Verdict
-from ..records.record import RunRecord, curve_rows
+from ..records.record import RunRecord
 
 PALETTE = sns.color_palette("colorblind")
 WIDTH = 4.9
@@ -32,13 +32,6 @@ OUTLIER = 4
 """A comparison that reaches so many times as far from no effect as all others of its unit has a panel of its own."""
 LINES = ("-", "--", ":", "-.")
 """The first arm is solid and the second dashed, as in the paper's Fig. 1."""
-
-
-def curves_table(found: Mapping[str, Mapping[int, RunRecord]]) -> pd.DataFrame:
-    """Training curves of arm -> seed -> record as a data frame, a row per measurement; train_error in percent."""
-    rows = [row for arm, runs in found.items() for record in runs.values() for row in curve_rows(arm, record)]
-    table = pd.DataFrame(rows, columns=None if rows else ["arm", "seed", "epoch", "train_error"])
-    return table.assign(train_error=table["train_error"].astype(float) * 100)
 
 
 def canvas(
@@ -96,7 +89,13 @@ def training_curves(
     With a threshold, a line per seed; without, the mean over the seeds and a band from the lowest to the highest.
     """
     figure, (axes,) = canvas(smoke=smoke)
-    table = curves_table(found)
+    rows = [
+        (arm, seed, point.epoch, 100 * point.train_error)
+        for arm, runs in found.items()
+        for seed, record in runs.items()
+        for point in record.curve
+    ]
+    table = pd.DataFrame(rows, columns=["arm", "seed", "epoch", "train_error"])
     for (arm, label), color, line in zip(labels.items(), PALETTE, LINES, strict=False):
         runs = table[table["arm"] == arm]
         if threshold is None and len(runs):
@@ -180,14 +179,17 @@ def _curves_of(axes: Axes, panel: Panel) -> None:
 
 
 def paired_effects(
-    table: pd.DataFrame, verdicts: Mapping[str, Verdict], smoke: bool = False, dots: str = "one seed"
+    effects: Mapping[str, Sequence[float]],
+    verdicts: Mapping[str, Verdict],
+    smoke: bool = False,
+    dots: str = "one seed",
 ) -> Figure:
     """The effect at every seed as dots, and the mean with its interval below them; a panel per unit and per outlier.
 
-    table: columns comparison, seed, effect. verdicts: comparison -> verdict, with the paper's value (drawn as a
+    effects: comparison -> its effect at every seed. verdicts: comparison -> verdict, with the paper's value (drawn as a
     triangle) and the threshold (a dotted bar). Positive, or above 1, agrees with the paper. dots: what a dot is.
     """
-    effects = {name: _finite(table.loc[table["comparison"] == name, "effect"]) for name in verdicts}
+    effects = {name: _finite(each) for name, each in effects.items()}
     groups = panels(verdicts, effects)
     labels = {name: wrap(name, MARGIN) for name in verdicts}
     height = [0.75 + sum(max(0.7, 0.2 + LINE * len(labels[name])) for name in group) for group in groups]
@@ -231,7 +233,7 @@ def _reach(verdict: Verdict, effects: Sequence[float]) -> float:
     return max((abs(value - middle) for value in drawn if value is not None and math.isfinite(value)), default=0.0)
 
 
-def _finite(values: "Sequence[float] | pd.Series[float]") -> list[float]:
+def _finite(values: Sequence[float]) -> list[float]:
     return [float(value) for value in values if math.isfinite(value)]
 
 

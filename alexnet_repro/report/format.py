@@ -83,7 +83,7 @@ def _cell(value: object) -> str:
 
 def with_pairs(each: Comparison) -> str:
     """The scale of a comparison and, if it has fewer pairs than declared, how many: "Tiny ImageNet, 3 of 5 pairs"."""
-    pairs = "" if each.seeds in (0, each.declared) else f", {each.pairs_judged} pairs"
+    pairs = f", {each.pairs_judged} pairs" * each.provisional
     return f"{SETTINGS[each.scale].title}{pairs}"
 
 

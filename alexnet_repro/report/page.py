@@ -19,7 +19,7 @@ from ..analysis.conclusions import Conclusion
 from ..analysis.contrasts import ALL_ARMS, Contrast, Pair, contrasts
 from ..analysis.ensembles import sizes
 from ..analysis.lookup import concluded, record_lookup
-from ..analysis.verdicts import Find, Records, Verdict, effect_text, paired, scorecard
+from ..analysis.verdicts import Find, Records, Verdict, paired, scorecard
 from ..common.errors import NoRuns, UserError, one_of
 from ..common.machine import check_device
 from ..common.text import capital, number
@@ -128,8 +128,7 @@ class Page:
 
     @_or_one_line
     def _spent(self, name: str) -> Markdown:
-        plan = study(name, self.scale)
-        return cards.study_summary(plan, records(plan, self.store))
+        return cards.study_summary(study(name, self.scale), self.store)
 
     def baseline(self) -> Markdown:
         """How the baseline of the ablations is trained, read from its config."""
@@ -158,7 +157,7 @@ class Page:
             raise NoRuns("the linear classifier was trained on the first images of CIFAR-10 alone")
         images, error = linear_classifier()
         return Markdown(
-            f"{level(record_lookup(self.store, self.scale))}A linear classifier of the pixels of the same {images:,} "
+            f"{level(self._find(self.scale))}A linear classifier of the pixels of the same {images:,} "
             f"training images has a test error of {100 * error:.1f} % (ridge regression, its penalty picked on a fifth "
             f"of them: `python -m alexnet_repro.training.linear`; {downloads.link('linear_classifier.csv')})."
         )
@@ -174,22 +173,6 @@ class Page:
     @_or_one_line
     def _stage_one(self, name: str) -> Markdown:
         return cards.verdicts_card([each for each in self._verdicts() if each.claim == name])
-
-    @_or_one_line
-    def findings(self, *names: str) -> Markdown:
-        """A list with a sentence per measured comparison of these claims: arms, metric, effect, verdict."""
-        lines = []
-        for each in self._measured(names):
-            entry = _entry(each.claim, each.label)
-            pair = f"{arm_label(entry.arm)} against {arm_label(str(entry.against))}"
-            what = f"{pair}, {tables.METRICS.get(entry.metric, entry.metric)}"
-            if entry.arm == entry.against:
-                what = f"{tables.METRICS[entry.metric]} against {tables.METRICS[str(entry.against_metric)]}"
-            label = f" ({each.label})" if each.label else ""
-            effect = effect_text(each) if each.effect is not None else "no bound"
-            came = "no number yet" if each.verdict == "not run" else f"{effect} from {each.pairs_judged} pairs"
-            lines.append(f"* {each.title}{label}: {what}: {came}: **{each.verdict}**.")
-        return Markdown("\n".join(lines))
 
     def _measured(self, names: Sequence[str]) -> list[Verdict]:
         return [each for each in self._verdicts() if each.claim in names and each.evidence == "measured"]
@@ -215,16 +198,12 @@ class Page:
 
         dots: what a dot is, for the legend.
         """
-        rows, find, verdicts = [], record_lookup(self.store, self.scale), self._compared(names)
+        effects, find, verdicts = {}, self._find(self.scale), self._compared(names)
         for comparison, each in verdicts.items():
             entry = _entry(each.claim, each.label)
             other = None if isinstance(entry.against, float) else find(entry.study, entry.against)
-            rows += [
-                {"comparison": comparison, "seed": seed, "effect": value}
-                for seed, value in paired(entry, find(entry.study, entry.arm), other).items()
-            ]
-        table = pd.DataFrame(rows, columns=["comparison", "seed", "effect"])
-        return figures.paired_effects(table, verdicts, self.smoke, dots)
+            effects[comparison] = list(paired(entry, find(entry.study, entry.arm), other).values())
+        return figures.paired_effects(effects, verdicts, self.smoke, dots)
 
     def scales(self, *names: str) -> Figure | Markdown:
         """Figure: these claims' effects in points in the paper, in the log, by others, and here at every scale."""

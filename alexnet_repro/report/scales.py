@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..analysis import meta
 from ..analysis.conclusions import NOT_RUN, Comparison, Conclusion
-from ..paper.claims import Claim, claim
+from ..paper.claims import Claim, load
 from . import format
 from .figures import PALETTE, WIDTH, canvas
 
@@ -95,7 +95,7 @@ def verdicts(conclusions: Sequence[Conclusion]) -> str:
         primary = [other for other in each.comparisons if other.role == "primary"]
         found = [f"{other.verdict} ({format.with_pairs(other)})" for other in primary if other.verdict != NOT_RUN]
         told = "; ".join(filter(None, [", ".join(found), format.waiting(primary)]))
-        parts.append(f"{claim(each.claim).title}: {told}.")
+        parts.append(f"{each.verdicts[0].title}: {told}.")
     return " ".join(parts)
 
 
@@ -110,7 +110,8 @@ def page(conclusions: Sequence[Conclusion]) -> str:
 
 def shown(conclusions: Sequence[Conclusion]) -> dict[str, list[Mark]]:
     """Title of a claim -> its marks, for the claims that have any."""
-    every = {claim(each.claim).title: marks(claim(each.claim), each) for each in conclusions}
+    known = {each.id: each for each in load()}
+    every = {known[each.claim].title: marks(known[each.claim], each) for each in conclusions}
     return {title: found for title, found in every.items() if found}
 
 
@@ -119,7 +120,7 @@ def caption(conclusions: Sequence[Conclusion], drawn: Mapping[str, Sequence[Mark
     judged = {
         title: {each.verdict for each in found.comparisons if each.role == "primary"} - {NOT_RUN}
         for found in conclusions
-        if (title := claim(found.claim).title) in drawn
+        if (title := found.verdicts[0].title) in drawn
     }
     large = [title for title, verdicts in judged.items() if verdicts == {"supported"}]
     named = f" ({'; '.join(large)})" if large else ""

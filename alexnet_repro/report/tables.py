@@ -82,7 +82,7 @@ def differences(plan: Study, runs: RunsByArm, pairs: Sequence[tuple[str, str]], 
             lines.append(f"* {what}: no number yet.")
             continue
         first, second = ([100 * scored_metric(runs[each][s], metric) for s in seeds] for each in (arm, against))
-        effect = paired_difference(first, second)
+        effect = paired_difference(first, second, resample=False)
         interval = f"{number(effect.low)} to {number(effect.high)}"
         differences = ", ".join(f"{a - b:.2f}".replace("-", "−") for a, b in zip(first, second, strict=True))
         count = f"{len(seeds)} pairs" + (f": {differences}" if len(seeds) <= FEW else "")

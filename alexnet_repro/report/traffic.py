@@ -24,11 +24,11 @@ def volume(config: AlexNetConfig = PAPER, batch: int = 128) -> pd.DataFrame:
     """Multiply-adds of one column in a training step, and bytes that it sends: a row per learned layer and softmax."""
     sent = links(config)
     own = {layer.name: multiply_adds(config, [layer]) for layer in column_layers(config) if layer.learned}
-    passes = {name: 1 if name == "softmax" else 2 for name in sent}
+    names = [*own, "softmax"]
     return pd.DataFrame(
         {
-            "multiply-accumulates": {name: batch * own.get(name, 0) for name in [*own, "softmax"]},
-            "bytes": {name: batch * SINGLE * passes.get(name, 0) * sent.get(name, 0) for name in [*own, "softmax"]},
+            "multiply-accumulates": {name: batch * own.get(name, 0) for name in names},
+            "bytes": {name: batch * SINGLE * (1 if name == "softmax" else 2) * sent.get(name, 0) for name in names},
         }
     )
 
@@ -53,9 +53,9 @@ def volume_words(config: AlexNetConfig = PAPER, batch: int = 128) -> Markdown:
     """The bytes of one training step in a paragraph, compared with all layers linked and with data parallelism."""
     ours, data = bytes_sent(config, batch), data_parallel_bytes(config, 2)
     everywhere = sum(math.prod(layer.inputs) for layer in learned_layers(config)[1:]) // 2
-    all_linked = batch * 4 * (2 * everywhere + config.classes // 2)
+    all_linked = batch * SINGLE * (2 * everywhere + config.classes // 2)
     work = multiply_adds(config, column_layers(config)) * batch
-    conv = 2 * links(config)["conv3"] * batch * 4 if "conv3" in links(config) else 0
+    conv = 2 * links(config)["conv3"] * batch * SINGLE
     even = math.ceil(batch * data / ours)
     return Markdown(
         f"In one step on {batch} images, each device sends the other {ours / MB:.1f} MB and receives as much, "

@@ -20,7 +20,8 @@ from ..paper import claims
 from ..records.lookup import RunsByArm, records
 from ..records.record import RunRecord
 from ..records.store import Store
-from ..report import captions, cards, figures, format
+from ..report import figures, format
+from ..report.page import Page
 from ..report.tables import METRICS, PERCENT
 from . import pages
 
@@ -44,16 +45,11 @@ ALT = "Line plot of training error in percent against epochs, a thin line per se
 
 def write(book: Path) -> None:
     """Write the parts of the page: the static figure, and the data and charts for the script."""
-    store, generated = Store(), book / "_generated"
-    plan = study(FIRST)
-    found, labels = records(plan, store), {arm: arm_label(arm) for arm in plan.arms}
-    stop = plan.baseline.budget.stop_at_train_error
-    assert stop is not None  # the paper's Fig. 1 has one
-    threshold = 100 * stop
-    write_atomic(generated / "explore.svg", figures.svg(figures.training_curves(found, labels, threshold)))
-    finding = captions.joined(cards.epochs_to_threshold_summary(found, labels, threshold)).data
+    page, generated = Page("cifar10", train=False, device="cpu", workers=0), book / "_generated"
+    write_atomic(generated / "explore.svg", figures.svg(page.curves(FIRST)))
+    finding = page.curves_found(FIRST).data
     write_atomic(generated / "explore.md", format.figure("explore", ALT, f"**{finding}** {CAPTION}"))
-    write_atomic(generated / "explore.html", html(content(store)))
+    write_atomic(generated / "explore.html", html(content(page.store)))
 
 
 def html(values: Mapping[str, Any]) -> str:
@@ -110,7 +106,8 @@ def _run(record: RunRecord) -> dict[str, Any]:
         name: [_rounded(getattr(point, name), 1 if name == "train_loss" else 100) for point in record.curve]
         for name in CURVES
     }
-    ends = {name: _rounded(record.metrics.get(name), 100 if name in PERCENT else 1) for name in METRICS}
+    metrics = {**record.metrics, "lowest_epoch": record.lowest_epoch}
+    ends = {name: _rounded(metrics.get(name), 100 if name in PERCENT else 1) for name in METRICS}
     return {
         "seed": record.config.seed,
         "status": record.status,

@@ -23,7 +23,7 @@ from ..paper import claims
 from ..paper.claims import Claim
 from ..records.record import core_hours
 from ..records.store import Store
-from ..report import cards
+from ..report import author_log, cards
 from ..report.captions import level
 from ..report.format import SHOWN, badge, halved, markdown, marked, papers, with_commands
 from . import elsewhere, notebooks
@@ -58,7 +58,7 @@ def write(book: Path) -> None:
         "stage_two": stage_two(every_conclusion, links),
         "scorecard": table(verdicts, links, elsewhere.column(every, groups)),
         "claims": details(every, verdicts),
-        "scatter": scatter(every),
+        "scatter": scatter(),
         "sizes": f"{level(find)}\n{sizes(verdicts)}",
         "cost": cost(store),
         "full_size": elsewhere.full_size(groups),
@@ -185,10 +185,9 @@ def _stage_two_rule(rule: Rule) -> list[str]:
     ]
 
 
-def scatter(every: Sequence[Claim]) -> str:
+def scatter() -> str:
     """The standard deviation of the author's runs of one architecture, and a table of his log's effects beside it."""
     runs, effects = audit.scatter(), audit.effects()
-    titles = {claim.id: claim.title for claim in every}
     head = (
         f"The author's log holds {runs.n} nets of one architecture that differ in little but the schedule of the "
         f"learning rate: their top-1 errors, over ten views, run from {runs.low:.2f} to {runs.high:.2f} %, with a "
@@ -196,18 +195,9 @@ def scatter(every: Sequence[Claim]) -> str:
         f"than {runs.clear_from:.2f} points once in twenty times. Of the {len(effects)} differences between two "
         f"single runs below, {int(effects['clear'].sum())} are larger than that."
     )
-    rows = [
-        {
-            "Claim": titles[each["claim"]],
-            "Nets": f"{each['net']} − {each['against']}",
-            "Error": each["column"].removesuffix("_error").replace("top", "top-"),
-            "Points": NONE if each["points"] is None else number(each["points"]),
-            "Clear from": number(each["clear_from"]),
-            "Stands clear": "yes" if each["clear"] else "no",
-        }
-        for each in effects.to_dict("records")
-    ]
-    return f"{head}\n\n{markdown(pd.DataFrame(rows))}\n"
+    table = author_log.effects_table().drop(columns="paper")
+    rows = table.rename(columns={"effect": "claim", "log (points)": "points"}).rename(columns=capital)
+    return f"{head}\n\n{markdown(rows)}\n"
 
 
 def sizes(verdicts: Sequence[Verdict]) -> str:
@@ -251,7 +241,7 @@ def _row_key(verdict: Verdict) -> tuple[str, str, bool]:
     return (
         verdict.evidence,
         verdict.label if verdict.evidence == "measured" else verdict.verdict,
-        bool(verdict.effect),
+        verdict.effect is not None,
     )
 
 

@@ -67,14 +67,17 @@ def _print(browser: str, page: Path, pdf: Path, profile: str) -> None:
     """Print an HTML file into ``pdf``. Raises UserError if the browser fails."""
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []  # root has none
     pdf.unlink(missing_ok=True)
-    done = subprocess.run(
-        [browser, *FLAGS, *sandbox, f"--user-data-dir={profile}", f"--print-to-pdf={pdf}", page.as_uri()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        encoding="utf-8",
-        errors="replace",
-        timeout=PATIENCE,
-    )
+    try:
+        done = subprocess.run(
+            [browser, *FLAGS, *sandbox, f"--user-data-dir={profile}", f"--print-to-pdf={pdf}", page.as_uri()],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            encoding="utf-8",
+            errors="replace",
+            timeout=PATIENCE,
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{browser} did not print the book within {PATIENCE:g} seconds", 1) from None
     if done.returncode != 0 or not pdf.is_file():
         said = done.stdout.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
         raise UserError(f"{browser} did not print the book: {said[0]}", 1)

@@ -2,7 +2,7 @@
 
 import re
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..analysis.conclusions import Conclusion
@@ -27,7 +27,7 @@ def write() -> None:
     text = readme.read_text(encoding="utf-8")
     write_atomic(readme, BLOCK.sub(lambda block: block[1] + findings(claims) + block[2], text))
     if drawn := scales.shown(claims):
-        write_atomic(paths.repository() / PICTURE, svg(scales.figure(drawn), marks(claims)))
+        write_atomic(paths.repository() / PICTURE, svg(scales.figure(drawn), described(drawn)))
 
 
 def findings(claims: Sequence[Conclusion]) -> str:
@@ -53,11 +53,11 @@ def findings(claims: Sequence[Conclusion]) -> str:
     )
 
 
-def marks(claims: Sequence[Conclusion]) -> str:
+def described(drawn: Mapping[str, Sequence[scales.Mark]]) -> str:
     """All marks of the picture as text: its description in the metadata, by which a test sees if it is up to date."""
     return "; ".join(
         f"{title}: " + ", ".join(f"{each.source} {each.effect:.2f} ({each.low:.2f} to {each.high:.2f})" for each in row)
-        for title, row in scales.shown(claims).items()
+        for title, row in drawn.items()
     )
 
 
