@@ -99,6 +99,8 @@ def data(
     ] = None,
 ) -> None:
     """Get a data set ready and verify it. It is downloaded, or read from --from; prints where it is."""
+    if name not in DATA_SETS:
+        raise one_of("data set", name, list(DATA_SETS))
     if name == "imagenet":
         return _imagenet(source, 256 if size is None else size, workers, hold_out)
     for option, value in {"hold-out": hold_out, "size": size, "workers": workers}.items():
@@ -106,8 +108,6 @@ def data(
             raise UserError(f"--{option} {value:g} is for imagenet: leave it out")
     if name == "tiny-imagenet":
         return _tiny_imagenet(source)
-    if name not in DATA_SETS:
-        raise one_of("data set", name, list(DATA_SETS))
     if source is not None:
         raise UserError(f"--from {source} is for imagenet and tiny-imagenet: {name} is fetched")
 
@@ -128,8 +128,9 @@ def _imagenet(source: Path | None, size: int, workers: int | None, hold_out: flo
     if source is not None:
         prepare.prepare(source, size, workers, progress=sys.stderr.isatty(), hold_out=hold_out)
         return
-    if hold_out is not None:
-        raise UserError(f"--hold-out {hold_out:g} without --from: name the folder of the images, too")
+    for option, value in {"hold-out": hold_out, "workers": workers}.items():
+        if value is not None:
+            raise UserError(f"--{option} {value:g} without --from: name the folder of the images, too")
     folder = manifest.folder(size)
     prepared = prepare.verify(folder, progress=sys.stderr.isatty())
     print(*prepare.summary(folder, prepared), f"every byte as prepared, in {folder}", sep="\n")
@@ -334,7 +335,7 @@ def publish_(
 ) -> None:
     """Write a study's finished runs to data/evidence/. Also the predictions of new ones; commit both."""
     chosen, store = _study(name, scale, first_seed, precision, compiled), Store()
-    if name == MEMBERS and to is None:
+    if name == MEMBERS and to is None and chosen.scale != "smoke" and not chosen.moved:
         from .training.predict import publish_ensembles
 
         print(f"{name}: predictions of {publish_ensembles(store)} of {len(chosen.seeds)} runs in data/predictions")

@@ -45,7 +45,7 @@ def command(checkout: Path, store: Path, *words: str) -> str:
 
 def numbers(checkout: Path, scratch: Path, book: bool) -> Mapping[str, object]:
     """Everything that is compared, by name."""
-    store = scratch / checkout.name
+    store = scratch / "store"
     found: dict[str, object] = {}
     for table in sorted((checkout / "data" / "evidence").glob("*/runs.csv")):
         found[f"published keys of {table.parent.name}"] = sorted(pd.read_csv(table, usecols=["key"])["key"])
@@ -84,7 +84,8 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         before, after = (
-            numbers(checkout.resolve(), Path(scratch), options.book) for checkout in (options.before, options.after)
+            numbers(getattr(options, side).resolve(), Path(scratch) / side, options.book)
+            for side in ("before", "after")
         )
     different = [name for name in before if name in after and before[name] != after[name]]
     lines = [f"differs: {name}" for name in different]

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from alexnet_repro import __main__
+from alexnet_repro.experiments import step_timing
 from alexnet_repro.experiments.registry import STUDIES, study
 from alexnet_repro.paper.claims import load
 from alexnet_repro.training import cost
@@ -34,6 +35,8 @@ def test_scorecard_in_every_form(monkeypatch, capsys, tmp_path):
     every = [each for row in rows for each in row["comparisons"]]
     keys = {"stage", "scale", "verdict", "effect", "interval", "seeds"}
     assert all(keys <= each.keys() for each in every)
+    timed = [each["scale"] for row in rows for each in row["comparisons"] if row["claim"] in step_timing.STUDIES]
+    assert set(timed) == {None}  # of the paper's own net
     # The table marks what no correction leaves.
     alone = sum(each["stage"] == 1 and 0 <= (each["p"] or 0) < 0.05 <= (each["p_holm"] or 0) for each in every)
     assert alone
@@ -133,6 +136,10 @@ def test_half_of_a_launchers_environment_is_none(monkeypatch, capsys, tmp_path):
         (["run", "relu_rates", "--scale", "tiny-imagenet"], ["'relu_rates'", "it has smoke and cifar10"], 2),
         (["rerun", "lrn", "--scale", "tiny-imagenet", "--arm", "no_lrn", "--seed", "7"], ["no seed 7: it has 5"], 2),
         (["publish", "lrn", "--scale", "smoke"], ["rehearsal, never evidence"], 2),
+        (["publish", "ensemble", "--scale", "smoke"], ["rehearsal, never evidence"], 2),
+        (["publish", "ensemble", "--first-seed", "5000"], ["first seed 5000", "--to"], 2),
+        (["data", "imagnet", "--size", "128"], ["'imagnet'", "did you mean 'imagenet'"], 2),
+        (["data", "imagenet", "--workers", "3"], ["--workers 3 without --from"], 2),
         (["publish", "lrn", "--scale", "tiny-imagenet"], ["'alexnet-repro publish tiny_imagenet'"], 2),
         (["data", "imagenet", "--from", "nowhere", "--size", "0"], ["--size 0", "128 or 256"], 2),
         (["data", "imagenet", "--from", "nowhere", "--size", "192"], ["--size 192", "128 or 256"], 2),

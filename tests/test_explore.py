@@ -1,6 +1,7 @@
 """The page of all runs: its data are the records, its charts fit the vendored Vega, and claim pages lead to it."""
 
 import json
+import math
 import re
 from pathlib import Path
 
@@ -67,6 +68,7 @@ def test_values_are_the_records_in_the_units_of_their_labels(content: dict, stor
             assert shown["during"][name] == pytest.approx(exact, abs=1e-4)
         assert ("test_error" in shown["during"]) == recorded.config.budget.test_curve
         assert shown["end"]["test_error"] == pytest.approx(100 * recorded.metric("test_error"), abs=1e-4)
+        assert shown["end"].get("lowest_epoch", math.nan) == pytest.approx(recorded.lowest_epoch, nan_ok=True, abs=1e-4)
         assert set(shown["end"]) <= set(METRICS)
     labels = {name: metric["label"] for name, metric in content["metrics"].items()}
     assert labels["train_loss"].endswith("(nats)")

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from alexnet_repro.common.errors import UserError
 from alexnet_repro.site import pdf
 
 CHAPTER = """<div class="toctree-wrapper"><span id="document-pages/{name}"></span><section id="{name}">
@@ -47,6 +48,15 @@ def test_contents_have_the_title_and_the_page_of_every_chapter() -> None:
 def test_pages_are_counted_along_the_tree_of_pages() -> None:
     assert pdf.chapter_pages(PRINTED) == {"document-pages/one": 1, "document-pages/two_of_them": 3}
     assert pdf.chapter_pages(b"no PDF") == {}
+
+
+def test_a_browser_that_hangs_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    browser = tmp_path / "browser"
+    browser.write_text("#!/bin/sh\nexec sleep 60\n")
+    browser.chmod(0o755)
+    monkeypatch.setattr(pdf, "PATIENCE", 0.2)
+    with pytest.raises(UserError, match="did not print the book within"):
+        pdf._print(str(browser), tmp_path / "index.html", tmp_path / "book.pdf", str(tmp_path / "profile"))
 
 
 @pytest.mark.slow

@@ -53,7 +53,7 @@ def test_ranked_agrees_with_argmax():
     assert np.array_equal(np.take_along_axis(outputs, top.astype(int), 1), np.sort(outputs, 1)[:, :-6:-1])
 
 
-@pytest.mark.parametrize("how", ["cut", "array", "labels gone", "labels changed", "labels cut", "exchanged"])
+@pytest.mark.parametrize("how", ["cut", "array", "labels gone", "labels changed", "labels cut", "exchanged", "a bomb"])
 def test_damage_is_said(tmp_path, how):
     path = tmp_path / "one.npz"
     write(path, Predictions(TOP, TRUE))
@@ -69,6 +69,8 @@ def test_damage_is_said(tmp_path, how):
         np.save(labels, TRUE[::-1])
     elif how == "labels cut":
         labels.write_bytes(labels.read_bytes()[:-1])
+    elif how == "a bomb":
+        np.savez_compressed(path, top=np.zeros(ensembles.LARGEST + 1, np.uint8))
     else:
         with np.load(path) as file:
             arrays = dict(file)

@@ -192,7 +192,9 @@ def test_a_store_of_ones_own_adds_its_runs(tmp_path: Path) -> None:
     plan = registry.study("lrn", "smoke")
     lost = record(plan.config("no_lrn", 1), status="diverged", metrics={"test_error": None})
     point = Measurement(epoch=1.0, images=1_000, train_loss=None, train_error=0.9, test_error=0.8)
-    kept = record(plan.config("baseline", 1), curve=[point], metrics={"test_error": 0.4, "clean_train_error": 0.3})
+    kept = record(
+        plan.config("baseline", 1), curve=[point], metrics={"test_error": 0.4, "clean_train_error": 0.3, "gap": 0.1}
+    )
     for each in (kept, lost):
         Store(tmp_path).save(each)
     runs = load_runs("lrn", "smoke", tmp_path)
@@ -201,6 +203,7 @@ def test_a_store_of_ones_own_adds_its_runs(tmp_path: Path) -> None:
     assert runs["test_error"].dtype == float
     assert list(runs["test_error"]) == [0.4, 0.9]  # that of guessing among ten classes, as in the verdicts
     assert list(runs["clean_train_error"]) == [0.3, 0.9]
+    assert list(runs["gap"]) == [0.1, 0.0]
     curves = load_curves("lrn", "smoke", str(tmp_path))
     assert list(curves.loc[curves["arm"] == "baseline", "test_error"]) == [0.8]
     assert curves["train_loss"].isna().tolist() == [True, False]

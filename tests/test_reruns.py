@@ -234,3 +234,8 @@ def test_the_page_states_the_rules():
 def test_what_cannot_be_rerun(tmp_path, arm, seed, device, said):
     with pytest.raises(UserError, match=said):
         rerun(study("relu_speed"), arm, seed, Store(tmp_path, tmp_path), device)
+
+
+def test_the_command_that_makes_a_record_names_its_scale(tmp_path):
+    with pytest.raises(UserError, match="'alexnet-repro run lrn --scale tiny-imagenet' makes one"):
+        rerun(study("lrn", "tiny-imagenet"), "no_lrn", 0, Store(tmp_path, tmp_path))

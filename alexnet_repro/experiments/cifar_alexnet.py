@@ -35,9 +35,8 @@ BASELINE = RunConfig(
     seed=0,
 )
 """Sections 3 to 5 as printed, except for He initialization below the last layer and for what pilots chose before the
-first
-run of a study: number of images and epochs, when the learning rate drops, and the divisor of the pixels, with which
-conv1's first outputs are about as large as with the paper's own initial weights at full size."""
+first run of a study: number of images and epochs, when the learning rate drops, and the divisor of the pixels, with
+which conv1's first outputs are about as large as with the paper's own initial weights at full size."""
 
 TINY_BASELINE = BASELINE.changed(
     **{

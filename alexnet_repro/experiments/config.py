@@ -33,8 +33,7 @@ DIGESTS = {
     "tiny-imagenet": "1192b04b22269dfe3df479fe6fa06badb37d04e071d113301ba9b3d53680b926",
 }
 """SHA-256 of all images and labels of a data set, training before test, in the official binary form; for tiny-imagenet,
-of
-the pixels as decoded here: see ``training.data.tiny_imagenet``."""
+of the pixels as decoded here: see ``training.data.tiny_imagenet``."""
 CIFAR10_SIDE = 32
 CIFAR10_CLASSES = 10
 TINY_IMAGENET_SIDE = 64

@@ -5,10 +5,11 @@
 
 import hashlib
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from ..common import paths
 from ..common.errors import UserError
@@ -106,7 +107,7 @@ def read(place: Path) -> Manifest:
         return Manifest.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(f"no prepared images in {place}: run 'alexnet-repro data imagenet --from DIR'", 1) from error
-    except (ValidationError, ValueError) as error:
+    except ValueError as error:
         raise UserError(
             f"{path} is damaged: delete it and run 'alexnet-repro data imagenet --from DIR' again", 1
         ) from error
@@ -118,9 +119,9 @@ def find(digest: str) -> tuple[Path, Manifest]:
     Raises UserError if there is none.
     """
     for path in sorted(paths.downloads().glob(f"*/{FILE}")):
-        manifest = read(path.parent)
-        if manifest.digest == digest:
-            return path.parent, manifest
+        with suppress(UserError):  # other images, or no manifest of ours
+            if (manifest := read(path.parent)).digest == digest:
+                return path.parent, manifest
     raise UserError(
         f"no prepared images of digest {digest[:16]} in {paths.downloads()}: run 'alexnet-repro data imagenet "
         "--from DIR' with the images that the run was made for, or put their folder there",

@@ -87,7 +87,7 @@ class Layer:
     @property
     def multiply_adds(self) -> int:
         """Multiply-accumulates (MACs) of the forward pass for one image, zero padding included."""
-        return self.neurons * self.fan_in if self.learned else 0
+        return self.neurons * self.fan_in
 
     def activation_bytes(self, batch: int) -> int:
         """Memory of the outputs for a batch, in bytes; 4 bytes per number in single precision."""

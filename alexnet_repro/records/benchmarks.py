@@ -25,11 +25,6 @@ TITLES = {
     "imagenet": "Full-size images, read and prepared for the net",
     "book": "The book and the command line",
 }
-TITLES_ON_GPU = {
-    "graphs": "Training steps as CUDA graphs",
-    "full_size": "AlexNet at full size: steps, grouped convolutions, and images from disk",
-}
-"""Benchmarks that say something on a GPU alone."""
 
 Median = Annotated[float, Field(ge=1e-12, le=1e12)]
 

@@ -9,10 +9,13 @@ from ..experiments.study import Study
 from .record import RunRecord
 from .store import Store
 
+RunsByArm = dict[str, dict[int, RunRecord]]
+"""arm -> seed -> record"""
 
-def records(study: Study, store: Store) -> dict[str, dict[int, RunRecord]]:
+
+def records(study: Study, store: Store) -> RunsByArm:
     """The records that the store has of a study: arm -> seed -> record."""
-    runs_by_arm: dict[str, dict[int, RunRecord]] = {arm: {} for arm in study.arms}
+    runs_by_arm: RunsByArm = {arm: {} for arm in study.arms}
     for arm, config in study.runs():
         record = store.find(config)
         if record is not None:
@@ -46,7 +49,3 @@ def _mean(runs: Mapping[int, RunRecord], metric: str) -> float:
     """Mean over seeds; infinite where a run has no number or diverged."""
     values = [math.inf if run.status == "diverged" else run.metric(metric) for run in runs.values()]
     return math.inf if any(math.isnan(value) for value in values) else sum(values) / len(values)
-
-
-RunsByArm = dict[str, dict[int, RunRecord]]
-"""arm -> seed -> record"""

@@ -81,6 +81,17 @@ def write_arrays(path: Path, **arrays: npt.NDArray[Any]) -> None:
     write_atomic(path, content.getvalue())
 
 
+def read_arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """The arrays of an .npz file of at most ``LARGEST`` bytes, packed or not."""
+    content = BytesIO(read_regular(path, LARGEST))
+    with zipfile.ZipFile(content) as archive:
+        if sum(member.file_size for member in archive.infolist()) > LARGEST:
+            raise ValueError(f"it unpacks to more than {LARGEST:,} bytes")
+    content.seek(0)
+    with np.load(content, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
 def digest_of(about: list[object], *arrays: npt.NDArray[Any]) -> str:
     """Hexadecimal SHA-256 of ``about``, as JSON, followed by the bytes of the arrays."""
     return sha256(json.dumps(about).encode() + b"".join(each.tobytes() for each in arrays))
@@ -104,13 +115,8 @@ def read(path: Path) -> tuple[Outputs, Labels]:
     Raises UserError for a damaged file, FileNotFoundError if there is none.
     """
     with damage_named(path):
-        content = BytesIO(read_regular(path, LARGEST))
-        with zipfile.ZipFile(content) as archive:
-            if sum(member.file_size for member in archive.infolist()) > LARGEST:
-                raise ValueError(f"it unpacks to more than {LARGEST:,} bytes")
-        content.seek(0)
-        with np.load(content, allow_pickle=False) as file:
-            outputs, labels, digest = file["outputs"], file["labels"], bytes(file["sha256"]).hex()
+        arrays = read_arrays(path)
+        outputs, labels, digest = arrays["outputs"], arrays["labels"], bytes(arrays["sha256"]).hex()
         if (outputs.dtype, labels.dtype) != (np.float16, np.uint8) or outputs.shape[:1] != labels.shape:
             raise ValueError("it holds no outputs of labelled images")
         if outputs.ndim != 2 or 0 in outputs.shape:
@@ -122,6 +128,11 @@ def read(path: Path) -> tuple[Outputs, Labels]:
 
 def _digest(outputs: Outputs, labels: Labels) -> str:
     return digest_of([outputs.shape, str(outputs.dtype), labels.shape, str(labels.dtype)], outputs, labels)
+
+
+def members() -> list[RunConfig]:
+    """The runs whose outputs are averaged to ensembles, by seed."""
+    return [config for _, config in study(MEMBERS).runs()]
 
 
 def predictions(config: RunConfig, store: Store) -> tuple[Outputs, Labels] | None:
@@ -142,8 +153,8 @@ def error(outputs: list[Outputs], labels: Labels) -> float:
 
 def faults(store: Store) -> list[str]:
     """The published runs of ensembles whose outputs are missing, a line each."""
-    found, plan = [], study(MEMBERS)
-    for path in (published(store, plan.config("baseline", seed).key) for seed in plan.seeds):
+    found = []
+    for path in (published(store, config.key) for config in members()):
         if path.stem in store.published() and not path.is_file():
             found.append(f"{path} is missing, the predictions of a published run: {absent(path)}")
     return found

@@ -12,8 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..common.errors import UserError
-from ..common.files import read_regular
-from .outputs import LARGEST, as_bytes, damage_named, digest_of, write_arrays
+from .outputs import as_bytes, damage_named, digest_of, read_arrays, write_arrays
 from .store import Store
 
 TINY_IMAGENET = "pictures/tiny_imagenet.npz"
@@ -67,9 +66,7 @@ def write(path: Path, pictures: Pictures) -> None:
 def read(path: Path) -> Pictures:
     """What ``write`` saved. Raises UserError for a damaged file, FileNotFoundError if there is none."""
     with damage_named(path):
-        read_regular(path, LARGEST)
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(path)
         if bytes(arrays.pop("sha256")).hex() != _digest(arrays):
             raise ValueError("does not have its SHA-256")
         return Pictures(**arrays)
@@ -88,7 +85,7 @@ def faults(store: Store) -> Iterator[str]:
     """A line if the published pictures are damaged, or of a run that is not published."""
     path = published(store)
     try:
-        if path.is_file() and read(path).key.item() not in store.published():
-            yield f"{path}: no published run has the key {read(path).key}"
+        if path.is_file() and (key := read(path).key.item()) not in store.published():
+            yield f"{path}: no published run has the key {key}"
     except UserError as damage:
         yield str(damage)

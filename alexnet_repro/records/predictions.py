@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from ..common.errors import UserError
 from ..common.files import is_hidden, remedy, sha256, write_atomic
-from ..experiments.registry import study
 from . import outputs
 from .curves import TOP
 from .metrics import scored_metric
-from .outputs import DAMAGE, MEMBERS, ROUNDED, as_bytes, damage_named, digest_of, published, write_arrays
+from .outputs import DAMAGE, ROUNDED, as_bytes, damage_named, digest_of, published, read_arrays, write_arrays
 from .record import RunRecord
 from .store import Store
 
@@ -62,8 +61,7 @@ def due(records: list[RunRecord], store: Store) -> list[RunRecord]:
 
     Not those of diverged or full-size runs, nor of ensembles' runs, whose whole outputs are published.
     """
-    plan = study(MEMBERS)
-    members = {plan.config("baseline", seed).key for seed in plan.seeds}
+    members = {config.key for config in outputs.members()}
     return [
         record
         for record in records
@@ -92,8 +90,7 @@ def read(path: Path) -> Predictions:
     Raises UserError for a damaged file or missing labels, FileNotFoundError if there is no file.
     """
     with damage_named(path):
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = read_arrays(path)
         if "outputs" in arrays:
             softmax, labels = outputs.read(path)
             return Predictions(ranked(softmax), labels)

@@ -1,8 +1,8 @@
 """Load recorded runs as tidy pandas data frames: a row per run, or a row per run and measurement.
 
 Both functions only read. They find the published records of data/evidence/ and those of a working store, which win over
-published ones of the same key, as everywhere in this package. ``training/launch/runs.py``
-trains the missing runs of a study.
+published ones of the same key, as everywhere in this package. ``training/launch/runs.py`` trains the missing runs of a
+study.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from ..common.errors import NoRuns, UserError, one_of
 from ..experiments import registry
 from ..experiments.study import SCALES, Study
 from .lookup import records
-from .metrics import ERRORS, chance
+from .metrics import ERRORS, scored_metric
 from .record import PROVENANCE, Measurement, RunRecord, identity
 from .store import Store
 
@@ -58,7 +58,7 @@ def load_runs(study: str | None = None, scale: str = "cifar10", store: str | Pat
         if record.status == "diverged":
             diverged.append((rows[-1], record))
     for row, record in diverged:  # such a record leaves out most of the errors that the other runs have
-        row |= {metric: chance(record, metric) for metric in ERRORS if metric in metrics}
+        row |= {metric: scored_metric(record, metric) for metric in (*ERRORS, "gap") if metric in metrics}
     metrics |= set() if rows else set(USUAL)
     columns = [*IDENTITY, "status", *sorted(metrics)]
     if rows:

@@ -42,10 +42,10 @@ class Provenance(Strict):
     """Where a record comes from: code, versions, machine and speed. Digests are SHA-256; ``weights`` is of the final
     weights.
 
-    Fields after images_per_second are None in records made before December 2026. instructions: the CPU instructions
-    that torch's own kernels use, such as AVX512, and what the environment forbids other libraries to use. processor:
-    vendor, family, model and stepping. onednn: whether torch uses oneDNN. capability and driver: of the GPU, if there
-    is one.
+    Fields after images_per_second are None in records made before 28 November 2026, 10:15 UTC. instructions: the CPU
+    instructions that torch's own kernels use, such as AVX512, and what the environment forbids other libraries to use.
+    processor: vendor, family, model and stepping. onednn: whether torch uses oneDNN. capability and driver: of the GPU,
+    if there is one.
     """
 
     commit: str

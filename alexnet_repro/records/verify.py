@@ -24,6 +24,7 @@ from ..experiments.study import FRESH_SEEDS, PILOT_SEEDS, Study
 from . import outputs, pictures, predictions
 from .copies import Curves
 from .curves import EARLY_EPOCHS
+from .metrics import TOP5
 from .record import METRIC, PROVENANCE, RunRecord, convergence, curve_metrics, mean_loss
 from .store import CURVES, RUNS, Placed, Store, read_placed
 
@@ -99,8 +100,8 @@ def verify(store: Store) -> list[str]:
 
 def _weights(store: Store) -> Iterator[str]:
     """Faults in the published weights, a line each."""
-    plan, records = study(outputs.MEMBERS), store.published()
-    shown = outputs.published_weights(store, plan.config("baseline", plan.seeds[0]).key)
+    records = store.published()
+    shown = outputs.published_weights(store, outputs.members()[0].key)
     if shown.stem in records and not shown.is_file():
         yield f"{shown} is missing, the weights of the page what_it_learned: {outputs.absent(shown)}"
     for path in sorted(shown.parent.glob("*.safetensors")):
@@ -205,8 +206,7 @@ def _plan(name: str, config: RunConfig) -> Study | None:
     Raises UserError as it does.
     """
     if name in imagenet.names():
-        whole = config.data.dataset == "imagenet"
-        if not whole:
+        if config.data.dataset != "imagenet":
             return None
         return imagenet.study_on(name, imagenet.Images.behind(config)).changed(**imagenet.computing(config))
     if name not in STUDIES or config.data.dataset == "imagenet":
@@ -362,7 +362,7 @@ def _metrics(record: RunRecord) -> Iterator[Fault]:
             yield Fault(f"its {name} {value} is no share of its training images", column)
         elif name in FROM_0_TO_1 and not 0 <= value <= 1:
             yield Fault(f"its {name} {value} is not from 0 to 1", column)
-    for five in ("top5_error", "test_top5_error", "ten_view_top5_error"):
+    for five in TOP5:
         one = "ten_view_error" if five == "ten_view_top5_error" else "test_error"
         if record.metric(five) > record.metric(one):
             yield Fault(f"its {five} {record.metric(five)} is above its {one}", METRIC + five)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..experiments.config import RunConfig
 from ..experiments.registry import study
+from ..records.curves import TOP
 from ..records.outputs import published_weights
 from ..records.pictures import Pictures, published, read, write
 from ..records.store import Store
@@ -25,8 +26,6 @@ DRAWN = 10
 """Test images with guesses."""
 SHOWN = 5
 """Test images with neighbours."""
-TOP = 5
-"""Guesses of an image, as in the paper's Fig. 4."""
 
 
 def of_sample(store: Store, config: RunConfig) -> Pictures | None:

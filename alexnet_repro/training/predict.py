@@ -9,7 +9,6 @@ from torch import Tensor
 from ..common.errors import UserError
 from ..common.files import remedy
 from ..experiments.config import RunConfig
-from ..experiments.registry import study
 from ..records import outputs
 from ..records.predictions import Classes, Predictions, ranked, write
 from ..records.record import RunRecord
@@ -88,17 +87,16 @@ def publish_ensembles(store: Store) -> int:
 
     Only of runs whose record is published.
     """
-    plan = study(outputs.MEMBERS)
-    records = store.published()
-    for config in (plan.config("baseline", seed) for seed in plan.seeds):
+    records, members = store.published(), outputs.members()
+    for config in members:
         target = outputs.published(store, config.key)
         if config.key in records and not target.is_file() and make(config, store):
             target.parent.mkdir(parents=True, exist_ok=True)
             outputs.write(target, *outputs.read(outputs.working(store, config.key)))
-    first = plan.config("baseline", plan.seeds[0])
+    first = members[0]
     kept = store.weights(first.key)
     if first.key in records and kept.is_file() and not outputs.published_weights(store, first.key).is_file():
         tensors, values = checkpoint.load(kept, remedy(kept))
         mean = pixel_mean(cifar10.cifar10().train_images[: first.data.train_images])
         checkpoint.save(outputs.published_weights(store, first.key), {**tensors, "mean": mean}, values)
-    return sum(outputs.published(store, plan.config("baseline", seed).key).is_file() for seed in plan.seeds)
+    return sum(outputs.published(store, config.key).is_file() for config in members)

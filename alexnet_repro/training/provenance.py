@@ -70,7 +70,7 @@ def place(device: str) -> dict[str, Any]:
     }
     if device.startswith("cuda"):
         major, minor = torch.cuda.get_device_capability(device)
-        found |= {"capability": f"{major}.{minor}", "driver": driver(device)}
+        found |= {"capability": f"{major}.{minor}", "driver": query_nvidia_smi(device, "driver_version")}
     return found
 
 
@@ -85,11 +85,6 @@ def _cpuinfo() -> dict[str, str]:
     text = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.is_file() else ""
     pairs = (line.partition(":") for line in text.partition("\n\n")[0].splitlines())
     return {name.strip(): value.strip() for name, _, value in pairs}
-
-
-def driver(device: str) -> str | None:
-    """The version of a GPU's driver; None if nvidia-smi does not say."""
-    return query_nvidia_smi(device, "driver_version")
 
 
 def query_nvidia_smi(device: str, question: str) -> str | None:

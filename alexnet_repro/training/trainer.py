@@ -45,8 +45,8 @@ class Stopped(Exception):
 class Run:
     """A run in progress: network, optimizer, images, and the number of steps done.
 
-    step: optimizer steps so far. wrong, loss: number of misclassified images and sum of their losses, over the training
-    images since the last measurement. graph: makes the steps of full batches on a GPU; None for eager steps.
+    step: optimizer steps so far. wrong, loss: number of misclassified images, and sum of the losses of all images,
+    in training since the last measurement. graph: makes the steps of full batches on a GPU; None for eager steps.
     """
 
     def __init__(self, config: RunConfig, placement: DeviceConfig) -> None:

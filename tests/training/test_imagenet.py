@@ -195,6 +195,9 @@ def test_a_lost_or_short_shard_is_found_when_training_starts(source):
 
 def test_found_by_digest(source):
     manifest, _ = prepare(source)
+    other = prepared.folder(SIZE).parent / "another-program" / prepared.FILE
+    other.parent.mkdir()
+    other.write_text("{}")
     assert prepared.find(manifest.digest) == (prepared.folder(SIZE), manifest)
     with pytest.raises(UserError, match="data imagenet"):
         prepared.find("0" * 64)

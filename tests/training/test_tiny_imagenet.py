@@ -16,7 +16,7 @@ from PIL import Image
 from alexnet_repro.common import paths
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments.config import DIGESTS
-from alexnet_repro.training.data import tiny_imagenet
+from alexnet_repro.training.data import cifar10, tiny_imagenet
 from alexnet_repro.training.data.load import load
 from alexnet_repro.training.data.tiny_imagenet import FILE, SPEC, Spec
 
@@ -299,6 +299,7 @@ def test_what_is_fetched_is_stored_once(tmp_path, monkeypatch):
     content = FORMS["zip"](tmp_path, FILES).read_bytes()
     monkeypatch.setattr(tiny_imagenet.urllib.request, "urlopen", lambda *a, **k: Answer(content))
     (paths.downloads() / f"{tiny_imagenet.SCRATCH}old").mkdir(parents=True)
+    assert not tiny_imagenet.SCRATCH.startswith(cifar10.SCRATCH)  # either deletes what begins with its own
     found = get(None)
     assert found.train_labels.tolist() == [0, 1, 2] * 11
     assert stored() == ["tiny-imagenet.json", FILE]

@@ -45,7 +45,11 @@ class ClassFolders:
             file.name.startswith("images/") or file.name == f"{name}_boxes.txt" for file in files
         ):
             self.tiny.add(name)
-            files = [file._replace(name=file.name[7:]) for file in files if file.name.startswith("images/")]
+            files = [
+                file._replace(name=file.name.removeprefix("images/"))
+                for file in files
+                if file.name.startswith("images/")
+            ]
         elif "" not in tops and len(tops) > 1:
             raise UserError(
                 f"{path} has no images of its own, only in the folders {some(sorted(tops))}: if those are the "

@@ -4,10 +4,8 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,6 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from ...common.errors import UserError
-from ...common.files import disk_error
 from . import shards
 from .image_folders import Source
 
@@ -70,34 +67,28 @@ def write_shards(tasks: list[Task], size: int, workers: int, progress: bool) -> 
     with tqdm(total=total, desc="preparing", unit=" images", disable=not progress) as bar:
         if workers > 1:
             _write_in_processes(tasks, size, workers, bar)
-        for task in tasks if workers == 1 else ():
-            shards.write(task.path, task.sources, size, bar.update)
+        else:
+            for task in tasks:
+                shards.write(task.path, task.sources, size, bar.update)
 
 
 def _write_in_processes(tasks: list[Task], size: int, workers: int, bar: Any) -> None:
     context = multiprocessing.get_context("spawn")
-    ticks, stop = context.Value("q", 0), context.Event()
-    with _pool(ProcessPoolExecutor(workers, context, _begin, (ticks, stop)), stop) as pool:
-        waiting: set[Future[None]] = {pool.submit(_write, task.path, task.sources, size) for task in tasks}
-        try:
-            while waiting:
-                done, waiting = wait(waiting, timeout=0.25, return_when=FIRST_EXCEPTION)
-                bar.update(ticks.value - bar.n)
-                for future in done:
-                    future.result()
-        except BrokenProcessPool as error:
-            raise UserError(
-                "a process died (out of memory?): run it again to resume, with fewer --workers", 1
-            ) from error
-        except OSError as error:
-            raise disk_error(error, tasks[0].path.parent) from error
-
-
-@contextmanager
-def _pool(pool: ProcessPoolExecutor, stop: Any) -> Iterator[ProcessPoolExecutor]:
-    """The pool; at the end of the block its processes stop after the image that they are decoding."""
+    pool = None
     try:
-        yield pool
+        ticks, stop = context.Value("q", 0), context.Event()
+        pool = ProcessPoolExecutor(workers, context, _begin, (ticks, stop))
+        waiting: set[Future[None]] = {pool.submit(_write, task.path, task.sources, size) for task in tasks}
+        while waiting:
+            done, waiting = wait(waiting, timeout=0.25, return_when=FIRST_EXCEPTION)
+            bar.update(ticks.value - bar.n)
+            for future in done:
+                future.result()
+    except BrokenProcessPool as error:
+        raise UserError("a process died (out of memory?): run it again to resume, with fewer --workers", 1) from error
+    except OSError as error:
+        raise UserError(f"cannot start a process ({error.strerror or error}): ask for fewer --workers", 1) from error
     finally:
-        stop.set()
-        pool.shutdown(cancel_futures=True)
+        if pool is not None:
+            stop.set()  # each process ends after the image that it is decoding
+            pool.shutdown(cancel_futures=True)

@@ -156,9 +156,7 @@ def verify(folder: Path, progress: bool = True) -> Manifest:
             if sha256((folder / file).read_bytes()) != digest:
                 raise ValueError(file)
     except (OSError, ValueError) as error:
-        raise UserError(
-            f"{folder} is damaged ({error}): delete it and run 'alexnet-repro data imagenet --from DIR' again", 1
-        ) from error
+        raise shards.damaged(folder, error) from error
     return prepared
 
 
@@ -280,7 +278,6 @@ def _finish(folder: Path, found: Found, tasks: list[Task], size: int) -> Manifes
         raise UserError(
             f"the sums of a shard in {folder} are damaged ({error}): delete it and run it again", 1
         ) from error
-    products = [[sum(shard.color_products[i][j] for _, shard in training) for j in range(3)] for i in range(3)]
     values = {
         "format": 1,
         "size": size,
@@ -288,8 +285,8 @@ def _finish(folder: Path, found: Found, tasks: list[Task], size: int) -> Manifes
         "parts": {part: each.model_dump() for part, each in parts.items()},
         "pixel_sums": "train-pixel-sums.npy",
         "pixel_sums_sha256": _array(folder / "train-pixel-sums.npy", sums),
-        "color_sums": [sum(shard.color_sums[i] for _, shard in training) for i in range(3)],
-        "color_products": products,
+        "color_sums": np.sum([shard.color_sums for _, shard in training], axis=0).tolist(),
+        "color_products": np.sum([shard.color_products for _, shard in training], axis=0).tolist(),
         "left_out": sum(len(shard.left_out) for _, shard in written),
         "made_by": f"Pillow {PIL.__version__}, libjpeg {features.version('jpg')}, bilinear",
     }

@@ -11,6 +11,7 @@ import urllib.request
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path, PurePosixPath
@@ -34,7 +35,7 @@ URL = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 """Its home: Stanford's course CS231n, which made it of ImageNet."""
 ROOT = "tiny-imagenet-200"
 FILE = "tiny-imagenet.npy"
-SCRATCH = ".fetch-tiny-imagenet-"
+SCRATCH = ".tiny-imagenet-fetch-"
 LARGEST = 4 * 2**20
 """Bytes. No file of the archive is larger: words.txt has 2.7 million."""
 
@@ -122,11 +123,13 @@ def get(source: Path | None, progress: bool = True, spec: Spec = SPEC) -> Datase
     if source is not None:
         _store(source.expanduser(), progress, spec)
         return load(spec)
-    try:
+    with suppress(UserError):
         return load(spec)
-    except UserError:
+    with lock(_path().with_suffix(".fetch.lock")):
+        with suppress(UserError):
+            return load(spec)  # another process has fetched it
         _fetch(progress, spec)
-        return load(spec)
+    return load(spec)
 
 
 def _path() -> Path:

@@ -157,8 +157,8 @@ def launch(
     """Train the runs that the store lacks on this machine; return when all are saved.
 
     stack: how many seeds of one config may train in one computation (vmap_seeds.py). seconds: after so many no further
-    run is begun. If a process dies, its run is
-    resumed once from its checkpoint. On Ctrl-C the workers write checkpoints and exit, and KeyboardInterrupt is raised.
+    run is begun. If a process dies, its run is resumed once from its checkpoint. On Ctrl-C the workers write
+    checkpoints and exit, and KeyboardInterrupt is raised.
     Raises UserError with the first error once all other runs have ended.
     """
     missing = store.missing(configs)

@@ -2,6 +2,7 @@
 
 import math
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,18 +13,19 @@ from tqdm.auto import tqdm
 
 from ...analysis.statistics import prediction_interval
 from ...common.errors import UserError
-from ...common.files import lock
+from ...common.files import lock, sweep
 from ...common.machine import check_device
 from ...experiments.config import DeviceConfig
 from ...experiments.study import Study
 from ...records.lookup import records
 from ...records.record import Measurement, RunRecord, mean_loss
 from ...records.store import Store
+from .runs import options
 
 NAMES = ("device", "threads", "python", "torch", "numpy", "data")
 """Fields of the provenance that the last bits depend on, and that every record has."""
 PLACE = ("instructions", "processor", "onednn", "capability", "driver")
-"""Further such fields, which records made before December 2026 lack."""
+"""Further such fields, which records made before 28 November 2026, 10:15 UTC lack."""
 LEVEL = 0.99
 """Level of the prediction intervals, for all metrics together (Bonferroni)."""
 REPEATS = 3
@@ -72,13 +74,13 @@ def rerun(plan: Study, arm: str, seed: int, store: Store, device: str = "cpu", p
     config, placement = plan.config(arm, seed), DeviceConfig(device=device)
     record = store.find(config)
     if record is None:
-        raise UserError(
-            f"{plan.name}, arm {arm!r}, seed {seed} has no record to meet: 'alexnet-repro run {plan.name}' makes one", 1
-        )
+        command = " ".join(["alexnet-repro run", plan.name, *options(plan)])
+        raise UserError(f"{plan.name}, arm {arm!r}, seed {seed} has no record to meet: '{command}' makes one", 1)
     from ..trainer import Stopped, repeats_with_other_rounding, train  # torch is imported only to train
 
     checkpoint = store.root / "reruns" / f"{config.key}.safetensors"
-    with lock(checkpoint.with_suffix(".lock")):
+    with lock(checkpoint.with_suffix(".lock"), lambda: print("waiting for another rerun of this run", file=sys.stderr)):
+        sweep(checkpoint)
         with _interruptible() as asked, _bar(f"{plan.name} {arm} {seed}", progress) as show:
             try:
                 fresh = train(config, placement, checkpoint, show, asked)

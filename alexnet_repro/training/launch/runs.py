@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,10 +59,10 @@ def launch_distributed(plan: Study, devices: int, parallel: str, device: str) ->
 
     check_parallel([config for _, config in plan.runs()], parallel, devices, device)
     words = ["run", plan.name, "--device", device, "--parallel", parallel]
-    start([*words, *_options(plan)], devices)
+    start([*words, *options(plan)], devices)
 
 
-def _options(plan: Study) -> list[str]:
+def options(plan: Study) -> list[str]:
     """The command line's options, beside the study's name, for the runs of this study."""
     base = plan.baseline
     return [
@@ -134,9 +135,10 @@ def publish(plan: Study, store: Store, into: Path | None = None) -> Published:
     rows = [(arm, record) for arm, record in found if record.key not in elsewhere]
     clean = {record.key: (arm, record) for arm, record in rows if record.provenance.clean}
     if not clean:
-        command = " ".join(["alexnet-repro run", plan.name, *_options(plan)])
+        command = " ".join(["alexnet-repro run", plan.name, *options(plan)])
         if into is not None and found and not rows:
-            others = f"'alexnet-repro run {plan.name} --first-seed {FRESH_SEEDS}'"
+            again = " ".join(["alexnet-repro run", plan.name, *options(replace(plan, moved=False))])
+            others = f"'{again} --first-seed {FRESH_SEEDS}'"
             raise UserError(f"the runs of {plan.name} are all published already: contribute others, as of {others}", 1)
         raise UserError(f"{plan.name} has no finished run of a clean commit: commit, then '{command}'", 1)
     folder = store.evidence / plan.name if into is None else into / plan.name

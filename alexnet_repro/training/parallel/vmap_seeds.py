@@ -110,7 +110,7 @@ def train(
         runs = [Member(config, placement) for config in configs]
         for run in runs:
             own = path(run.config)
-            if own is not None and own.is_file():
+            if own is not None and run.saved(own):
                 run.resume(own)
         runs.sort(key=lambda run: run.step)
         for _, together in groupby(runs, key=lambda run: run.step):
@@ -132,15 +132,15 @@ def _until_one_ends(
 ) -> list[tuple[Member, Status]]:
     """Train until a run has ended; return the ended runs and their status. Raises Stopped after writing checkpoints."""
     stack, before = Stack(runs), time.monotonic()
-    saved = before
+    due_at = before + runs[0].placement.checkpoint_seconds
     while not (ended := [(run, status) for run in runs if (status := run.status()) is not None]):
         asked, now = stop(), time.monotonic()
-        if asked or now - saved >= runs[0].placement.checkpoint_seconds:
-            saved = now
+        if asked or now >= due_at:
             for run in runs:
                 own = path(run.config)
                 if own is not None:
                     run.save(own)
+            due_at = now + runs[0].placement.checkpoint_seconds * max(1.0, time.monotonic() - now)
         if asked:
             raise Stopped
         stack.update()
