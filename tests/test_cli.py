@@ -138,7 +138,7 @@ def test_half_of_a_launchers_environment_is_none(monkeypatch, capsys, tmp_path):
         (["publish", "lrn", "--scale", "smoke"], ["rehearsal, never evidence"], 2),
         (["publish", "ensemble", "--scale", "smoke"], ["rehearsal, never evidence"], 2),
         (["publish", "ensemble", "--first-seed", "5000"], ["first seed 5000", "--to"], 2),
-        (["data", "imagnet", "--size", "128"], ["'imagnet'", "did you mean 'imagenet'"], 2),
+        (["data", "imagnet", "--size", "128"], ["'imagnet'", "choose one of cifar10, imagenet"], 2),
         (["data", "imagenet", "--workers", "3"], ["--workers 3 without --from"], 2),
         (["publish", "lrn", "--scale", "tiny-imagenet"], ["'alexnet-repro publish tiny_imagenet'"], 2),
         (["data", "imagenet", "--from", "nowhere", "--size", "0"], ["--size 0", "128 or 256"], 2),
