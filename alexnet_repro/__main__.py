@@ -252,7 +252,7 @@ def reproduce(
     from .training.launch.local import launch, places
     from .training.launch.sharing import sharing
 
-    whole = None if budget is None else plans.seconds_of(budget)
+    whole = math.inf if budget is None else plans.seconds_of(budget)
     wanted = goals(names or [], scale, fresh_seeds, seeds)
     places(device, workers)  # checks them
     own, published = plans.stores(device)
@@ -262,7 +262,7 @@ def reproduce(
     durations = plans.Durations(wanted, published, device, together)
     if every:
         print(f"measuring, some {plans.SECONDS:g} s for each network that is still to be trained", file=sys.stderr)
-    shares, runs = plans.allot(wanted, own, durations, None if whole is None else whole * at_once)
+    shares, runs = plans.allot(wanted, own, durations, whole * at_once)
     if not any(each.pairs for each in shares):
         quickest = plans.spoken(plans.least(wanted, own, durations) / at_once)
         raise UserError(
@@ -278,15 +278,7 @@ def reproduce(
         f"\n{len(runs)} runs to train, {at_once} at once: about {plans.spoken(expected)}"
         f"{f' and {least}{energy:.2g} kWh of the GPU' if energy else ''}; Ctrl-C stops, the same command goes on"
     )
-    launch(
-        runs,
-        own,
-        device,
-        together.workers,
-        "reproduce",
-        sys.stderr.isatty(),
-        seconds=math.inf if whole is None else whole,
-    )
+    launch(runs, own, device, together.workers, "reproduce", sys.stderr.isatty(), seconds=whole)
     print(text_table(plans.results([beside(each.goal, own, published) for each in shares if each.pairs])))
     print(plans.next_steps(own, wanted, fresh_seeds))
 

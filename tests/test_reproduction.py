@@ -1,5 +1,7 @@
 """``reproduce`` plans runs within a budget, and compares their effects with the published ones."""
 
+import math
+
 import pytest
 
 from alexnet_repro.analysis import reproduction
@@ -152,7 +154,7 @@ def planned(own, budget, names=("two_gpu_error", "pca_color"), **options):
 
 
 def test_a_plan_without_a_budget_is_whole(own):
-    pairs, shares, runs = planned(own, None)
+    pairs, shares, runs = planned(own, math.inf)
     assert pairs == [20, 20, 20]
     # The baseline's runs are counted once, with the first comparison; pca_color's first arm with the second.
     assert [each.runs for each in shares] == [40, 20, 20]
@@ -177,7 +179,7 @@ def test_runs_that_are_there_cost_nothing(own):
     save(own, goal, (1.0,) * 5)
     pairs, shares, runs = planned(own, 0.5, names=["two_gpu_error"], most=5)
     assert (pairs, runs, shares[0].seconds) == ([5], [], 0)
-    assert planned(own, None, names=["two_gpu_error"])[1][0].runs == 30
+    assert planned(own, math.inf, names=["two_gpu_error"])[1][0].runs == 30
 
 
 def test_the_least_that_can_be_asked_for(own):

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.common.files import atomic, lock, sweep, write_atomic
 from alexnet_repro.records.record import Measurement
-from alexnet_repro.records.store import Store, read_rows, read_table, write_table
+from alexnet_repro.records.store import Store, read_rows, write_table
 
 from .damage import failing, flipped
 from .runs import record, tiny
@@ -79,7 +79,7 @@ def test_a_diverged_run_comes_back_from_the_tables(tmp_path):
     lost = Measurement(epoch=1.0, images=300, train_loss=None, train_error=0.9)
     kept = record(status="diverged", curve=[lost], metrics={"test_error": None, "train_loss": None})
     write_table(tmp_path, [("relu", kept)])
-    assert same(read_table(tmp_path)[0], kept)
+    assert same(read_rows(tmp_path)[0][1], kept)
 
 
 def test_the_digests_are_those_of_sha256sum(tmp_path):
@@ -244,7 +244,7 @@ def test_a_flipped_bit_of_a_table_is_seen(store, name):
     for place in range(0, len(whole), 11):
         (folder / name).write_bytes(flipped(whole, place))
         with pytest.raises(UserError, match=f"study is damaged .{name} does not have its SHA-256.: restore it with"):
-            read_table(folder)
+            read_rows(folder)
 
 
 @pytest.mark.parametrize("name", ["runs.csv", "curves.csv", "SHA256SUMS"])
@@ -268,7 +268,7 @@ def test_a_row_of_another_seed_than_its_config_is_seen(tmp_path, monkeypatch, na
     monkeypatch.setattr("alexnet_repro.records.store.sha256", lambda content: "0")
     (tmp_path / "SHA256SUMS").write_text("0  runs.csv\n0  curves.csv\n")
     with pytest.raises(UserError, match=f"{name}, row 2, column seed: .1. is not the seed 0 of the config of run 2d27"):
-        read_table(tmp_path)
+        read_rows(tmp_path)
 
 
 def test_a_table_that_is_none_is_seen_even_with_its_digest(store, monkeypatch):
@@ -283,7 +283,7 @@ def test_a_table_that_is_none_is_seen_even_with_its_digest(store, monkeypatch):
             (folder / "runs.csv").write_text(text)
             (folder / "curves.csv").write_text(other)
             with pytest.raises(UserError, match="study is damaged"):
-                read_table(folder)
+                read_rows(folder)
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ def test_records_that_say_what_computed_them_stand_beside_older_ones(tmp_path):
     lines = (tmp_path / "mixed" / "runs.csv").read_text().splitlines()
     more = [f"provenance.{name}" for name in (*PLACE, "capability", "driver")]
     assert lines[0].split(",") == [*before[0].split(","), *more]
-    assert read_table(tmp_path / "mixed") == [new, old, gpu]
+    assert [record for _, record in read_rows(tmp_path / "mixed")] == [new, old, gpu]
     store = Store(tmp_path / "store", tmp_path / "none")
     for each in (old, new, gpu):
         store.save(each)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 LONGEST = 2.0**53
 """2^53: whole numbers up to here are exact in double precision."""
 Count = Annotated[int, Field(ge=0, le=int(LONGEST))]
+Size = Annotated[int, Field(ge=1, lt=2**31)]
 Amount = Annotated[float, Field(ge=0, le=LONGEST)]
 PLAIN = r"[A-Za-z0-9][A-Za-z0-9_ .,:+@()/\-]{0,159}"
 """Characters allowed in a text of a record that no other rule limits: none that a page, a shell or a spreadsheet would

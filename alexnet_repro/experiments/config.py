@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import AfterValidator, FailFast, Field, ValidationError, model_validator
 
 from ..common.errors import UserError
-from ..common.fields import Strict
+from ..common.fields import Size, Strict
 from ..networks.config import AlexNetConfig, CudaConvnetConfig, ascending
 
 NUMERICS_VERSION = 1
@@ -51,7 +51,6 @@ Epochs = Annotated[tuple[Epoch, ...], FailFast(), Field(max_length=100), AfterVa
 Layers = Annotated[tuple[NonNegative, ...], FailFast(), Field(max_length=100)]
 MOST_TEXT = 100_000
 """Most characters of a config in JSON; the configs of this package have about a thousand."""
-Whole = Annotated[int, Field(ge=1, lt=2**31)]
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -82,13 +81,13 @@ class DataConfig(Strict):
         "imagenet",
         "tiny-imagenet",
     ]
-    train_images: Whole
+    train_images: Size
     divisor: Annotated[float, Field(gt=0)]
-    crop: Whole | None = None
+    crop: Size | None = None
     random_crops: bool = False
     reflect: bool = False
     color_noise: Literal["none", "paper", "source"] = "none"
-    shared_crops: Whole = 1
+    shared_crops: Size = 1
     color_noise_epochs: Epoch | None = None
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     whole: Annotated[int, Field(ge=1, le=4096)] = CIFAR10_SIDE
@@ -166,7 +165,7 @@ class OptimizerConfig(Strict):
     bias_rate_factor: NonNegative
     momentum: Annotated[NonNegative, Field(lt=1)]
     weight_decay: NonNegative
-    batch_size: Whole
+    batch_size: Size
     drops: Epochs = ()
     plateau: Epoch | None = None
     layer_decays: Layers = ()

@@ -9,9 +9,8 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import AfterValidator, FailFast, Field, model_validator
 
-from ..common.fields import Strict
+from ..common.fields import Size, Strict
 
-Count = Annotated[int, Field(ge=1, lt=2**31)]
 Positive = Annotated[float, Field(gt=0)]
 ConvLayer = Literal[1, 2, 3, 4, 5]
 
@@ -39,7 +38,7 @@ def _odd(size: int) -> int:
     return size
 
 
-OddCount = Annotated[Count, AfterValidator(_odd)]
+OddSize = Annotated[Size, AfterValidator(_odd)]
 ConvLayers = Annotated[tuple[ConvLayer, ...], FailFast(), Field(min_length=1, max_length=5), AfterValidator(ascending)]
 
 
@@ -51,7 +50,7 @@ class CrossMapNorm(Strict):
     by k^-beta is left.
     """
 
-    size: OddCount
+    size: OddSize
     alpha: Annotated[float, Field(ge=0)]
     beta: Positive
     k: Positive
@@ -67,7 +66,7 @@ class WithinMapNorm(Strict):
     normalization.
     """
 
-    size: OddCount
+    size: OddSize
     scale: Positive
     power: Positive
     k: Positive
@@ -105,18 +104,18 @@ class AlexNetConfig(Strict):
     """
 
     net: Literal["alexnet"]
-    image_size: Count
-    classes: Count
-    kernels: tuple[Count, Count, Count, Count, Count]
-    conv1_kernel: Count
-    conv1_stride: Count
+    image_size: Size
+    classes: Size
+    kernels: tuple[Size, Size, Size, Size, Size]
+    conv1_kernel: Size
+    conv1_stride: Size
     conv1_padding: tuple[Annotated[int, Field(ge=0, lt=2**31)], Annotated[int, Field(ge=0, lt=2**31)]]
-    hidden: Count
+    hidden: Size
     nonlinearity: Literal["relu", "tanh"]
     conv1_order: Literal["nonlinearity-norm-pool", "norm-pool-nonlinearity"]
     cross_map_norm: CrossMapNorm | None
     within_map_norm: WithinMapNorm | None
-    pool: tuple[Count, Count]
+    pool: tuple[Size, Size]
     pool_rounding: Literal["floor", "ceil"]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     columns: Literal["linked", "unlinked", "half", "single"]

@@ -94,8 +94,9 @@ class Store:
     def _tables(self) -> dict[str, dict[str, RunRecord]]:
         """Study -> key -> record, read once, and again after ``reread``."""
         if self._published is None:
-            tables = {folder.name: read_table(folder) for folder in self.folders()}
-            self._published = {name: {record.key: record for record in table} for name, table in tables.items()}
+            self._published = {
+                folder.name: {record.key: record for _, record in read_rows(folder)} for folder in self.folders()
+            }
         return self._published
 
 
@@ -150,7 +151,7 @@ def _recipe(text: bytes) -> int:
 def write_table(folder: Path, rows: list[tuple[str, RunRecord]]) -> None:
     """Write (arm, record) pairs as runs.csv, a row per run, and curves.csv, a row per run and measurement.
 
-    SHA256SUMS beside them has the digests of both, for ``read_table`` and for ``sha256sum -c``.
+    SHA256SUMS beside them has the digests of both, for ``read_rows`` and for ``sha256sum -c``.
     """
     ordered = sorted(rows, key=lambda row: (row[0], row[1].config.seed, row[1].key))
     tables = {
@@ -171,16 +172,11 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     return text.getvalue()
 
 
-def read_table(folder: Path) -> list[RunRecord]:
-    """The records of a published study, exact to the last bit. Raises UserError for a damaged table.
+def read_rows(folder: Path) -> list[tuple[str, RunRecord]]:
+    """The (arm, record) pairs of a published study, exact to the last bit. Raises UserError for a damaged table.
 
     A metric that only some runs of the study have is None for the others.
     """
-    return [record for _, record in read_rows(folder)]
-
-
-def read_rows(folder: Path) -> list[tuple[str, RunRecord]]:
-    """The (arm, record) pairs of a published study."""
     return [(run.arm, run.record) for run in read_placed(folder)]
 
 

@@ -32,8 +32,7 @@ def load(path: Path, remedy: str = "delete it, and the run starts afresh") -> tu
         data = read_regular(path)
         tensors = safetensors.torch.load(data)
         metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
-        # The first checkpoints held their values alone.
-        if set(metadata) != {"values"} and metadata["sha256"] != _digest(tensors, metadata["values"]):
+        if metadata["sha256"] != _digest(tensors, metadata["values"]):
             raise ValueError("does not have its SHA-256")
         values = json.loads(metadata["values"])
         if not isinstance(values, dict):

@@ -290,14 +290,14 @@ class Run:
             raise UserError(f"{path} belongs to another run: delete it, and the run starts afresh", 1)
         try:
             step, seconds, started = int(values["step"]), float(values["seconds"]), str(values["started"])
+            commit, clean = values["commit"], bool(values["clean"])
             curve = [Measurement(**point) for point in values["curve"]]
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise UserError(f"{path} is no whole checkpoint: delete it, and the run starts afresh", 1) from error
         self.restore(tensors)
         self._order = torch.empty(0)  # of the epoch before
         self.step, self.seconds, self.started, self.curve = step, seconds, started, curve
-        # The first checkpoints held neither.
-        self.commit, self.clean = values.get("commit", self.commit), self.clean and values.get("clean", True)
+        self.commit, self.clean = commit, self.clean and clean
 
 
 def train(

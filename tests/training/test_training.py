@@ -403,14 +403,3 @@ def test_a_run_in_parts_is_of_the_first_ones_commit_and_clean_where_all_are(tmp_
             train(tiny(), DeviceConfig(), tmp_path / "run", stop=after(1))
     source = train(tiny(), DeviceConfig(), tmp_path / "run").provenance
     assert (source.commit, source.clean) == ("a" * 40, first and second)
-
-
-def test_a_checkpoint_of_before_commits_were_kept_resumes(tmp_path, monkeypatch):
-    with pytest.raises(Stopped):
-        train(tiny(), DeviceConfig(), tmp_path / "run", stop=after(1))
-    tensors, values = checkpoint.load(tmp_path / "run")
-    del values["commit"], values["clean"]
-    checkpoint.save(tmp_path / "run", tensors, values)
-    monkeypatch.setattr(trainer.provenance, "commit", lambda: ("b" * 40, True))
-    source = train(tiny(), DeviceConfig(), tmp_path / "run").provenance
-    assert (source.commit, source.clean) == ("b" * 40, True)

@@ -109,11 +109,11 @@ def spoken(seconds: float) -> str:
 
 
 def allot(
-    goals: Sequence[Goal], store: Store, durations: Durations, budget: float | None
+    goals: Sequence[Goal], store: Store, durations: Durations, budget: float
 ) -> tuple[list[Share], list[RunConfig]]:
     """Which pairs to train, and all their runs in order: in rounds, so that each gets three pairs before one gets more.
 
-    budget: seconds of all workers together, None for no limit; pairs that would exceed it are left out. A run that
+    budget: seconds of all workers together; pairs that would exceed it are left out. A run that
     several comparisons need counts once, with the first. Pairs that the store has cost nothing.
     """
     pairs = dict.fromkeys(range(len(goals)), 0)
@@ -126,7 +126,7 @@ def allot(
             configs = [config for seed in wanted for config in goal.pair(seed)]
             new = {c.key: c for c in store.missing(configs) if c.key not in chosen}
             cost = sum(map(durations.seconds, new.values()))
-            if budget is not None and spent + cost > budget:
+            if spent + cost > budget:
                 continue
             spent += cost
             pairs[place] += len(wanted)
