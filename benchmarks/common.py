@@ -54,6 +54,25 @@ def medians(calls: Calls, repeats: int) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
+def in_turns(calls: Calls, rounds: int, device: str, steps: int = 1, rest: float = 0.0) -> dict[str, float]:
+    """Median seconds of ``steps`` of each call, which take turns, after one turn to warm up.
+
+    rest: seconds of sleep before each turn.
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 1):
+        for name, call in calls.items():
+            time.sleep(rest)
+            start = time.perf_counter()
+            for _ in range(steps):
+                call()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in seconds.items()}
+
+
 def matrix_product() -> Callable[[], object]:
     """A product of ``2 * MATRIX ** 3`` operations."""
     a, b = torch.randn(2, MATRIX, MATRIX)

@@ -17,9 +17,7 @@ The two sides of a row take turns, after one turn to warm up; the results are me
 
 import os
 import shutil
-import statistics
 import tempfile
-import time
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
@@ -27,7 +25,7 @@ from pathlib import Path
 import imagenet as files
 import torch
 import torchvision
-from common import finish, keep_buffers, machine, options
+from common import finish, in_turns, keep_buffers, machine, options
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
@@ -99,18 +97,8 @@ def rates(
     rest: float = 0.0,
 ):
     """Images/s of both, in turns, with a rest before each."""
-    found: dict[Callable[[], object], list[float]] = {ours: [], theirs: []}
-    for turn in range(rounds + 1):
-        for call, seconds in found.items():
-            time.sleep(rest)
-            start = time.perf_counter()
-            for _ in range(steps):
-                call()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            if turn:
-                seconds.append(time.perf_counter() - start)
-    return [images * steps / statistics.median(seconds) for seconds in found.values()]
+    found = in_turns({"ours": ours, "theirs": theirs}, rounds, device, steps, rest)
+    return [images * steps / seconds for seconds in found.values()]
 
 
 def grouped(batch: int, precision: Precision, device: str) -> list[Row]:

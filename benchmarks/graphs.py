@@ -6,12 +6,10 @@ Both take turns, in one process; the results are medians. The first turn, with t
 on the bundled sample, in full batches alone.
 """
 
-import statistics
 import sys
-import time
 
 import torch
-from common import finish, machine, options
+from common import finish, in_turns, machine, options
 
 from alexnet_repro.experiments.config import DeviceConfig, RunConfig
 from alexnet_repro.experiments.registry import study
@@ -26,24 +24,13 @@ CONFIGS = {
 }
 
 
-def seconds(run: Run, steps: int) -> float:
-    """Seconds that ``steps`` training steps take."""
-    torch.cuda.synchronize()
-    start = time.perf_counter()
-    for _ in range(steps):
-        run.update()
-    torch.cuda.synchronize()
-    return time.perf_counter() - start
-
-
 def measure(config: RunConfig, device: str, steps: int, rounds: int) -> tuple[float, float]:
     """Images/s with graphs and without."""
     graphed, eager = (Run(config, DeviceConfig(device=device)) for _ in range(2))
     eager.graph = None
-    found = [[seconds(run, steps) for run in (graphed, eager)] for _ in range(rounds + 1)]
+    found = in_turns({"graphed": graphed.update, "eager": eager.update}, rounds, device, steps)
     images = steps * config.optimizer.batch_size
-    ours, peer = (images / statistics.median(times) for times in zip(*found[1:], strict=True))
-    return ours, peer
+    return images / found["graphed"], images / found["eager"]
 
 
 def main() -> None:

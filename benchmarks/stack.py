@@ -6,12 +6,10 @@ Both ways take turns, in one process of one thread; the results are medians of t
 Training on the bundled sample.
 """
 
-import statistics
-import time
 from collections.abc import Callable
 
 import torch
-from common import finish, keep_buffers, machine, options
+from common import finish, in_turns, keep_buffers, machine, options
 
 from alexnet_repro.experiments.config import DeviceConfig, RunConfig
 from alexnet_repro.experiments.registry import study
@@ -38,20 +36,6 @@ def ways(config: RunConfig, seeds: int, steps: int, placement: DeviceConfig) -> 
     }
 
 
-def measure(calls: dict[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
-    """Median seconds of each, after one turn to warm up."""
-    seconds: dict[str, list[float]] = {name: [] for name in calls}
-    for turn in range(rounds + 1):
-        for name, call in calls.items():
-            begin = time.perf_counter()
-            call()
-            if device == "cuda":
-                torch.cuda.synchronize()
-            if turn:
-                seconds[name].append(time.perf_counter() - begin)
-    return {name: statistics.median(values) for name, values in seconds.items()}
-
-
 def main() -> None:
     parser = options(__doc__, seeds=4, steps=5, rounds=5)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -61,7 +45,7 @@ def main() -> None:
     rows = []
     for name, config in NETS.items():
         calls = ways(config, arguments.seeds, arguments.steps, DeviceConfig(device=arguments.device))
-        found = measure(calls, arguments.rounds, arguments.device)
+        found = in_turns(calls, arguments.rounds, arguments.device)
         images = arguments.seeds * arguments.steps * config.optimizer.batch_size
         ours, peer = (images / found[way] for way in ("stacked", "alone"))
         rows.append(row(f"{name}, {arguments.seeds} seeds", "one after another", "images/s", ours, peer))
