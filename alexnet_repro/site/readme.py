@@ -2,6 +2,7 @@
 
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from ..analysis.verdicts import Verdict
 from ..common import paths
 from ..common.files import write_atomic
 from ..records.store import Store
-from ..report import effects, scales
+from ..report import scales
 from ..report.figures import svg
 from . import pages
 
@@ -33,14 +34,15 @@ def write() -> None:
 def findings(claims: Sequence[Conclusion]) -> str:
     """The findings in Markdown: a sentence on each of five claims, then counts per kind of evidence."""
     verdicts = [verdict for each in claims for verdict in each.verdicts]
-    measured = [each for each in verdicts if each.evidence == "measured"]
-    judged = effects.run(verdicts)
+    measured: Counter[str] = Counter(each.verdict for each in verdicts if each.evidence == "measured")
+    primary: Counter[str] = Counter(
+        other.verdict for each in claims for other in each.comparisons if other.role == "primary"
+    )
     audited, derived = ([each for each in verdicts if each.evidence == kind] for kind in ("audited", "derived"))
     printed = [each for each in audited if each.beside == "log" and each.paper_value is not None]
     results, sourced = ([each for each in audited if each.beside == kind] for kind in ("results", "source"))
     untested = sum(each.evidence == "untested" for each in verdicts)
     rows = {
-        "comparisons of stage one that have runs, whatever their verdict": (len(judged), len(measured)),
         "comparisons of a printed number with the author's log that agree": (_agreeing(printed), len(printed)),
         "comparisons with numbers that others published that agree": (_agreeing(results), len(results)),
         "points in which the 2012 source does what the paper says": (_agreeing(sourced), len(sourced)),
@@ -48,7 +50,8 @@ def findings(claims: Sequence[Conclusion]) -> str:
     }
     counts = "\n".join(f"| {what} | {count} of {whole} |" for what, (count, whole) in rows.items())
     return pages.findings(claims) + (
-        f"\n| all {len(claims)} claims | |\n|---|---|\n{counts}\n"
+        f"\n| all {len(claims)} claims | |\n|---|---|\n| verdicts of stage one | {_counted(measured)} |\n"
+        f"| main verdicts of stage two | {_counted(primary)} |\n{counts}\n"
         f"| parts of claims that cannot be tested here | {untested} |\n"
     )
 
@@ -59,6 +62,10 @@ def described(drawn: Mapping[str, Sequence[scales.Mark]]) -> str:
         f"{title}: " + ", ".join(f"{each.source} {each.effect:.2f} ({each.low:.2f} to {each.high:.2f})" for each in row)
         for title, row in drawn.items()
     )
+
+
+def _counted(verdicts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {verdict}" for verdict, count in sorted(verdicts.items(), key=lambda each: -each[1]))
 
 
 def _agreeing(verdicts: Sequence[Verdict]) -> int:
