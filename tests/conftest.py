@@ -1,5 +1,6 @@
 """What holds for every test, and what tests of several files start from."""
 
+import os
 import sys
 from contextlib import suppress
 
@@ -7,12 +8,22 @@ import pytest
 
 from alexnet_repro.records.store import Store
 
+os.environ.setdefault("MPLBACKEND", "Agg")
+
 with suppress(ImportError):  # which only the tests that use it need: a machine with a GPU may lack it
     from hypothesis import HealthCheck, settings
 
     # No deadline: a busy machine is no fault of the code. The same examples every time: neither is chance.
     settings.register_profile("project", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
     settings.load_profile("project")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_runs_of_ones_own(tmp_path_factory):
+    """A developer's working store, whose runs win over published ones, changes no test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ALEXNET_REPRO_STORE", str(tmp_path_factory.mktemp("own") / "none"))
+        yield
 
 
 @pytest.fixture(autouse=True)

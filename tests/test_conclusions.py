@@ -2,18 +2,21 @@ import json
 import subprocess
 import tomllib
 from functools import cache
+from types import SimpleNamespace
 
 import pytest
 
 from alexnet_repro.analysis import rules
 from alexnet_repro.analysis.conclusions import (
     Comparison,
+    Conclusion,
     classify_two_sided,
     compare,
     conclude,
     corrected,
     finding,
     reading,
+    without_rule,
 )
 from alexnet_repro.analysis.lookup import concluded, record_lookup
 from alexnet_repro.analysis.rules import SETTINGS, Rule
@@ -286,3 +289,24 @@ def test_every_rule_is_older_than_the_runs_that_it_judges():
                 checked += 1
     if not checked:
         pytest.skip("no run of stage two is published yet")
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ("measured/reproduced, measured/inconclusive, audited/agrees", "1 reproduced, 1 inconclusive in stage one"),
+        ("audited/agrees, audited/agrees, audited/disagrees", "audited: 2 agree, 1 disagrees"),
+        ("derived/agrees, untested/", "derived: agrees; not testable here"),
+        ("observed/no rule", "observed, without a rule"),
+    ],
+)
+def test_without_a_rule_of_stage_two_the_evidence_is_counted(found, said):
+    pairs = [each.split("/") for each in found.split(", ")]
+    assert without_rule([SimpleNamespace(evidence=kind, verdict=name) for kind, name in pairs]) == said
+
+
+def test_scales_seen_in_advance_are_named_where_others_were_not():
+    seen, new = comparison("supported", seen=5), comparison("supported", scale="tiny-imagenet")
+    said = "supported (CIFAR-10, 24 epochs: seen in advance)"
+    assert Conclusion("lrn", "supported", "", (seen, new), ()).in_full == said
+    assert Conclusion("lrn", "supported", "", (seen,), ()).in_full == "supported"

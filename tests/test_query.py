@@ -27,11 +27,6 @@ from .runs import record
 IDENTITY = ["study", "scale", "arm", "seed", "key"]
 
 
-@pytest.fixture(autouse=True)
-def no_runs_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ALEXNET_REPRO_STORE", str(tmp_path / "none"))
-
-
 def published(study: str, table: str) -> pd.DataFrame:
     return pd.read_csv(paths.data() / "evidence" / study / f"{table}.csv")
 

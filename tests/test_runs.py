@@ -83,6 +83,10 @@ def test_publishing_keeps_what_is_published(store):
     elsewhere = Store(store.root.parent / "another store", store.evidence)
     elsewhere.save(second)
     assert publish(plan, elsewhere)[:2] == (2, 0)
+    again = record(plan.config("relu", 0), wall_seconds=200.0)
+    elsewhere.save(again)
+    publish(plan, elsewhere)
+    assert read_rows(store.evidence / plan.name) == [("relu", again), ("relu", second)]
 
 
 def test_a_published_run_stays_whatever_the_working_store_holds(store):

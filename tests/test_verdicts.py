@@ -326,6 +326,6 @@ def test_the_scorecard_of_the_whole_file(monkeypatch):
 
 
 def test_a_verdict_at_cifar_scale_says_what_it_speaks_of():
-    for verdict in scorecard(lambda study, arm: {}):
-        if verdict.evidence == "measured" and "AlexNet in CIFAR size" in verdict.setting:
-            assert "of CIFAR-10 only" in verdict.setting
+    found = [each for each in scorecard(lambda study, arm: {}) if "AlexNet in CIFAR size" in each.setting]
+    assert found
+    assert all("of CIFAR-10 only" in each.setting for each in found if each.evidence == "measured")

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from datetime import UTC, datetime
 
 import pytest
@@ -376,12 +374,3 @@ def test_damaged_times_are_named(tmp_path, monkeypatch, text, said):
 def test_published_times_come_back_whole():
     written = json.loads(step_timing.path().read_text())
     assert step_timing.published("cpu") == {"devices": []} | written
-
-
-def test_it_needs_no_torch():
-    code = "import sys, alexnet_repro.records.verify; sys.exit('torch' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_what_is_published_here_is_sound(tmp_path):
-    assert verify(Store(tmp_path)) == []

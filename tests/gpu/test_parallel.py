@@ -21,7 +21,6 @@ def test_several_gpus_are_one(tmp_path, how, size):
 
 @pytest.mark.parametrize("how", ["columns", "data"])
 def test_a_dead_process_ends_the_other_with_a_checkpoint(tmp_path, how):
-    codes, errors, seconds = end(2, tmp_path, how, tmp_path, signal.SIGKILL, 0.0, "cuda", watched=[0])
+    codes, errors = end(2, tmp_path, how, tmp_path, signal.SIGKILL, 0.0, "cuda", watched=[0])
     assert (codes, len(errors)) == ([1], 1)
-    assert seconds < 60
     assert resumed(tmp_path).step in (2, 3)  # the last may die before the other has all that it saves

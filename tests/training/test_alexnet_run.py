@@ -1,15 +1,20 @@
 """Runs of AlexNet in CIFAR size: what they record, what they share, and how they resume."""
 
+import io
+import os
+
 import pytest
 import torch
 
 from alexnet_repro.experiments.cifar_alexnet import ARMS, BASELINE, SMOKE
 from alexnet_repro.experiments.config import DeviceConfig
+from alexnet_repro.networks.config import AlexNetConfig
 from alexnet_repro.training import checkpoint
+from alexnet_repro.training.launch import worker
 from alexnet_repro.training.provenance import weights_digest
 from alexnet_repro.training.trainer import Run, train
 
-from ..runs import load_few_test_images
+from ..runs import load_few_test_images, tiny
 
 # Four steps an epoch, the last uneven.
 TINY = BASELINE.changed(
@@ -108,3 +113,22 @@ def test_the_rate_drops_on_its_date():
         run.update()
         factors.append(run.optimizer.param_groups[0]["lr"] / run.config.optimizer.learning_rate)
     assert factors == pytest.approx([1.0] * 4 + [0.1] * 4 + [0.01] * 4)
+
+
+ONE_EPOCH = {"budget.epochs": 1, "budget.measurements": 1}
+
+
+@pytest.mark.parametrize(
+    "configs",
+    [
+        [TINY.changed(**ONE_EPOCH)],
+        [TINY.changed(**ONE_EPOCH), TINY.changed(**ONE_EPOCH, seed=1)],
+        [tiny(**ONE_EPOCH)],
+    ],
+    ids=["one", "stacked", "cuda-convnet"],
+)
+def test_a_worker_keeps_the_weights_of_an_alexnet_alone(store, configs):
+    worker._work(configs, DeviceConfig(), store, io.StringIO(), worker.Stop(os.getppid()))
+    for config in configs:
+        assert store.find(config) is not None
+        assert store.weights(config.key).is_file() == isinstance(config.model, AlexNetConfig)

@@ -262,3 +262,14 @@ def test_amds_own_choice_of_gpus_comes_first(monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     found = local.environment(DeviceConfig(device="cuda"), 1)
     assert (found["HIP_VISIBLE_DEVICES"], found["CUDA_VISIBLE_DEVICES"]) == ("6", "0,1")
+
+
+def test_after_its_time_a_launch_begins_no_run_and_that_is_no_error(store, monkeypatch):
+    monkeypatch.setattr(local, "Worker", None)
+    local.launch([tiny()], store, workers=1, progress=False, seconds=0.0)
+    assert store.records() == []
+
+
+def test_runs_whose_workers_are_gone_are_an_error():
+    with pytest.raises(UserError, match="1 of 1 runs did not end"):
+        local.follow(queue.Queue(), lambda: False, 1, "runs", False)

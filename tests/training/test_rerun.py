@@ -10,7 +10,7 @@ from alexnet_repro.experiments.study import Study
 from alexnet_repro.records.store import Store
 from alexnet_repro.training.launch.rerun import rerun
 from alexnet_repro.training.trainer import repeats_with_other_rounding, train
-from tests.runs import QUICK, tiny
+from tests.runs import QUICK, record, tiny
 
 
 def toy(config, folder):
@@ -78,3 +78,17 @@ def test_repeats_differ_from_the_run_and_from_each_other_by_rounding_alone():
     assert len(losses) == 3
     # A neighbour is at most 1.2e-7 away; ten steps make much less than a hundred thousand times as much of it.
     assert max(losses)[1] - min(losses)[1] < 0.01 * plain[1].train_loss
+
+
+def test_it_is_held_against_the_other_seeds_alone(tmp_path, monkeypatch):
+    config, seen = tiny(), []
+    plan, store = Study("toy", "Toy", config, {"one": {}}, (0, 1, 2)), Store(tmp_path, tmp_path / "none")
+    for seed in plan.seeds:
+        store.save(record(config.changed(seed=seed)))
+    monkeypatch.setattr("alexnet_repro.training.trainer.train", lambda *_: record(config))
+    monkeypatch.setattr(
+        "alexnet_repro.training.launch.rerun.compare",
+        lambda known, fresh, others, repeat: seen.extend(each.config.seed for each in others),
+    )
+    rerun(plan, "one", 1, store, progress=False)
+    assert seen == [0, 2]

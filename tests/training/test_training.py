@@ -1,11 +1,13 @@
 """One run: what it measures, when it ends, and that nothing which kills it changes its numbers."""
 
+import itertools
 import json
 import math
 import os
 import signal
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -403,3 +405,11 @@ def test_a_run_in_parts_is_of_the_first_ones_commit_and_clean_where_all_are(tmp_
             train(tiny(), DeviceConfig(), tmp_path / "run", stop=after(1))
     source = train(tiny(), DeviceConfig(), tmp_path / "run").provenance
     assert (source.commit, source.clean) == ("a" * 40, first and second)
+
+
+def test_a_checkpoint_is_written_every_so_many_seconds(tmp_path, monkeypatch):
+    clock, saved = itertools.count(), []  # a second passes with every look at it
+    monkeypatch.setattr(trainer, "time", SimpleNamespace(monotonic=lambda: float(next(clock))))
+    monkeypatch.setattr(Run, "save", lambda run, path: saved.append(run.step))
+    train(tiny(**{"budget.epochs": 4}), DeviceConfig(checkpoint_seconds=6.0), tmp_path / "run")
+    assert saved == [3, 6, 9]
