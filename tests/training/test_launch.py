@@ -265,9 +265,13 @@ def test_amds_own_choice_of_gpus_comes_first(monkeypatch):
 
 
 def test_after_its_time_a_launch_begins_no_run_and_that_is_no_error(store, monkeypatch):
-    monkeypatch.setattr(local, "Worker", None)
+    class Unwanted:
+        def __init__(self, *_, **__):
+            raise AssertionError("no worker was wanted")
+
+    monkeypatch.setattr(local, "Worker", Unwanted)
     local.launch([tiny()], store, workers=1, progress=False, seconds=0.0)
-    assert store.records() == []
+    assert list(store.records()) == []
 
 
 def test_runs_whose_workers_are_gone_are_an_error():
