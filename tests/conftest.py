@@ -14,7 +14,8 @@ with suppress(ImportError):  # which only the tests that use it need: a machine 
     from hypothesis import HealthCheck, settings
 
     # No deadline: a busy machine is no fault of the code. The same examples every time: neither is chance.
-    settings.register_profile("project", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+    ignored = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+    settings.register_profile("project", deadline=None, derandomize=True, suppress_health_check=ignored)
     settings.load_profile("project")
 
 

@@ -1,20 +1,10 @@
 """Drawings hold what their config has."""
 
-import matplotlib
-import matplotlib.pyplot as plt
 import pytest
-
-matplotlib.use("Agg")
 
 from alexnet_repro.networks.config import CIFAR_ALEXNET, PAPER, SOURCE
 from alexnet_repro.networks.layers import learned_layers
 from alexnet_repro.report import architecture, drawings
-
-
-@pytest.fixture(autouse=True)
-def _close():
-    yield
-    plt.close("all")
 
 
 def texts(figure):

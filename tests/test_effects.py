@@ -4,7 +4,6 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
 
@@ -48,7 +47,6 @@ def test_every_effect_has_its_name_and_number_in_the_margin(verdicts: list[Verdi
     assert shown.count("A claim 1.40 points (1 to 1.80)") == verdicts.count(POINTS)
     assert [text.get_text() for axes in figure.axes for text in axes.texts] == []
     assert legible.smallest(figure, cut=False) >= legible.LEAST
-    plt.close(figure)
 
 
 def test_effects_far_from_the_others_have_a_panel_of_their_own() -> None:
@@ -59,8 +57,7 @@ def test_effects_far_from_the_others_have_a_panel_of_their_own() -> None:
     assert far.get_xlim()[1] > 80 / 0.7
     left, right = near.get_xlim()
     assert -effects.FURTHEST < left < 0 < 1.8 / 0.7 < right < effects.FURTHEST
-    plt.close(figure)
-    plt.close(one := effects.figure([FAR]))
+    one = effects.figure([FAR])
     assert len(one.axes) == 1
 
 
@@ -69,7 +66,6 @@ def test_an_interval_without_an_end_is_an_arrow() -> None:
     (axes,) = figure.axes
     arrows = [line for line in axes.lines if line.get_marker() == ">"]
     assert [float(line.get_xdata()[0]) for line in arrows] == [axes.get_xlim()[1]]
-    plt.close(figure)
 
 
 def test_every_mark_is_in_the_legend() -> None:
@@ -77,7 +73,6 @@ def test_every_mark_is_in_the_legend() -> None:
     (legend,) = figure.legends
     named = ["reproduced", "direction only", "contradicted", "the paper", "no effect", "threshold"]
     assert [text.get_text() for text in legend.get_texts()] == named
-    plt.close(figure)
 
 
 def test_drawing_is_the_same_from_every_run() -> None:

@@ -1,7 +1,5 @@
 """Figures of records: what is drawn, where it stands, and that every mark is named."""
 
-from collections.abc import Iterator
-
 import matplotlib.pyplot as plt
 import pytest
 
@@ -21,12 +19,6 @@ def verdict(unit: str, effect: float, size: float, paper: float | None = None) -
         "c", "3", "A claim", "", "p", "measured", "reproduced", effect, (effect, effect), unit, 5, "", size=size,
         paper_value=paper,
     )  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def _close() -> Iterator[None]:
-    yield
-    plt.close("all")
 
 
 @pytest.fixture

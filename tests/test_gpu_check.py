@@ -1,10 +1,10 @@
 """``make gpu-check``: its commands exist, they need few packages, and a step that fails is reported."""
 
+import fcntl
 import importlib.util
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 from typer.main import get_command
@@ -132,10 +132,19 @@ def test_a_step_that_fails_stops_no_other_and_is_told_at_the_end(capfd, monkeypa
 
 
 def test_a_step_that_hangs_ends_with_all_of_its_processes(tmp_path, script):
-    late = tmp_path / "late"
-    assert script.result(["sh", "-c", f"(sleep 2; touch {late}) & wait"], os.environ, 0.5) == "failed, over 0 s"
-    time.sleep(2.5)
-    assert not late.exists()
+    begun, held = tmp_path / "begun", tmp_path / "held"
+    code = f"""
+import fcntl, subprocess
+file = open({str(held)!r}, "w")
+fcntl.flock(file, fcntl.LOCK_EX)  # whoever of the two lives holds it
+child = subprocess.Popen(["sleep", "600"], pass_fds=[file.fileno()])
+open({str(begun)!r}, "w").close()
+child.wait()
+"""
+    assert script.result([sys.executable, "-c", code], os.environ, 5.0) == "failed, over 5 s"
+    assert begun.exists()
+    with held.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until all have ended
 
 
 def test_without_data_what_needs_it_is_skipped(capfd, monkeypatch, script):

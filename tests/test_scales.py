@@ -2,7 +2,6 @@
 
 import math
 
-import matplotlib.pyplot as plt
 import pytest
 
 from alexnet_repro.analysis.conclusions import Comparison, Conclusion
@@ -104,7 +103,6 @@ def test_every_mark_is_drawn_and_named():
     labels = [text.get_text().replace("\n", " ") for text in axes.get_yticklabels()]
     assert labels == [claim("lrn").title, claim("augmentation").title]
     assert legible.smallest(figure) >= legible.LEAST
-    plt.close(figure)
 
 
 @pytest.mark.slow
@@ -116,4 +114,3 @@ def test_the_published_effects_are_drawn_whole():
     ends = [end for found in scales.shown(conclusions).values() for mark in found for end in mark[1:]]
     assert all(left < end < right for end in ends if not math.isnan(end))
     assert legible.smallest(figure) >= legible.LEAST
-    plt.close(figure)

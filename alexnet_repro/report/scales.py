@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from ..analysis import meta
 from ..analysis.conclusions import NOT_RUN, Comparison, Conclusion
-from ..paper.claims import Claim, load
+from ..paper.claims import Claim, claim, load
 from . import format
 from .figures import PALETTE, WIDTH, canvas
 
@@ -95,7 +95,7 @@ def verdicts(conclusions: Sequence[Conclusion]) -> str:
         primary = [other for other in each.comparisons if other.role == "primary"]
         found = [f"{other.verdict} ({format.with_pairs(other)})" for other in primary if other.verdict != NOT_RUN]
         told = "; ".join(filter(None, [", ".join(found), format.waiting(primary)]))
-        parts.append(f"{each.verdicts[0].title}: {told}.")
+        parts.append(f"{claim(each.claim).title}: {told}.")
     return " ".join(parts)
 
 
@@ -117,10 +117,11 @@ def shown(conclusions: Sequence[Conclusion]) -> dict[str, list[Mark]]:
 
 def caption(conclusions: Sequence[Conclusion], drawn: Mapping[str, Sequence[Mark]]) -> str:
     """The figure's caption: how many claims are supported at every scale with a verdict, then how to read it."""
+    titles = {each.id: each.title for each in load()}
     judged = {
         title: {each.verdict for each in found.comparisons if each.role == "primary"} - {NOT_RUN}
         for found in conclusions
-        if (title := found.verdicts[0].title) in drawn
+        if (title := titles[found.claim]) in drawn
     }
     large = [title for title, verdicts in judged.items() if verdicts == {"supported"}]
     named = f" ({'; '.join(large)})" if large else ""

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from alexnet_repro.experiments import manifest as prepared
@@ -217,7 +217,7 @@ def test_images_to_set_apart_need_a_folder(monkeypatch, capsys, words):
     ),
     share=st.sampled_from(["0.1", "0.9", "2", "nan", "x", None]),
 )
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 def test_no_folder_gives_a_traceback(tmp_path_factory, capsys, dropped, spoiled, added, share):
     scratch = tmp_path_factory.mktemp("any")
     write(scratch / "source", {name: KAGGLE[name] for name in KAGGLE if name not in dropped} | spoiled | added)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from alexnet_repro.common.errors import UserError
@@ -276,7 +276,7 @@ def test_prepared_images_lie_outside_of_the_source(tmp_path, monkeypatch, inside
 @given(
     st.one_of(st.binary(max_size=40), st.sampled_from([b"", b"[]", b"{}", b"null", b'{"sources": 1}', b"[" * 100_000]))
 )
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 def test_a_damaged_plan_is_one_line(tmp_path_factory, content):
     folder = tmp_path_factory.mktemp("plan")
     (folder / "plan.json").write_bytes(content)

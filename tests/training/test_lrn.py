@@ -67,7 +67,7 @@ def test_torch_value_and_gradient(beta, memory_format):
     assert gradient.is_contiguous(memory_format=memory_format)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     shape=st.tuples(*[st.integers(1, 5)] * 2, *[st.integers(1, 6)] * 2),
     size=st.sampled_from([1, 3, 5, 9]),

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from alexnet_repro.common import paths
 from alexnet_repro.common.errors import UserError
 from alexnet_repro.experiments.registry import study
 from alexnet_repro.records.reference import untrained_neighbours
 from alexnet_repro.training import trainer
+from alexnet_repro.training.data.cifar10 import FILE
 from alexnet_repro.training.models.build import build
 from alexnet_repro.training.untrained import agreement
 
@@ -47,5 +49,7 @@ def test_the_table_has_the_seeds_of_the_study_and_lies_between_chance_and_the_tr
 @pytest.mark.slow
 def test_the_table_is_met(monkeypatch):
     monkeypatch.undo()
+    if not (paths.downloads() / FILE).is_file():
+        pytest.skip("CIFAR-10 is not here")
     found = agreement([study("features").config("baseline", 3)])
     assert found == {3: pytest.approx(untrained_neighbours()[3], abs=0.002)}  # of 12,000 neighbours, some are ties
