@@ -253,8 +253,8 @@ class Claim(Strict):
         kinds = {kind: getattr(self, kind) for kind in KINDS}
         if not any(kinds.values()):
             raise ValueError(f"has no evidence: add one of {', '.join(f'[[claim.{kind}]]' for kind in kinds)}")
-        if bool(self.finding) != bool(self.holds):
-            raise ValueError(f"finding={self.finding!r} and holds={self.holds!r}: give both, or neither")
+        if self.holds and not self.finding:
+            raise ValueError(f"holds={self.holds!r} without a finding: give both, or neither")
         for entries in kinds.values():
             labels = [entry.label for entry in entries]
             if len(set(labels)) < len(labels):
