@@ -41,6 +41,8 @@ def _begin(ticks: Any, stop: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None
+    if not parent.is_alive():  # killed while this process started, with tasks left in the queue
+        os._exit(1)
 
     def follow() -> None:
         parent.join()
