@@ -126,8 +126,8 @@ def caption(conclusions: Sequence[Conclusion], drawn: Mapping[str, Sequence[Mark
     large = [title for title, verdicts in judged.items() if verdicts == {"supported"}]
     named = f" ({'; '.join(large)})" if large else ""
     return (
-        f"**Of {len(drawn)} claims about the error, {len(large)} have an effect of at least their threshold, on the "
-        f"paper's side, at every scale that has a verdict so far{named}.** What causes it is another question: see the "
+        f"**Claims about the error that have an effect of at least their threshold, on the paper's side, at every scale "
+        f"with a verdict so far: {len(large)} of {len(drawn)}{named}.** What causes it is another question: see the "
         "conclusions. In percentage points, with 95 % intervals; right of 0 is the paper's side. The author's log has "
         "one run of each network; its bar is the scatter between two such runs. For the paper and the log, the top-1 "
         "error is shown. Claims about speed are ratios, and not shown: see [ReLU](pages/relu_speed.ipynb)."
