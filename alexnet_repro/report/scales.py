@@ -126,7 +126,7 @@ def caption(conclusions: Sequence[Conclusion], drawn: Mapping[str, Sequence[Mark
     large = [title for title, verdicts in judged.items() if verdicts == {"supported"}]
     named = f" ({'; '.join(large)})" if large else ""
     return (
-        f"**Claims about the error that have an effect of at least their threshold, on the paper's side, at every scale "
+        "**Claims about the error that have an effect of at least their threshold, on the paper's side, at every scale "
         f"with a verdict so far: {len(large)} of {len(drawn)}{named}.** What causes it is another question: see the "
         "conclusions. In percentage points, with 95 % intervals; right of 0 is the paper's side. The author's log has "
         "one run of each network; its bar is the scatter between two such runs. For the paper and the log, the top-1 "
