@@ -1,6 +1,5 @@
 """What holds for every test, and what tests of several files start from."""
 
-import os
 import sys
 from contextlib import suppress
 
@@ -8,7 +7,10 @@ import pytest
 
 from alexnet_repro.records.store import Store
 
-os.environ.setdefault("MPLBACKEND", "Agg")
+with suppress(ImportError):  # a machine with a GPU may lack it; not by the environment, which notebooks would inherit
+    import matplotlib
+
+    matplotlib.use("Agg")
 
 with suppress(ImportError):  # which only the tests that use it need: a machine with a GPU may lack it
     from hypothesis import HealthCheck, settings
