@@ -55,9 +55,9 @@ def medians(calls: Calls, repeats: int) -> dict[str, float]:
 
 
 def in_turns(calls: Calls, rounds: int, device: str, steps: int = 1, rest: float = 0.0) -> dict[str, float]:
-    """Median seconds of ``steps`` of each call, which take turns, after one turn to warm up.
+    """Median time of a turn of each call, in seconds; the calls take turns, and the first round is not counted.
 
-    rest: seconds of sleep before each turn.
+    steps: calls in a turn. rest: seconds of sleep before each turn.
     """
     seconds: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(rounds + 1):

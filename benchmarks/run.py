@@ -1,4 +1,4 @@
-"""Run all benchmarks that need no GPU, one after another (`make bench`).
+"""Run every benchmark that needs no GPU, in turn: what `make bench` calls.
 
     python benchmarks/run.py [--json PATH] [--publish] [NAME ...]
 

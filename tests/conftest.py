@@ -23,7 +23,7 @@ with suppress(ImportError):  # which only the tests that use it need: a machine 
 
 @pytest.fixture(autouse=True, scope="session")
 def _no_runs_of_ones_own(tmp_path_factory):
-    """A developer's working store, whose runs win over published ones, changes no test."""
+    """Hide the developer's own working store: its runs would replace published ones in the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ALEXNET_REPRO_STORE", str(tmp_path_factory.mktemp("own") / "none"))
         yield

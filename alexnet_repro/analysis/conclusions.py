@@ -93,7 +93,7 @@ class Comparison:
 
     @property
     def remark(self) -> str:
-        """What belongs to the verdict's word: "seen in advance", or how it fared in the correction; often empty."""
+        """What is printed behind the verdict: "seen in advance", or its corrected p-value; often empty."""
         if self.in_advance:
             return "seen in advance"
         if self.p_holm is None or not (self.uncorrected or self.verdict in POSITIVE + NEGATIVE):
@@ -120,7 +120,7 @@ class Conclusion:
 
     @property
     def in_full(self) -> str:
-        """The conclusion, with the scales that were seen in advance where others were not."""
+        """The conclusion; where only some scales were seen in advance, their names follow in brackets."""
         judged = [each for each in self.comparisons if each.role == "primary" and each.verdict != NOT_RUN]
         seen = [SETTINGS[each.scale].title for each in judged if each.in_advance]
         some = f" ({'; '.join(seen)}: seen in advance)" if 0 < len(seen) < len(judged) else ""

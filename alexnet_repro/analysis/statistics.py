@@ -24,7 +24,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True)
 class Effect:
-    """A paired effect with its interval: ``n`` pairs.
+    """The mean effect over ``n`` pairs, with its confidence interval.
 
     low, high: paired t interval; infinite (or 0, below a ratio) at an end that censoring leaves open.
     bootstrap: the ends by BCa bootstrap of the pairs, for comparison.

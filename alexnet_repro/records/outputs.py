@@ -131,7 +131,7 @@ def _digest(outputs: Outputs, labels: Labels) -> str:
 
 
 def members() -> list[RunConfig]:
-    """The runs whose outputs are averaged to ensembles, by seed."""
+    """The configs of the runs whose outputs are averaged in ensembles, ordered by seed."""
     return [config for _, config in study(MEMBERS).runs()]
 
 

@@ -52,7 +52,7 @@ def curves(runs: RunsByArm, labels: Mapping[str, str]) -> Markdown:
 
 
 def by_epoch(panels: Sequence[Panel]) -> Markdown:
-    """For each comparison, the effect in the last epoch of training, and the epoch in which its sign last changed."""
+    """Each comparison's effect in the last epoch of training, and the epoch in which its sign last changed, if any."""
     same = len({panel.setting for panel in panels}) == 1
     found: dict[str, list[str]] = {}
     for panel in panels:
